@@ -1,1 +1,22 @@
-//! placeholder
+//! Installs and upgrades a Kubernetes control plane the hard way, over SSH.
+//!
+//! A manifest says what a node should hold; a snapshot says what it holds; the difference is a
+//! plan; applying a plan is dull. The modules, in reading order:
+
+// Words.
+pub mod arch;
+pub mod digest;
+pub mod remote_path;
+pub mod secret;
+pub mod version;
+
+// What was asked for.
+pub mod inventory;
+pub mod lockfile;
+
+// What kinstall knows.
+pub mod artifact;
+pub mod certificate;
+
+// What a node should hold, and what it does hold.
+pub mod manifest;

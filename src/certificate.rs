@@ -1,0 +1,168 @@
+//! Which certificates a cluster needs, as requests to an authority, and what an authority answers.
+//!
+//! The table of the field's certificates stands here once: who signs, whose name, which names it
+//! is valid for, how it may be used. Nothing here makes a key or reads a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::inventory::{KeyType, NodeName, San};
+use crate::secret::Secret;
+
+/// An authority that signs, by what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AuthorityName {
+    /// Everything that no other one signs.
+    Kubernetes,
+    /// etcd's peers, servers and clients.
+    Etcd,
+    /// The aggregation layer's client certificate.
+    FrontProxy,
+}
+
+impl AuthorityName {
+    /// The word in file names: `kubernetes`, `etcd`, `front-proxy`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Etcd => "etcd",
+            Self::FrontProxy => "front-proxy",
+        }
+    }
+}
+
+impl fmt::Display for AuthorityName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One kind of certificate: a row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// etcd member to etcd member.
+    EtcdPeer,
+    /// What etcd shows its clients.
+    EtcdServer,
+    /// The client that asks etcd how it is.
+    EtcdHealthcheckClient,
+    /// kube-apiserver to etcd.
+    ApiserverEtcdClient,
+    /// What kube-apiserver shows its clients.
+    Apiserver,
+    /// kube-apiserver to kubelet.
+    ApiserverKubeletClient,
+    /// kube-apiserver to an aggregated API.
+    FrontProxyClient,
+    /// kube-controller-manager to kube-apiserver.
+    ControllerManager,
+    /// kube-scheduler to kube-apiserver.
+    Scheduler,
+    /// The administrator to kube-apiserver.
+    Admin,
+}
+
+impl Kind {
+    /// The word in file names and listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EtcdPeer => "etcd-peer",
+            Self::EtcdServer => "etcd-server",
+            Self::EtcdHealthcheckClient => "etcd-healthcheck-client",
+            Self::ApiserverEtcdClient => "apiserver-etcd-client",
+            Self::Apiserver => "apiserver",
+            Self::ApiserverKubeletClient => "apiserver-kubelet-client",
+            Self::FrontProxyClient => "front-proxy-client",
+            Self::ControllerManager => "controller-manager",
+            Self::Scheduler => "scheduler",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// One certificate: a kind, and the node it is for where each node has its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateId {
+    /// The row of the table.
+    pub kind: Kind,
+    /// The node; none for a certificate that the whole cluster shares.
+    pub node: Option<NodeName>,
+}
+
+impl fmt::Display for CertificateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "{}-{node}", self.kind.name()),
+            None => f.write_str(self.kind.name()),
+        }
+    }
+}
+
+/// What a certificate may be used for (extended key usage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Usage {
+    /// TLS server.
+    Server,
+    /// TLS client.
+    Client,
+}
+
+/// What is asked of an authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Which certificate it is.
+    pub id: CertificateId,
+    /// Who signs.
+    pub signer: AuthorityName,
+    /// The subject's common name.
+    pub common_name: String,
+    /// The subject's organizations: groups, to Kubernetes.
+    pub organizations: Vec<String>,
+    /// Names and addresses it is valid for; empty for a client's.
+    pub sans: BTreeSet<San>,
+    /// What it may be used for.
+    pub usages: BTreeSet<Usage>,
+    /// The kind of its key.
+    pub key: KeyType,
+    /// Days that it is valid.
+    pub days: u32,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// The certificate in PEM, then the intermediates that signed it, the leaf first.
+    pub chain_pem: String,
+    /// The private key in PEM.
+    pub key_pem: Secret,
+    /// Seconds since 1970 at which it begins to be valid.
+    pub not_before: i64,
+    /// Seconds since 1970 at which it ends to be valid.
+    pub not_after: i64,
+}
+
+/// The service-account pair: RSA or ECDSA, tied to no authority, one for the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccountPair {
+    /// The private key in PEM.
+    pub private_pem: Secret,
+    /// The public key in PEM.
+    pub public_pem: String,
+}
+
+/// Everything an authority answers for a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The authorities' certificates in PEM. In a cluster of one authority several names may hold
+    /// the same one.
+    pub authorities: BTreeMap<AuthorityName, String>,
+    /// The certificates asked for.
+    pub leaves: BTreeMap<CertificateId, Leaf>,
+    /// The service-account pair.
+    pub service_account: ServiceAccountPair,
+    /// `encryption-config.yaml`, whole, as every kube-apiserver of the cluster gets it.
+    pub encryption_config: Secret,
+    /// The private key in PEM of the authority that kube-controller-manager signs requests with,
+    /// where it is at hand.
+    pub signing_key_pem: Option<Secret>,
+}

@@ -1,0 +1,71 @@
+//! What was asked for: the inventory, parsed into types that cannot be invalid.
+//!
+//! [`Inventory::parse`] is pure and reports every problem of a file at once. Everything above this
+//! module takes an [`Inventory`] for granted.
+
+pub mod cluster;
+pub mod name;
+pub mod node;
+pub mod settings;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use cluster::{Cluster, Endpoint};
+pub use name::{ClusterName, DomainName, NodeName};
+pub use node::{Node, Role, San, Ssh};
+pub use settings::{
+    Authorities, ComponentSettings, Encryption, HostKeys, KeyType, Pki, PkiSource, Provider,
+    Rollout, Source,
+};
+
+/// The components an inventory may say something about, by the name of their program.
+///
+/// The table of what each of them is stands in [`crate::component`]; a test keeps the two equal.
+pub const COMPONENT_NAMES: [&str; 5] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubectl",
+];
+
+/// A whole inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// The directory of the inventory file: what relative paths in it start from, and where
+    /// `kinstall.lock` and `pki/` lie.
+    pub directory: PathBuf,
+    /// The cluster as a whole.
+    pub cluster: Cluster,
+    /// Where binaries come from.
+    pub source: Source,
+    /// Where certificates come from and what they are like.
+    pub pki: Pki,
+    /// Encryption at rest.
+    pub encryption: Encryption,
+    /// Time limits and widths of a rollout.
+    pub rollout: Rollout,
+    /// What is said of a component for all nodes.
+    pub components: BTreeMap<String, ComponentSettings>,
+    /// The nodes, by name.
+    pub nodes: BTreeMap<NodeName, Node>,
+}
+
+impl Inventory {
+    /// The nodes that have a role, in the order of their names.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes
+            .values()
+            .filter(move |node| node.roles.contains(&role))
+    }
+
+    /// What is said of a component on a node: the node's own words over the cluster's.
+    pub fn component(&self, name: &str, node: &Node) -> ComponentSettings {
+        let mut settings = self.components.get(name).cloned().unwrap_or_default();
+        if let Some(own) = node.components.get(name) {
+            settings.overlay(own);
+        }
+        settings
+    }
+}

@@ -1,0 +1,121 @@
+//! One node: its name, address, roles and how to reach it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::name::{DomainName, NodeName};
+use super::settings::{ComponentSettings, HostKeys};
+use crate::arch::Arch;
+
+/// What a node is for. The order is the order of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// A member of the etcd cluster.
+    Etcd,
+    /// Runs kube-apiserver, kube-controller-manager and kube-scheduler.
+    ControlPlane,
+    /// Runs kubelet and kube-proxy.
+    Worker,
+}
+
+impl Role {
+    /// All of them, in rollout order.
+    pub const ALL: [Self; 3] = [Self::Etcd, Self::ControlPlane, Self::Worker];
+
+    /// The word in the inventory.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ControlPlane => "control-plane",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name or an address that a certificate may be valid for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum San {
+    /// A DNS name.
+    Dns(DomainName),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+impl fmt::Display for San {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => name.fmt(f),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+/// `[[node]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name, unique in the inventory.
+    pub name: NodeName,
+    /// The address the cluster knows it by, unique in the inventory.
+    pub address: IpAddr,
+    /// The address of its etcd member, where that is another.
+    pub etcd_address: Option<IpAddr>,
+    /// What it is for; never empty.
+    pub roles: BTreeSet<Role>,
+    /// The architecture the inventory says it has; found on the node where it says nothing.
+    pub arch: Option<Arch>,
+    /// Its domain name.
+    pub domain: Option<DomainName>,
+    /// The domain name of its etcd member, where that is another.
+    pub etcd_domain: Option<DomainName>,
+    /// Its availability zone.
+    pub zone: Option<String>,
+    /// Labels, as Kubernetes knows them.
+    pub labels: BTreeMap<String, String>,
+    /// More names and addresses that its serving certificates shall be valid for.
+    pub sans: BTreeSet<San>,
+    /// How to reach it, `[ssh]` and its own words taken together.
+    pub ssh: Ssh,
+    /// What is said of a component on this node alone.
+    pub components: BTreeMap<String, ComponentSettings>,
+}
+
+impl Node {
+    /// The address of its etcd member.
+    pub fn etcd_address(&self) -> IpAddr {
+        self.etcd_address.unwrap_or(self.address)
+    }
+
+    /// The name its etcd certificates are filed under: the etcd domain, else the domain, else the name.
+    pub fn etcd_domain(&self) -> &str {
+        let domain = self.etcd_domain.as_ref().or(self.domain.as_ref());
+        domain.map_or(self.name.as_str(), DomainName::as_str)
+    }
+}
+
+/// How a node is reached. What is not said here is for the user's own `ssh_config` to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ssh {
+    /// The name or address that ssh is given; by default the node's address.
+    pub host: Option<String>,
+    /// The user to log in as.
+    pub user: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// Whether a user other than root becomes root by sudo.
+    pub sudo: bool,
+    /// An `ssh_config` in place of the user's own, relative to the inventory.
+    pub config: Option<PathBuf>,
+    /// What is done about a host key that is not known.
+    pub host_keys: HostKeys,
+}

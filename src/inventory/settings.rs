@@ -1,0 +1,188 @@
+//! Everything an inventory may say beyond cluster and nodes, with its defaults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::version::Version;
+
+/// What is done about a host key that `known_hosts` does not have. A changed key is always refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostKeys {
+    /// The node is refused.
+    #[default]
+    Strict,
+    /// The key is accepted and remembered, as ssh's `StrictHostKeyChecking=accept-new` does.
+    AcceptNew,
+}
+
+/// `[source]`: base URLs (`https://`, `http://`, `file://`), tried in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below.
+    pub kubernetes: Vec<String>,
+    /// Where `v<version>/etcd-v<version>-linux-<arch>.tar.gz` lies below.
+    pub etcd: Vec<String>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            kubernetes: vec!["https://dl.k8s.io".to_owned()],
+            etcd: vec!["https://github.com/etcd-io/etcd/releases/download".to_owned()],
+        }
+    }
+}
+
+/// `[pki]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pki {
+    /// Where certificates come from.
+    pub from: PkiSource,
+    /// How many authorities sign them.
+    pub authorities: Authorities,
+    /// The kind of key that new certificates get.
+    pub key: KeyType,
+    /// Days that a new leaf is valid.
+    pub days: u32,
+    /// Days that a new authority is valid.
+    pub ca_days: u32,
+}
+
+impl Default for Pki {
+    fn default() -> Self {
+        Self {
+            from: PkiSource::Local,
+            authorities: Authorities::Single,
+            key: KeyType::EcdsaP256,
+            days: 365,
+            ca_days: 3650,
+        }
+    }
+}
+
+/// Where certificates come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PkiSource {
+    /// kinstall's own authority, in `pki/` beside the inventory.
+    Local,
+    /// A directory that cfssl or kubeadm made, relative to the inventory.
+    Directory(PathBuf),
+}
+
+/// How many authorities sign the cluster's certificates (conventions of the field: one; kubeadm's
+/// three; one for each set).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authorities {
+    /// One for everything, and the front proxy's own.
+    Single,
+    /// kubeadm's: kubernetes, etcd, front proxy.
+    Kubeadm,
+    /// One for each set of certificates.
+    Separate,
+}
+
+/// The kind of a new private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    /// ECDSA on P-256: accepted by every component, and fast on ARM.
+    EcdsaP256,
+    /// RSA of 2048 bits.
+    Rsa2048,
+    /// RSA of 4096 bits.
+    Rsa4096,
+}
+
+/// `[encryption]`: encryption at rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// The provider that writes.
+    pub provider: Provider,
+    /// The resources that are encrypted, as `EncryptionConfiguration` names them.
+    pub resources: Vec<String>,
+}
+
+impl Default for Encryption {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Aescbc,
+            resources: vec!["secrets".to_owned()],
+        }
+    }
+}
+
+/// A provider of `EncryptionConfiguration` that uses a local key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// AES-CBC with PKCS#7 padding: the documents' choice.
+    Aescbc,
+    /// AES-GCM with a random nonce.
+    Aesgcm,
+    /// XSalsa20 and Poly1305.
+    Secretbox,
+}
+
+impl Provider {
+    /// The word in `EncryptionConfiguration`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aescbc => "aescbc",
+            Self::Aesgcm => "aesgcm",
+            Self::Secretbox => "secretbox",
+        }
+    }
+}
+
+/// `[rollout]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// How long a service may take to become healthy, in seconds.
+    pub ready_seconds: u64,
+    /// How long it must stay healthy before the next one is touched, in seconds.
+    pub stable_seconds: u64,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            ready_seconds: 120,
+            stable_seconds: 2,
+        }
+    }
+}
+
+/// `[component.NAME]`, or `component.NAME` of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ComponentSettings {
+    /// A version other than the cluster's.
+    pub version: Option<Version>,
+    /// A build of the user's own, relative to the inventory: the program, or for etcd the
+    /// directory that holds `etcd` and `etcdctl`. `{arch}` in it stands for the architecture.
+    pub path: Option<String>,
+    /// Flags set or changed, without their leading `--`.
+    pub flags: BTreeMap<String, String>,
+    /// Flags that kinstall would set and shall not.
+    pub flags_removed: BTreeSet<String>,
+    /// The unit's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl ComponentSettings {
+    /// Lays another's words over these.
+    pub fn overlay(&mut self, over: &Self) {
+        self.version = over.version.or(self.version);
+        self.path = over.path.clone().or_else(|| self.path.take());
+        for (name, value) in &over.flags {
+            self.flags_removed.remove(name);
+            self.flags.insert(name.clone(), value.clone());
+        }
+        for name in &over.flags_removed {
+            self.flags.remove(name);
+            self.flags_removed.insert(name.clone());
+        }
+        let environment = over
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        self.environment.extend(environment);
+    }
+}

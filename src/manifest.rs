@@ -1,0 +1,207 @@
+//! What a node should hold: entries (files, directories, links) and units. Plain data, ordered,
+//! the same bytes for the same input; the node keeps a copy of the last ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::Arch;
+use crate::digest::Digest;
+use crate::inventory::NodeName;
+use crate::remote_path::RemotePath;
+use crate::secret::Secret;
+
+/// What one node should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's name.
+    pub node: String,
+    /// The architecture its binaries are for.
+    pub arch: Arch,
+    /// The version of each component, by component name.
+    pub versions: BTreeMap<String, String>,
+    /// Files, directories and links.
+    pub entries: BTreeMap<RemotePath, Entry>,
+    /// systemd units.
+    pub units: BTreeMap<UnitName, Unit>,
+}
+
+/// One path that kinstall keeps as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// The permission bits; nothing for a link.
+    pub mode: Mode,
+    /// The user it belongs to, by name.
+    pub user: String,
+    /// The group it belongs to, by name.
+    pub group: String,
+    /// Whether its content must never be shown.
+    pub secret: bool,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Kind {
+    /// A regular file.
+    File {
+        /// The digest of its content.
+        digest: Digest,
+        /// The size of its content in bytes.
+        size: u64,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link {
+        /// What it points at, as it is written in the link: a name beside it or an absolute path.
+        target: String,
+    },
+}
+
+/// Permission bits, shown and read as four octal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Mode(pub u16);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl From<Mode> for String {
+    fn from(mode: Mode) -> Self {
+        mode.to_string()
+    }
+}
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bits = u16::from_str_radix(&text, 8)
+            .ok()
+            .filter(|bits| *bits <= 0o7777);
+        bits.map(Self)
+            .ok_or_else(|| format!("`{text}` is not a file mode"))
+    }
+}
+
+/// A systemd service, by its full name: `etcd.service`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UnitName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let stem = text.strip_suffix(".service").unwrap_or_default();
+        if !stem.is_empty() && stem.bytes().all(plain) && !stem.starts_with('-') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{text}` is not the name of a service"))
+        }
+    }
+}
+
+impl TryFrom<String> for UnitName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<UnitName> for String {
+    fn from(name: UnitName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The order in which units are brought up, and which of them may be touched together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// etcd: a new cluster together, a running one member by member.
+    Etcd,
+    /// kube-apiserver: one by one.
+    Apiserver,
+    /// What talks to the kube-apiserver of its own node.
+    Controllers,
+}
+
+/// A systemd unit that should run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Unit {
+    /// The component it runs.
+    pub component: String,
+    /// When it has its turn.
+    pub stage: Stage,
+    /// How to ask whether it is healthy.
+    pub probe: Probe,
+    /// Entries whose change restarts it: its own unit file, its program, its configuration.
+    pub watches: BTreeSet<RemotePath>,
+}
+
+/// A question over HTTPS, asked from the node's own loopback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Probe {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// The path, as in `/readyz`.
+    pub path: String,
+    /// The client certificate shown, by the name of its row; none where none is needed.
+    pub client: Option<String>,
+    /// The authority that must have signed the server's certificate; none where the server signs
+    /// its own, as kube-controller-manager and kube-scheduler do.
+    pub authority: Option<String>,
+}
+
+/// What all nodes should hold, and the contents that takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// One manifest a node.
+    pub manifests: BTreeMap<NodeName, Manifest>,
+    /// Where the bytes of each file entry come from.
+    pub contents: BTreeMap<Digest, Content>,
+}
+
+/// Where bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Rendered: here they are.
+    Inline(Secret),
+    /// A binary, pinned in the lockfile and held by the cache under its digest.
+    Binary {
+        /// The program's name, for messages.
+        program: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+}

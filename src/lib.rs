@@ -20,3 +20,6 @@ pub mod certificate;
 
 // What a node should hold, and what it does hold.
 pub mod manifest;
+
+// Edges: async, with IO.
+pub mod fetch;

@@ -281,12 +281,12 @@ mod tests {
         );
         refuse(&[file("f/etcd")], "the archive does not hold `e/etcd`");
         refuse(
-            &[entry("e/etcd", EntryType::Regular, &[0; 2 << 20])],
+            &[entry("e/etcd", EntryType::Regular, &vec![0; 2 << 20])],
             "the archive unpacks to more than 1048576 bytes",
         );
         refuse(
             &[
-                entry("e/zeros", EntryType::Regular, &[0; 2 << 20]),
+                entry("e/zeros", EntryType::Regular, &vec![0; 2 << 20]),
                 file("e/etcd"),
             ],
             "the archive unpacks to more than 1048576 bytes",

@@ -314,14 +314,6 @@ impl Downloader<'_> {
     }
 }
 
-impl ExpectedBy {
-    fn trust(self) -> crate::lockfile::Trust {
-        match self {
-            Self::Lockfile(trust) | Self::FirstPin(trust) => trust,
-        }
-    }
-}
-
 fn check_length(found: u64, wanted: &Wanted) -> Result<(), Fault> {
     match wanted.size {
         Some(pinned) if pinned != found => Err(Fault::Length { found, pinned }),

@@ -166,11 +166,11 @@ fn listed(attempts: &[Attempt]) -> String {
 }
 
 fn way_out(attempts: &[Attempt]) -> String {
-    let way_out = attempts
+    let mut way_out = attempts
         .iter()
         .filter_map(|attempt| attempt.fault.way_out());
     way_out
-        .last()
+        .next_back()
         .unwrap_or("name another mirror under `[source]`")
         .to_owned()
 }
@@ -268,6 +268,16 @@ pub enum Fault {
         /// Why not.
         fault: Box<Fault>,
     },
+    /// It publishes another digest than the one built into kinstall.
+    #[error(
+        "it publishes sha256 {published}, but kinstall knows this release as {known}: suspect the source"
+    )]
+    Replaced {
+        /// What its checksum file says.
+        published: Digest,
+        /// What is built in.
+        known: Digest,
+    },
     /// This machine is at fault, not the source.
     #[error(transparent)]
     Here(#[from] cache::Error),
@@ -286,6 +296,9 @@ impl Fault {
     fn way_out(&self) -> Option<&'static str> {
         Some(match self {
             Self::Digest(mismatch) => mismatch.way_out(),
+            Self::Replaced { .. } => {
+                "nothing was pinned or used; take another source, and report it to whoever runs this one"
+            }
             Self::Page(_) => {
                 "a proxy, a login page or a mistyped base URL answers in place of the mirror; open \
                  the address in a browser"
@@ -339,6 +352,15 @@ pub enum ExpectedBy {
     Lockfile(Trust),
     /// A digest that is only being pinned now.
     FirstPin(Trust),
+}
+
+impl ExpectedBy {
+    /// What the expectation rests on.
+    pub const fn trust(self) -> Trust {
+        match self {
+            Self::Lockfile(trust) | Self::FirstPin(trust) => trust,
+        }
+    }
 }
 
 impl Mismatch {

@@ -20,3 +20,10 @@ pub mod certificate;
 
 // What a node should hold, and what it does hold.
 pub mod manifest;
+pub mod snapshot;
+
+// What to do.
+pub mod action;
+pub mod diff;
+pub mod plan;
+pub mod script;

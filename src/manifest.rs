@@ -45,6 +45,8 @@ pub struct Entry {
     pub group: String,
     /// Whether its content must never be shown.
     pub secret: bool,
+    /// Whether it was made once for the cluster and must never be replaced by a rerun.
+    pub precious: bool,
 }
 
 /// What an entry is.

@@ -27,3 +27,6 @@ pub mod action;
 pub mod diff;
 pub mod plan;
 pub mod script;
+
+// Edges.
+pub mod transport;

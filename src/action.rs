@@ -36,6 +36,8 @@ pub enum Action {
         unit: UnitName,
         /// The question.
         probe: Probe,
+        /// Whether it must stay healthy for a while before anything else is touched.
+        settle: bool,
     },
     /// Record the generation.
     Record(Box<Recorded>),

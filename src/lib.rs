@@ -29,4 +29,8 @@ pub mod plan;
 pub mod script;
 
 // Edges.
+pub mod apply;
+pub mod event;
+pub mod probe;
+pub mod survey;
 pub mod transport;

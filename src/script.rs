@@ -42,6 +42,10 @@ script! {
     ACTIVATE, "activate"
 }
 script! {
+    /// Stops a unit for good.
+    STOP, "stop"
+}
+script! {
     /// Tells a unit's state and last words.
     EXPLAIN, "explain"
 }

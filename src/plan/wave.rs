@@ -20,9 +20,10 @@ pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wa
         Stage::Apiserver => WaveName::Apiserver,
         Stage::Controllers => WaveName::Controllers,
     };
+    let rolling = runs_anywhere(stage, views);
     let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
     for (node, view) in views {
-        let steps = steps(stage, view);
+        let steps = steps(stage, view, rolling);
         if !steps.is_empty() {
             turns.push((node, steps));
         }
@@ -33,8 +34,8 @@ pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wa
             groups: vec![],
         };
     }
-    let groups = if runs_anywhere(stage, views) {
-        rolling(stage, turns, views)
+    let groups = if rolling {
+        one_by_one(stage, turns, views)
     } else {
         let steps = turns
             .into_iter()
@@ -48,7 +49,7 @@ pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wa
 /// One node after the other: first those that are down, so that nothing healthy is taken away
 /// while something is missing; and before the first healthy one is touched, all others that should
 /// be healthy are asked.
-fn rolling(
+fn one_by_one(
     stage: Stage,
     mut turns: Vec<(&NodeName, Vec<Action>)>,
     views: &BTreeMap<NodeName, View<'_>>,
@@ -77,7 +78,7 @@ fn rolling(
 }
 
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
-fn steps(stage: Stage, view: &View<'_>) -> Vec<Action> {
+fn steps(stage: Stage, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut steps = Vec::new();
     let puts = puts(view, Some(stage));
     if !puts.is_empty() {
@@ -102,6 +103,7 @@ fn steps(stage: Stage, view: &View<'_>) -> Vec<Action> {
         steps.push(Action::Await {
             unit: name.clone(),
             probe: unit.probe.clone(),
+            settle,
         });
     }
     steps
@@ -117,6 +119,7 @@ fn questions(stage: Stage, view: &View<'_>) -> Vec<Action> {
     let ask = |(name, unit): (&UnitName, &crate::manifest::Unit)| Action::Await {
         unit: name.clone(),
         probe: unit.probe.clone(),
+        settle: false,
     };
     units.map(ask).collect()
 }

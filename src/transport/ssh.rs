@@ -90,7 +90,7 @@ impl Connection {
         };
         let connection = Self {
             node: node.name.clone(),
-            session,
+            session: Arc::new(session),
             privilege,
             sockets,
         };

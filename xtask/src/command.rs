@@ -89,7 +89,8 @@ impl Program {
 
     /// Adds several arguments.
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -108,7 +109,10 @@ impl Program {
     /// Runs it and tells how it ended, whichever way that was.
     pub(crate) fn output(self) -> Result<Output, CommandError> {
         let mut command = self.command();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| self.not_started(source))?;
         if let Some(mut stdin) = child.stdin.take() {
             let input = self.input.clone();
@@ -120,7 +124,11 @@ impl Program {
         let status = wait(&mut child, self.limit).map_err(|source| self.not_started(source))?;
         let (stdout, stderr) = (stdout.heard(), stderr.heard());
         match status {
-            Some(status) => Ok(Output { status, stdout, stderr }),
+            Some(status) => Ok(Output {
+                status,
+                stdout,
+                stderr,
+            }),
             None => Err(self.too_slow(tail(&stdout, &stderr))),
         }
     }
@@ -133,7 +141,11 @@ impl Program {
             return Ok(output.stdout.trim_end().to_owned());
         }
         let said = tail(&output.stdout, &output.stderr);
-        Err(CommandError::Failed { line, status: output.status, said })
+        Err(CommandError::Failed {
+            line,
+            status: output.status,
+            said,
+        })
     }
 
     /// Runs it and expects success.
@@ -148,7 +160,10 @@ impl Program {
 
     /// Runs it on our own stdin, stdout and stderr.
     pub(crate) fn attached(self) -> Result<ExitStatus, CommandError> {
-        let mut child = self.command().spawn().map_err(|source| self.not_started(source))?;
+        let mut child = self
+            .command()
+            .spawn()
+            .map_err(|source| self.not_started(source))?;
         wait(&mut child, self.limit)
             .map_err(|source| self.not_started(source))?
             .ok_or_else(|| self.too_slow(String::new()))
@@ -158,17 +173,27 @@ impl Program {
         let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         path.push(":/usr/sbin:/sbin");
         let mut command = Command::new(&self.name);
-        command.args(&self.args).env("PATH", path).env("LC_ALL", "C.UTF-8");
+        command
+            .args(&self.args)
+            .env("PATH", path)
+            .env("LC_ALL", "C.UTF-8");
         command
     }
 
     fn not_started(&self, source: io::Error) -> CommandError {
-        CommandError::Start { name: self.name.to_string_lossy().into_owned(), source }
+        CommandError::Start {
+            name: self.name.to_string_lossy().into_owned(),
+            source,
+        }
     }
 
     fn too_slow(&self, said: String) -> CommandError {
         let limit_seconds = self.limit.as_secs();
-        CommandError::TooSlow { line: self.line(), limit_seconds, said }
+        CommandError::TooSlow {
+            line: self.line(),
+            limit_seconds,
+            said,
+        }
     }
 
     /// The command line for people; a script given as an argument is cut after its first line.
@@ -209,14 +234,12 @@ pub(crate) fn poll<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Op
 
 /// Waits for the child; at the limit kills it and returns nothing.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    match poll(limit, || child.try_wait().transpose()) {
-        Some(status) => status.map(Some),
-        None => {
-            child.kill()?;
-            child.wait()?;
-            Ok(None)
-        }
+    if let Some(status) = poll(limit, || child.try_wait().transpose()) {
+        return status.map(Some);
     }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
 }
 
 /// Collects what comes out of a pipe. A grandchild may keep the pipe open for ever, so what was
@@ -255,7 +278,11 @@ impl Listener {
 
 /// The last lines of what a program said, indented below the sentence they belong to.
 fn tail(stdout: &str, stderr: &str) -> String {
-    let said = if stderr.trim().is_empty() { stdout } else { stderr };
+    let said = if stderr.trim().is_empty() {
+        stdout
+    } else {
+        stderr
+    };
     last_lines(said, TAIL_LINES)
 }
 
@@ -263,7 +290,10 @@ fn tail(stdout: &str, stderr: &str) -> String {
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let from = lines.len().saturating_sub(count);
-    lines[from..].iter().map(|line| format!("\n    {line}")).collect()
+    lines[from..]
+        .iter()
+        .flat_map(|line| ["\n    ", line])
+        .collect()
 }
 
 #[cfg(test)]
@@ -273,7 +303,11 @@ mod tests {
     #[test]
     fn output_and_status_come_back() {
         let script = "cat; echo talk >&2; exit 3";
-        let output = Program::new("sh").args(["-c", script]).input("data").output().unwrap();
+        let output = Program::new("sh")
+            .args(["-c", script])
+            .input("data")
+            .output()
+            .unwrap();
         assert_eq!(output.stdout, "data");
         assert_eq!(output.stderr, "talk\n");
         assert_eq!(output.status.code(), Some(3));
@@ -281,7 +315,10 @@ mod tests {
 
     #[test]
     fn a_failure_repeats_what_was_said() {
-        let error = Program::new("sh").args(["-c", "echo no >&2; exit 1"]).done().unwrap_err();
+        let error = Program::new("sh")
+            .args(["-c", "echo no >&2; exit 1"])
+            .done()
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "`sh -c echo no >&2; exit 1` failed (exit status: 1)\n    no"
@@ -291,7 +328,11 @@ mod tests {
     #[test]
     fn a_program_that_takes_too_long_is_killed() {
         let start = Instant::now();
-        let error = Program::new("sleep").arg("60").limit_seconds(0).done().unwrap_err();
+        let error = Program::new("sleep")
+            .arg("60")
+            .limit_seconds(0)
+            .done()
+            .unwrap_err();
         assert!(matches!(error, CommandError::TooSlow { .. }), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));
     }
@@ -299,7 +340,10 @@ mod tests {
     #[test]
     fn a_grandchild_that_keeps_the_pipe_does_not_hold_us() {
         let start = Instant::now();
-        let text = Program::new("sh").args(["-c", "echo here; sleep 8 &"]).text().unwrap();
+        let text = Program::new("sh")
+            .args(["-c", "echo here; sleep 8 &"])
+            .text()
+            .unwrap();
         assert_eq!(text, "here");
         assert!(start.elapsed() < Duration::from_secs(6));
     }

@@ -27,8 +27,8 @@ mod self_test;
 mod shape;
 mod ssh;
 mod state;
+mod status;
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -41,6 +41,7 @@ pub(crate) use host::Why;
 pub(crate) use name::{BedName, NodeName, Subnet};
 pub(crate) use shape::Shape;
 use state::{Cache, Lock, Place, Record};
+use status::Status;
 
 /// The environment variable with the path of the xtask binary.
 pub(crate) const PROGRAM_VARIABLE: &str = "KINSTALL_XTASK";
@@ -64,16 +65,6 @@ pub(crate) struct Bed {
     place: Place,
 }
 
-/// How a node is doing.
-pub(crate) struct Status {
-    node: NodeName,
-    address: Ipv4Addr,
-    system: String,
-    shape: Option<Shape>,
-    link: String,
-    options: NodeOptions,
-}
-
 impl Bed {
     /// The bed of that name and subnet in the user's cache; nothing happens yet.
     pub(crate) fn new(name: &str, subnet: &str) -> Result<Self, Error> {
@@ -83,8 +74,14 @@ impl Bed {
     /// The bed whose state is in that directory; it must exist.
     pub(crate) fn open(state: &Path) -> Result<Self, Error> {
         let place = Place::at(state);
-        let record = place.record()?.ok_or_else(|| Error::NoBed { state: state.to_owned() })?;
-        Ok(Self { name: record.name, subnet: record.subnet, place })
+        let record = place.record()?.ok_or_else(|| Error::NoBed {
+            state: state.to_owned(),
+        })?;
+        Ok(Self {
+            name: record.name,
+            subnet: record.subnet,
+            place,
+        })
     }
 
     /// Whether nodes can be booted on this machine, or why not. Changes nothing.
@@ -113,7 +110,10 @@ impl Bed {
         if let Some(arch) = options.arch.filter(|_| options.qemu) {
             qemu::enable(self, arch)?;
         }
-        let origin = disk::Origin { base, options: options.clone() };
+        let origin = disk::Origin {
+            base,
+            options: options.clone(),
+        };
         let off = |node: &NodeName| !machine::is_on(self, *node);
         let nodes: Vec<NodeName> = nodes.into_iter().filter(off).collect();
         for node in &nodes {
@@ -142,10 +142,15 @@ impl Bed {
             Program::new("umount").arg(self.place.nodes()).done()?;
         }
         let root = self.place.root();
-        Program::new("rm").args(["-rf", "--one-file-system", "--"]).arg(root).done()?;
+        Program::new("rm")
+            .args(["-rf", "--one-file-system", "--"])
+            .arg(root)
+            .done()?;
         match self.leftovers()?.as_slice() {
             [] => Ok(()),
-            left => Err(Error::Left { what: left.join(", ") }),
+            left => Err(Error::Left {
+                what: left.join(", "),
+            }),
         }
     }
 
@@ -162,28 +167,24 @@ impl Bed {
     /// The ssh configuration that reaches the nodes by name and by address.
     pub(crate) fn ssh_config(&self) -> Result<PathBuf, Error> {
         let config = self.place.ssh_config();
-        let absent = || Error::NoBed { state: self.place.root().to_owned() };
+        let absent = || Error::NoBed {
+            state: self.place.root().to_owned(),
+        };
         config.exists().then_some(config).ok_or_else(absent)
     }
 
     /// The environment that lets another program drive this bed.
     pub(crate) fn environment(&self) -> Result<[(&'static str, PathBuf); 2], Error> {
         let program = std::env::current_exe()?;
-        Ok([(PROGRAM_VARIABLE, program), (STATE_VARIABLE, self.place.root().to_owned())])
+        Ok([
+            (PROGRAM_VARIABLE, program),
+            (STATE_VARIABLE, self.place.root().to_owned()),
+        ])
     }
 
     /// How a node is doing.
     pub(crate) fn status(&self, node: NodeName) -> Result<Status, Error> {
-        let on = machine::is_on(self, node);
-        let system = if on { machine::system_state(self, node) } else { Some("off".into()) };
-        Ok(Status {
-            node,
-            address: self.address(node),
-            system: system.filter(|state| !state.is_empty()).unwrap_or_else(|| "on".into()),
-            shape: shape::recorded(self, node)?,
-            link: network::state(&network::link(&self.name, node)),
-            options: disk::Origin::of(self, node)?.options,
-        })
+        Status::of(self, node)
     }
 
     /// Switches a node off as a power loss does. What it had written is kept.
@@ -234,10 +235,14 @@ impl Bed {
 
     /// Gives a node another ssh host key, one that `known_hosts` does not have.
     pub(crate) fn rekey(&self, node: NodeName) -> Result<(), Error> {
+        // A hang-up makes sshd start itself anew, on a node without systemctl too.
         let script = "cd /etc/ssh && rm -f ssh_host_ed25519_key* && \
-            ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key && systemctl restart ssh";
+            ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key && \
+            if [ -e /run/sshd.pid ]; then kill -HUP \"$(cat /run/sshd.pid)\"; fi";
         let _lock = self.lock_with(node)?;
-        Ok(machine::inside(self, node, 30)?.args(["sh", "-c", script]).done()?)
+        Ok(machine::inside(self, node, 30)?
+            .args(["sh", "-c", script])
+            .done()?)
     }
 
     /// Runs a command in a node as root, without ssh, and returns what it said.
@@ -248,7 +253,9 @@ impl Bed {
         limit_seconds: u64,
     ) -> Result<Output, Error> {
         self.refuse_unknown(node)?;
-        Ok(machine::inside(self, node, limit_seconds)?.args(command).output()?)
+        Ok(machine::inside(self, node, limit_seconds)?
+            .args(command)
+            .output()?)
     }
 
     /// The same on our own stdin, stdout and stderr.
@@ -259,7 +266,9 @@ impl Bed {
         limit_seconds: u64,
     ) -> Result<ExitStatus, Error> {
         self.refuse_unknown(node)?;
-        Ok(machine::inside(self, node, limit_seconds)?.args(command).attached()?)
+        Ok(machine::inside(self, node, limit_seconds)?
+            .args(command)
+            .attached()?)
     }
 
     /// A node's console, all boots in one.
@@ -274,7 +283,12 @@ impl Bed {
         let mut left = network::leftovers(&self.name);
         let root = self.place.root().display().to_string();
         let mounts = fs_err::read_to_string("/proc/self/mounts")?;
-        left.extend(mounts.lines().filter(|line| line.contains(&root)).map(str::to_owned));
+        left.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&root))
+                .map(str::to_owned),
+        );
         if self.place.root().exists() {
             left.push(root);
         }
@@ -291,23 +305,37 @@ impl Bed {
             Some(record) if subnet.is_none() || record.subnet == wanted => record.subnet,
             Some(record) => {
                 let subnet = record.subnet.to_string();
-                return Err(Error::OtherSubnet { bed: name.to_string(), subnet });
+                return Err(Error::OtherSubnet {
+                    bed: name.to_string(),
+                    subnet,
+                });
             }
             None => wanted,
         };
-        Ok(Self { name, subnet, place })
+        Ok(Self {
+            name,
+            subnet,
+            place,
+        })
     }
 
     /// Makes what all nodes of the bed share. Harmless when it is there.
     fn prepare(&self) -> Result<(), Error> {
         fs_err::create_dir_all(self.place.nodes())?;
-        let record = Record { name: self.name.clone(), subnet: self.subnet.clone() };
+        let record = Record {
+            name: self.name.clone(),
+            subnet: self.subnet.clone(),
+        };
         self.place.set_record(&record)?;
         self.mount_disks()?;
         cgroup::mount(&self.place, &self.name)?;
         let limit = "/proc/sys/fs/inotify/max_user_instances";
         let now = fs_err::read_to_string(limit)?;
-        if now.trim().parse::<u32>().is_ok_and(|now| now < INOTIFY_INSTANCES) {
+        if now
+            .trim()
+            .parse::<u32>()
+            .is_ok_and(|now| now < INOTIFY_INSTANCES)
+        {
             fs_err::write(limit, INOTIFY_INSTANCES.to_string())?;
         }
         network::make_bridge(&self.name, &self.subnet)
@@ -317,7 +345,9 @@ impl Bed {
     /// container: there the disks are in memory.
     fn mount_disks(&self) -> Result<(), Error> {
         let disks = self.place.nodes();
-        let ask = Program::new("stat").args(["--file-system", "--format=%T"]).arg(&disks);
+        let ask = Program::new("stat")
+            .args(["--file-system", "--format=%T"])
+            .arg(&disks);
         if ask.text()? == "overlayfs" {
             let tmpfs = ["-t", "tmpfs", "-o", "size=80%,mode=755", "none"];
             Program::new("mount").args(tmpfs).arg(&disks).done()?;
@@ -346,7 +376,11 @@ impl Bed {
     }
 
     fn refuse_off(&self, node: NodeName) -> Result<(), Error> {
-        if machine::is_on(self, node) { Ok(()) } else { Err(Error::Off { node }) }
+        if machine::is_on(self, node) {
+            Ok(())
+        } else {
+            Err(Error::Off { node })
+        }
     }
 
     fn name(&self) -> &BedName {
@@ -366,30 +400,6 @@ impl Bed {
     }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { node, address, system, shape, link, options } = self;
-        write!(f, "{node} {address} {system} link={link}")?;
-        match shape {
-            Some(shape) => write!(f, " shape={shape}")?,
-            None => write!(f, " shape=none")?,
-        }
-        if let Some(arch) = options.arch {
-            write!(f, " arch={}", arch.dpkg())?;
-        }
-        if !options.without.is_empty() {
-            write!(f, " without={}", options.without.join(","))?;
-        }
-        if options.no_systemd {
-            write!(f, " no-systemd")?;
-        }
-        if let Some(mib) = options.small_disk {
-            write!(f, " small-disk={mib}MiB")?;
-        }
-        Ok(())
-    }
-}
-
 /// Does the same to all nodes at once; the first error of all, once all are done.
 fn in_parallel(
     nodes: &[NodeName],
@@ -397,9 +407,14 @@ fn in_parallel(
 ) -> Result<(), Error> {
     let act = &act;
     thread::scope(|scope| {
-        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || act(*node))).collect();
+        let threads: Vec<_> = nodes
+            .iter()
+            .map(|node| scope.spawn(move || act(*node)))
+            .collect();
         let results = threads.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         // All of them are joined before the first error is picked out.
         results.collect::<Vec<_>>().into_iter().collect()

@@ -6,10 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-
 use super::error::Error;
-use super::state::Cache;
+use super::state::{Cache, short_digest};
 use super::{host, mirror, ssh};
 use crate::command::Program;
 use crate::say;
@@ -20,7 +18,11 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,
 /// Mirrors can be slow, and the machine busy.
 const BUILD_SECONDS: u64 = 1200;
 /// Nobody reads manuals in a test, and unpacking them takes time.
-const LEFT_OUT: &[&str] = &["/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*"];
+const LEFT_OUT: &[&str] = &[
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/doc/*",
+];
 
 /// The script that makes a node of a bare tree.
 const CUSTOMIZE: &str = include_str!("base.sh");
@@ -31,7 +33,9 @@ pub(super) fn ready(cache: &Cache, suite: Option<&str>) -> Result<PathBuf, Error
     let suite = suite.unwrap_or(&system.suite);
     let key = ssh::public_key(cache)?;
     let name = format!("{suite}-{}", system.arch);
-    let base = cache.bases().join(format!("{name}-{}", recipe(&name, &key)));
+    let base = cache
+        .bases()
+        .join(format!("{name}-{}", recipe(&name, &key)));
     if base.exists() {
         return Ok(base);
     }
@@ -42,26 +46,47 @@ pub(super) fn ready(cache: &Cache, suite: Option<&str>) -> Result<PathBuf, Error
     Ok(base)
 }
 
-/// The first half of the digest of everything that goes into a base but the mirror's packages.
+/// A name for everything that goes into a base but what the mirror has today.
 fn recipe(name: &str, key: &str) -> String {
     let text = [name, PACKAGES, &LEFT_OUT.join(" "), CUSTOMIZE, key].join("\n");
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    short_digest(&text)
 }
 
 fn build(cache: &Cache, base: &Path, suite: &str, key: &str) -> Result<(), Error> {
     let mirror = mirror::find(suite)?;
-    say::line(format!("nodes: building the base of {suite} from {mirror} (a minute or two)"));
+    say::line(format!(
+        "nodes: building the base of {suite} from {mirror} (a minute or two)"
+    ));
     let start = Instant::now();
     fs_err::create_dir_all(cache.bases())?;
     let partial = base.with_extension("partial");
     discard(&partial)?;
-    // A mount and a process namespace of its own: whatever ends it leaves no mount and no process.
-    Program::new("unshare")
-        .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"])
-        .args(["--mount-proc", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"])
+    // A mount and a process namespace of its own, and a signal when we die: whatever ends it,
+    // no mount and no process is left to disturb the next attempt.
+    Program::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .args([
+            "--mount-proc",
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            "--variant=minbase",
+        ])
         .arg(format!("--include={PACKAGES}"))
         .arg("--dpkgopt=force-unsafe-io")
-        .args(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
+        .args(
+            LEFT_OUT
+                .iter()
+                .map(|path| format!("--dpkgopt=path-exclude={path}")),
+        )
         .args([suite.as_ref(), partial.as_os_str(), mirror.as_ref()])
         .limit_seconds(BUILD_SECONDS)
         .done()?;
@@ -71,7 +96,10 @@ fn build(cache: &Cache, base: &Path, suite: &str, key: &str) -> Result<(), Error
         .limit_seconds(60)
         .done()?;
     fs_err::rename(&partial, base)?;
-    say::line(format!("nodes: base ready in {:.0} s", start.elapsed().as_secs_f64()));
+    say::line(format!(
+        "nodes: base ready in {:.0} s",
+        start.elapsed().as_secs_f64()
+    ));
     forget_others(cache, base)
 }
 
@@ -98,7 +126,9 @@ fn forget_others(cache: &Cache, base: &Path) -> Result<(), Error> {
 
 /// Removes a tree, never crossing into something mounted below it.
 fn discard(tree: &Path) -> Result<(), Error> {
-    let remove = Program::new("rm").args(["-rf", "--one-file-system", "--"]).arg(tree);
+    let remove = Program::new("rm")
+        .args(["-rf", "--one-file-system", "--"])
+        .arg(tree);
     Ok(remove.limit_seconds(300).done()?)
 }
 

@@ -24,12 +24,16 @@ pub(super) struct Group {
 impl Group {
     /// The group of a node.
     pub(super) fn of(place: &Place, bed: &BedName, node: NodeName) -> Self {
-        Self { path: place.cgroup().join(bed.to_string()).join(node.to_string()) }
+        Self {
+            path: place.cgroup().join(bed.to_string()).join(node.to_string()),
+        }
     }
 
     /// The group's part of that name.
     pub(super) fn part(&self, name: &str) -> Self {
-        Self { path: self.path.join(name) }
+        Self {
+            path: self.path.join(name),
+        }
     }
 
     /// Where it is in the file system.
@@ -81,7 +85,10 @@ pub(super) fn mount(place: &Place, bed: &BedName) -> Result<(), Error> {
     let cgroup = place.cgroup();
     fs_err::create_dir_all(&cgroup)?;
     if !is_mounted(&cgroup) {
-        Program::new("mount").args(["-t", "cgroup2", "none"]).arg(&cgroup).done()?;
+        Program::new("mount")
+            .args(["-t", "cgroup2", "none"])
+            .arg(&cgroup)
+            .done()?;
     }
     fs_err::create_dir_all(cgroup.join(bed.to_string()))?;
     offer_controllers(&cgroup);
@@ -101,7 +108,10 @@ pub(super) fn unmount(place: &Place, bed: &BedName) -> Result<(), Error> {
 
 /// Whether something is mounted exactly there.
 pub(super) fn is_mounted(path: &Path) -> bool {
-    Program::new("mountpoint").arg("--quiet").arg(path).succeeds()
+    Program::new("mountpoint")
+        .arg("--quiet")
+        .arg(path)
+        .succeeds()
 }
 
 /// Lets the groups below use what controllers there are, each on its own. A machine with cgroup
@@ -109,7 +119,10 @@ pub(super) fn is_mounted(path: &Path) -> bool {
 fn offer_controllers(group: &Path) {
     let offered = fs_err::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
     for controller in offered.split_whitespace() {
-        let _ = fs_err::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
+        let _ = fs_err::write(
+            group.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        );
     }
 }
 
@@ -133,6 +146,12 @@ fn collect(group: &Path, found: &mut Vec<u32>) {
 
 /// The groups directly below; none if this one just went away.
 fn children(group: &Path) -> Vec<PathBuf> {
-    let Ok(items) = fs_err::read_dir(group) else { return Vec::new() };
-    items.flatten().map(|item| item.path()).filter(|path| path.is_dir()).collect()
+    let Ok(items) = fs_err::read_dir(group) else {
+        return Vec::new();
+    };
+    items
+        .flatten()
+        .map(|item| item.path())
+        .filter(|path| path.is_dir())
+        .collect()
 }

@@ -91,7 +91,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     match arguments.act {
         Act::Possible => possible(),
         Act::SelfTest => self_test::run(arguments.name.as_deref(), arguments.subnet.as_deref()),
-        act => act_on(&bed(arguments.name.as_deref(), arguments.subnet.as_deref())?, act),
+        act => act_on(
+            &bed(arguments.name.as_deref(), arguments.subnet.as_deref())?,
+            act,
+        ),
     }
 }
 
@@ -124,7 +127,11 @@ fn act_on(bed: &Bed, act: Act) -> Result<ExitCode, Error> {
         Act::Start { node } => bed.power_on(node)?,
         Act::Reset { node } => bed.reset(node)?,
         Act::Rekey { node } => bed.rekey(node)?,
-        Act::Exec { limit, node, command } => return exec(bed, node, &command, limit),
+        Act::Exec {
+            limit,
+            node,
+            command,
+        } => return exec(bed, node, &command, limit),
         Act::Log { node } => say::data(bed.console(node)?.trim_end()),
         Act::SshConfig => say::data(fs_err::read_to_string(bed.ssh_config()?)?.trim_end()),
         // Handled before there was a bed.
@@ -136,8 +143,14 @@ fn act_on(bed: &Bed, act: Act) -> Result<ExitCode, Error> {
 fn up(bed: &Bed, count: u8, options: &NodeOptions) -> Result<(), Error> {
     let start = Instant::now();
     bed.up(count, options)?;
-    say::line(format!("nodes: {count} up in {:.1} s", start.elapsed().as_secs_f64()));
-    say::line(format!("nodes: ssh -F {} node1", bed.ssh_config()?.display()));
+    say::line(format!(
+        "nodes: {count} up in {:.1} s",
+        start.elapsed().as_secs_f64()
+    ));
+    say::line(format!(
+        "nodes: ssh -F {} node1",
+        bed.ssh_config()?.display()
+    ));
     for (name, value) in bed.environment()? {
         say::line(format!("nodes: export {name}={}", value.display()));
     }
@@ -152,12 +165,24 @@ fn status(bed: &Bed) -> Result<(), Error> {
 }
 
 fn netem(bed: &Bed, node: &str, rate: &str, delay: &str) -> Result<(), Error> {
-    let nodes = if node == "all" { bed.nodes()? } else { vec![node.parse()?] };
-    let shape = if rate == "off" { None } else { Some(Shape::new(rate, delay)?) };
-    nodes.into_iter().try_for_each(|node| bed.shape(node, shape))
+    let nodes = if node == "all" {
+        bed.nodes()?
+    } else {
+        vec![node.parse()?]
+    };
+    let shape = if rate == "off" {
+        None
+    } else {
+        Some(Shape::new(rate, delay)?)
+    };
+    nodes
+        .into_iter()
+        .try_for_each(|node| bed.shape(node, shape))
 }
 
 fn exec(bed: &Bed, node: NodeName, command: &[String], limit: u64) -> Result<ExitCode, Error> {
     let code = bed.attach(node, command, limit)?.code();
-    Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(code
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -91,21 +91,30 @@ pub(super) struct Origin {
 impl Origin {
     /// What the node was made of.
     pub(super) fn of(bed: &Bed, node: NodeName) -> Result<Self, Error> {
-        load(&bed.place().node(node).join("node.json"))?
-            .ok_or_else(|| Error::NoNode { bed: bed.name().to_string(), node })
+        load(&bed.place().node(node).join("node.json"))?.ok_or_else(|| Error::NoNode {
+            bed: bed.name().to_string(),
+            node,
+        })
     }
 }
 
 /// Makes a node's disk. The node exists once `node.json` does, which is written last.
 pub(super) fn make(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Error> {
     let directory = bed.place().node(node);
-    let disk = Disk { upper: directory.join("upper"), base: &origin.base };
+    let disk = Disk {
+        upper: directory.join("upper"),
+        base: &origin.base,
+    };
     for part in ["upper", "work", "root"] {
         directory_for_all(&directory.join(part))?;
     }
     ssh::host_key(bed, node)?;
     let key = bed.place().host_key(node);
-    disk.write("etc/ssh/ssh_host_ed25519_key", &fs_err::read_to_string(&key)?, 0o600)?;
+    disk.write(
+        "etc/ssh/ssh_host_ed25519_key",
+        &fs_err::read_to_string(&key)?,
+        0o600,
+    )?;
     let public = fs_err::read_to_string(key.with_extension("pub"))?;
     disk.write("etc/ssh/ssh_host_ed25519_key.pub", &public, 0o644)?;
     disk.write("etc/hostname", &format!("{node}\n"), 0o644)?;
@@ -125,12 +134,17 @@ pub(super) fn make(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Err
 /// Mounts the small file system of a node that asked for one. It lives outside the node, so it
 /// survives the node's power-off as a disk does.
 pub(super) fn mount_small(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Error> {
-    let Some(mib) = origin.options.small_disk else { return Ok(()) };
+    let Some(mib) = origin.options.small_disk else {
+        return Ok(());
+    };
     let small = bed.place().node(node).join("small");
     fs_err::create_dir_all(&small)?;
     if !cgroup::is_mounted(&small) {
         let options = format!("size={mib}m,mode=755");
-        Program::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(&small).done()?;
+        Program::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "none"])
+            .arg(&small)
+            .done()?;
     }
     Ok(())
 }
@@ -142,7 +156,9 @@ pub(super) fn wipe(bed: &Bed, node: NodeName) -> Result<(), Error> {
     if cgroup::is_mounted(&small) {
         Program::new("umount").arg(&small).done()?;
     }
-    let remove = Program::new("rm").args(["-rf", "--one-file-system", "--"]).arg(directory);
+    let remove = Program::new("rm")
+        .args(["-rf", "--one-file-system", "--"])
+        .arg(directory);
     Ok(remove.limit_seconds(300).done()?)
 }
 
@@ -168,7 +184,10 @@ impl Disk<'_> {
         }
         let path = self.upper.join(path);
         fs_err::write(&path, text)?;
-        Ok(fs_err::set_permissions(&path, PermissionsExt::from_mode(mode))?)
+        Ok(fs_err::set_permissions(
+            &path,
+            PermissionsExt::from_mode(mode),
+        )?)
     }
 
     /// Makes a directory that hides nothing of the base, and is no stricter than it.
@@ -190,9 +209,18 @@ impl Disk<'_> {
             found = true;
             self.directory(directory)?;
             let whiteout = self.upper.join(directory).join(program);
-            Program::new("mknod").arg(whiteout).args(["c", "0", "0"]).done()?;
+            Program::new("mknod")
+                .arg(whiteout)
+                .args(["c", "0", "0"])
+                .done()?;
         }
-        if found { Ok(()) } else { Err(Error::Without { name: program.to_owned() }) }
+        if found {
+            Ok(())
+        } else {
+            Err(Error::Without {
+                name: program.to_owned(),
+            })
+        }
     }
 
     /// Puts an `uname` and a `dpkg` before the real ones in the search path, sudo's included.
@@ -218,7 +246,10 @@ impl Disk<'_> {
 /// Makes a directory that everyone may enter, whatever our umask.
 fn directory_for_all(path: &Path) -> Result<(), Error> {
     fs_err::create_dir_all(path)?;
-    Ok(fs_err::set_permissions(path, PermissionsExt::from_mode(0o755))?)
+    Ok(fs_err::set_permissions(
+        path,
+        PermissionsExt::from_mode(0o755),
+    )?)
 }
 
 fn hosts(bed: &Bed) -> Result<String, Error> {

@@ -15,14 +15,38 @@ const APT_SECONDS: u64 = 900;
 
 /// What a bed needs, and the Debian package that brings it.
 pub(super) const TOOLS: &[Tool] = &[
-    Tool { command: "mmdebstrap", package: "mmdebstrap" },
-    Tool { command: "systemd-nspawn", package: "systemd-container" },
-    Tool { command: "ip", package: "iproute2" },
-    Tool { command: "tc", package: "iproute2" },
-    Tool { command: "ssh", package: "openssh-client" },
-    Tool { command: "ssh-keygen", package: "openssh-client" },
-    Tool { command: "unshare", package: "util-linux" },
-    Tool { command: "nsenter", package: "util-linux" },
+    Tool {
+        command: "mmdebstrap",
+        package: "mmdebstrap",
+    },
+    Tool {
+        command: "systemd-nspawn",
+        package: "systemd-container",
+    },
+    Tool {
+        command: "ip",
+        package: "iproute2",
+    },
+    Tool {
+        command: "tc",
+        package: "iproute2",
+    },
+    Tool {
+        command: "ssh",
+        package: "openssh-client",
+    },
+    Tool {
+        command: "ssh-keygen",
+        package: "openssh-client",
+    },
+    Tool {
+        command: "unshare",
+        package: "util-linux",
+    },
+    Tool {
+        command: "nsenter",
+        package: "util-linux",
+    },
 ];
 
 /// A program and where it comes from.
@@ -79,36 +103,62 @@ pub(crate) fn possible() -> Result<(), Why> {
     let release = fs_err::read_to_string("/etc/os-release").unwrap_or_default();
     let id = field(&release, "ID").unwrap_or("unknown");
     if !matches!(id, "debian" | "ubuntu") {
-        return Err(Why::NotDebian { found: id.to_owned() });
+        return Err(Why::NotDebian {
+            found: id.to_owned(),
+        });
     }
     let kernel = fs_err::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     if !is_new_enough(kernel.trim()) {
-        return Err(Why::OldKernel { found: kernel.trim().to_owned() });
+        return Err(Why::OldKernel {
+            found: kernel.trim().to_owned(),
+        });
     }
     let namespaces = ["--mount", "--net", "--ipc", "--uts", "--pid", "--fork"];
     let probe = Program::new("unshare")
         .args(namespaces)
-        .args(["--propagation", "private", "sh", "-c", include_str!("probe.sh")])
+        .args([
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            include_str!("probe.sh"),
+        ])
         .output()
-        .map_err(|error| Why::Refused { what: "run a probe".into(), said: error.to_string() })?;
+        .map_err(|error| Why::Refused {
+            what: "run a probe".into(),
+            said: error.to_string(),
+        })?;
     if probe.status.success() {
         return Ok(());
     }
-    let what = probe.stdout.lines().last().unwrap_or("make namespaces").to_owned();
-    Err(Why::Refused { what, said: probe.stderr.trim().replace('\n', "; ") })
+    let what = probe
+        .stdout
+        .lines()
+        .last()
+        .unwrap_or("make namespaces")
+        .to_owned();
+    Err(Why::Refused {
+        what,
+        said: probe.stderr.trim().replace('\n', "; "),
+    })
 }
 
 /// Which system this is.
 pub(super) fn system() -> Result<System, Error> {
     let release = fs_err::read_to_string("/etc/os-release")?;
-    let suite = field(&release, "VERSION_CODENAME").unwrap_or("stable").to_owned();
+    let suite = field(&release, "VERSION_CODENAME")
+        .unwrap_or("stable")
+        .to_owned();
     let arch = Program::new("dpkg").arg("--print-architecture").text()?;
     Ok(System { suite, arch })
 }
 
 /// Installs with apt-get those of the tools that are missing, and says so.
 pub(super) fn require(tools: &[Tool]) -> Result<(), Error> {
-    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_present(tool.command)).collect();
+    let missing: Vec<&Tool> = tools
+        .iter()
+        .filter(|tool| !is_present(tool.command))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -117,13 +167,22 @@ pub(super) fn require(tools: &[Tool]) -> Result<(), Error> {
     packages.dedup();
     if possible() == Err(Why::NotRoot) || !is_installed("apt-get") {
         return Err(Error::Missing {
-            commands: missing.iter().map(|tool| format!("`{}`", tool.command)).collect(),
+            commands: missing
+                .iter()
+                .map(|tool| format!("`{}`", tool.command))
+                .collect(),
             packages: packages.iter().map(ToString::to_string).collect(),
         });
     }
-    say::line(format!("nodes: installing {} with apt-get", packages.join(", ")));
+    say::line(format!(
+        "nodes: installing {} with apt-get",
+        packages.join(", ")
+    ));
     apt().arg("update").done()?;
-    apt().args(["install", "--yes", "--no-install-recommends"]).args(packages).done()?;
+    apt()
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(packages)
+        .done()?;
     Ok(())
 }
 
@@ -153,7 +212,9 @@ fn field<'a>(release: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn is_new_enough(release: &str) -> bool {
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) => (major, minor) >= KERNEL_MIN,
         _ => false,

@@ -46,7 +46,10 @@ pub(super) fn power_off(bed: &Bed, node: NodeName) -> Result<(), Error> {
     }
     let group = bed.group(node);
     if !group.kill()? {
-        return Err(Error::Alive { node, limit_seconds: cgroup::KILL_SECONDS });
+        return Err(Error::Alive {
+            node,
+            limit_seconds: cgroup::KILL_SECONDS,
+        });
     }
     group.remove()?;
     network::unplug(bed.name(), node)
@@ -64,8 +67,23 @@ pub(super) fn inside(bed: &Bed, node: NodeName, limit_seconds: u64) -> Result<Pr
     let limit = limit_seconds.to_string();
     let terminal = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
     Ok(Program::new("nsenter")
-        .args(["--target", &init.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid"])
-        .args(["--cgroup", "--root", "--wd", "--", "/usr/bin/env", "--ignore-environment"])
+        .args([
+            "--target",
+            &init.to_string(),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+        ])
+        .args([
+            "--cgroup",
+            "--root",
+            "--wd",
+            "--",
+            "/usr/bin/env",
+            "--ignore-environment",
+        ])
         .args(["HOME=/root", "LANG=C.UTF-8"])
         .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .arg(format!("TERM={terminal}"))
@@ -75,7 +93,9 @@ pub(super) fn inside(bed: &Bed, node: NodeName, limit_seconds: u64) -> Result<Pr
 
 /// What systemd in the node says of itself: `running`, `degraded`, `starting` and so on.
 pub(super) fn system_state(bed: &Bed, node: NodeName) -> Option<String> {
-    let ask = inside(bed, node, 20).ok()?.args(["systemctl", "is-system-running"]);
+    let ask = inside(bed, node, 20)
+        .ok()?
+        .args(["systemctl", "is-system-running"]);
     Some(ask.output().ok()?.stdout.trim().to_owned())
 }
 
@@ -88,7 +108,11 @@ pub(super) fn console(bed: &Bed, node: NodeName) -> Result<String, Error> {
 /// Starts the keeper in a session of its own: neither our end nor a Ctrl-C switches a node off.
 fn start_keeper(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Error> {
     let group = format!("{}/{node}", bed.name());
-    let small = if origin.options.small_disk.is_some() { "yes" } else { "no" };
+    let small = if origin.options.small_disk.is_some() {
+        "yes"
+    } else {
+        "no"
+    };
     let keeper = Program::new("setsid")
         .args(["--fork", "unshare", "--mount", "--propagation", "private"])
         .args(["sh", "-c", KEEPER, "keeper"])
@@ -126,7 +150,12 @@ fn await_boot(bed: &Bed, node: NodeName) -> Result<(), Error> {
             }
             let console = console(bed, node).unwrap_or_default();
             let console = last_lines(&console, CONSOLE_LINES);
-            Err(Error::Boot { node, limit_seconds: BOOT_SECONDS, lacking, console })
+            Err(Error::Boot {
+                node,
+                limit_seconds: BOOT_SECONDS,
+                lacking,
+                console,
+            })
         }
     }
 }

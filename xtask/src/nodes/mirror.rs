@@ -17,7 +17,9 @@ pub(super) fn find(suite: &str) -> Result<String, Error> {
     for (path, parse) in sources()? {
         entries.extend(parse(&fs_err::read_to_string(path)?));
     }
-    choose(&entries, suite).ok_or_else(|| Error::Mirror { suite: suite.to_owned() })
+    choose(&entries, suite).ok_or_else(|| Error::Mirror {
+        suite: suite.to_owned(),
+    })
 }
 
 type Parse = fn(&str) -> Vec<Entry>;
@@ -29,7 +31,9 @@ fn sources() -> Result<Vec<(std::path::PathBuf, Parse)>, Error> {
     if classic.exists() {
         files.push((classic.to_owned(), lines));
     }
-    let Ok(directory) = fs_err::read_dir("/etc/apt/sources.list.d") else { return Ok(files) };
+    let Ok(directory) = fs_err::read_dir("/etc/apt/sources.list.d") else {
+        return Ok(files);
+    };
     for item in directory {
         let path = item?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -46,9 +50,14 @@ fn sources() -> Result<Vec<(std::path::PathBuf, Parse)>, Error> {
 /// that serves any release whole (not only its updates).
 fn choose(entries: &[Entry], suite: &str) -> Option<String> {
     let whole = |entry: &&Entry| {
-        entry.suites.first().is_some_and(|first| !first.contains(['-', '/']))
+        entry
+            .suites
+            .first()
+            .is_some_and(|first| !first.contains(['-', '/']))
     };
-    let exact = entries.iter().find(|entry| entry.suites.iter().any(|own| own == suite));
+    let exact = entries
+        .iter()
+        .find(|entry| entry.suites.iter().any(|own| own == suite));
     let entry = exact.or_else(|| entries.iter().find(whole))?;
     Some(entry.uri.clone())
 }
@@ -67,27 +76,40 @@ fn entry_of_line(line: &str) -> Option<Entry> {
     };
     let mut words = rest.split_whitespace();
     let uri = words.next().filter(|uri| is_http(uri))?.to_owned();
-    Some(Entry { uri, suites: vec![words.next()?.to_owned()] })
+    Some(Entry {
+        uri,
+        suites: vec![words.next()?.to_owned()],
+    })
 }
 
 /// Stanzas of `Field: value`, an empty line between them.
 fn stanzas(text: &str) -> Vec<Entry> {
-    let text: String =
-        text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let kept = text.lines().filter(|line| !line.starts_with('#'));
+    let text: String = kept.flat_map(|line| [line, "\n"]).collect();
     text.split("\n\n").filter_map(entry_of_stanza).collect()
 }
 
 fn entry_of_stanza(stanza: &str) -> Option<Entry> {
     let field = |name: &str| {
         let mut pairs = stanza.lines().filter_map(|line| line.split_once(':'));
-        pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        pairs
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     };
     if field("Enabled").is_some_and(|value| value.trim() == "no") {
         return None;
     }
-    field("Types")?.split_whitespace().find(|kind| *kind == "deb")?;
-    let uri = field("URIs")?.split_whitespace().find(|uri| is_http(uri))?.to_owned();
-    let suites = field("Suites")?.split_whitespace().map(str::to_owned).collect();
+    field("Types")?
+        .split_whitespace()
+        .find(|kind| *kind == "deb")?;
+    let uri = field("URIs")?
+        .split_whitespace()
+        .find(|uri| is_http(uri))?
+        .to_owned();
+    let suites = field("Suites")?
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
     Some(Entry { uri, suites })
 }
 

@@ -56,11 +56,14 @@ impl NodeName {
         self.0
     }
 
-    fn numbered(number: u8) -> Result<Self, Error> {
+    /// The node of that number.
+    pub(crate) fn numbered(number: u8) -> Result<Self, Error> {
         if (1..=NODES_MAX).contains(&number) {
             Ok(Self(number))
         } else {
-            Err(Error::NodeName { text: format!("node{number}") })
+            Err(Error::NodeName {
+                text: format!("node{number}"),
+            })
         }
     }
 }
@@ -69,12 +72,19 @@ impl FromStr for BedName {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let starts = text
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_lowercase());
         if plain && starts && text.len() <= 8 {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Error::BedName { text: text.to_owned() })
+            Err(Error::BedName {
+                text: text.to_owned(),
+            })
         }
     }
 }
@@ -83,11 +93,17 @@ impl FromStr for Subnet {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::Subnet { text: text.to_owned() };
+        let wrong = || Error::Subnet {
+            text: text.to_owned(),
+        };
         let address: Ipv4Addr = format!("{text}.0").parse().map_err(|_| wrong())?;
         let [a, b, c, _] = address.octets();
         // Traffic of a test must stay on this machine.
-        if address.is_private() { Ok(Self([a, b, c])) } else { Err(wrong()) }
+        if address.is_private() {
+            Ok(Self([a, b, c]))
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -99,7 +115,9 @@ impl FromStr for NodeName {
             .filter(|digits| !digits.starts_with(['0', '+']))
             .and_then(|digits| digits.parse().ok())
             .and_then(|number| Self::numbered(number).ok())
-            .ok_or_else(|| Error::NodeName { text: text.to_owned() })
+            .ok_or_else(|| Error::NodeName {
+                text: text.to_owned(),
+            })
     }
 }
 
@@ -162,7 +180,9 @@ mod tests {
         for bad in ["", "abcdefghi", "2kin", "Kin", "a-b", "a/b"] {
             assert!(bad.parse::<BedName>().is_err(), "{bad}");
         }
-        for bad in ["node", "node0", "node01", "node+1", "node201", "node300", "kin1", ""] {
+        for bad in [
+            "node", "node0", "node01", "node+1", "node201", "node300", "kin1", "",
+        ] {
             assert!(bad.parse::<NodeName>().is_err(), "{bad}");
         }
     }

@@ -1,6 +1,6 @@
 //! Programs of another architecture, run through qemu-user.
 //!
-//! The kernel is told by a rule in binfmt_misc, which holds for the whole machine. So this happens
+//! The kernel is told by a rule in `binfmt_misc`, which holds for the whole machine. So this happens
 //! only when asked for, and the bed that made a rule removes it again.
 
 use std::path::{Path, PathBuf};
@@ -31,7 +31,9 @@ pub(super) fn enable(bed: &Bed, arch: Arch) -> Result<(), Error> {
     host::require(&[rule.tool])?;
     let registry = Path::new(REGISTRY);
     if !registry.join("register").exists() {
-        Program::new("mount").args(["-t", "binfmt_misc", "none", REGISTRY]).done()?;
+        Program::new("mount")
+            .args(["-t", "binfmt_misc", "none", REGISTRY])
+            .done()?;
     }
     if registry.join(rule.name).exists() {
         return Ok(());
@@ -55,7 +57,12 @@ impl Rule {
     /// See Documentation/admin-guide/binfmt-misc.rst of the kernel. F opens the interpreter now,
     /// so that it is found from within a node; C lets sudo stay sudo; O hands it the open file.
     fn text(&self) -> String {
-        let Self { name, tool, class, machine } = self;
+        let Self {
+            name,
+            tool,
+            class,
+            machine,
+        } = self;
         let blank = r"\x00".repeat(8);
         let any = r"\x00".repeat(8);
         format!(
@@ -66,7 +73,10 @@ impl Rule {
 }
 
 fn rule(arch: Arch) -> Option<Rule> {
-    let tool = |command| Tool { command, package: "qemu-user-static" };
+    let tool = |command| Tool {
+        command,
+        package: "qemu-user-static",
+    };
     match arch {
         Arch::Amd64 => None,
         Arch::Arm64 => Some(Rule {

@@ -70,5 +70,9 @@ fn generate(key: &Path, comment: &str) -> Result<(), Error> {
 /// The type and the key, without the comment.
 fn read_public(key: &Path) -> Result<String, Error> {
     let text = fs_err::read_to_string(key.with_extension("pub"))?;
-    Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+    Ok(text
+        .split_whitespace()
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" "))
 }

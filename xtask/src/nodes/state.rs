@@ -12,6 +12,7 @@
 //!     nodes/<node>/                 node.json console.log upper/ work/ root/ small/
 //! ```
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::name::{BedName, NodeName, Subnet};
@@ -58,9 +60,13 @@ impl Cache {
     /// `$XDG_CACHE_HOME/kinstall-nodes`, or the same below `~/.cache`.
     pub(crate) fn of_user() -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let cache = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = set("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute());
         let home = || PathBuf::from(set("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
-        Self { root: cache.unwrap_or_else(home).join("kinstall-nodes") }
+        Self {
+            root: cache.unwrap_or_else(home).join("kinstall-nodes"),
+        }
     }
 
     /// Where the bases are.
@@ -80,7 +86,9 @@ impl Cache {
 
     /// The place of the bed of that name, which need not exist.
     pub(super) fn place(&self, name: &BedName) -> Place {
-        Place { root: self.root.join(format!("bed-{name}")) }
+        Place {
+            root: self.root.join(format!("bed-{name}")),
+        }
     }
 
     /// The state directories that exist.
@@ -101,11 +109,16 @@ impl Cache {
         let path = self.root.join(format!("{name}.lock"));
         let file = fs_err::File::create(&path)?;
         let limit = Duration::from_secs(LOCK_SECONDS);
-        let taken = poll(limit, || match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => None,
-            other => Some(other),
+        let taken = poll(limit, || {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => None,
+                other => Some(other),
+            }
         });
-        let busy = Error::Busy { lock: path, limit_seconds: LOCK_SECONDS };
+        let busy = Error::Busy {
+            lock: path,
+            limit_seconds: LOCK_SECONDS,
+        };
         taken.ok_or(busy)?.map_err(std::io::Error::from)?;
         Ok(Lock { _file: file })
     }
@@ -114,7 +127,9 @@ impl Cache {
 impl Place {
     /// The place at that directory.
     pub(super) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     /// The state directory itself.
@@ -124,7 +139,9 @@ impl Place {
 
     /// The cache this bed belongs to.
     pub(super) fn cache(&self) -> Cache {
-        Cache { root: self.root.parent().unwrap_or(Path::new("/")).to_owned() }
+        Cache {
+            root: self.root.parent().unwrap_or(Path::new("/")).to_owned(),
+        }
     }
 
     /// What the bed remembers of itself, if it exists.
@@ -188,13 +205,19 @@ pub(super) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error>
         return Ok(None);
     }
     let text = fs_err::read_to_string(path)?;
-    let state = |source| Error::State { path: path.to_owned(), source };
+    let state = |source| Error::State {
+        path: path.to_owned(),
+        source,
+    };
     serde_json::from_str(&text).map(Some).map_err(state)
 }
 
 /// Writes a JSON file.
 pub(super) fn store<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let state = |source| Error::State { path: path.to_owned(), source };
+    let state = |source| Error::State {
+        path: path.to_owned(),
+        source,
+    };
     replace(path, &serde_json::to_string(value).map_err(state)?)
 }
 
@@ -203,4 +226,13 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let new = path.with_extension("new");
     fs_err::write(&new, text)?;
     Ok(fs_err::rename(&new, path)?)
+}
+
+/// The start of a text's digest: a name that changes when the text does.
+pub(super) fn short_digest(text: &str) -> String {
+    let mut name = String::new();
+    for byte in Sha256::digest(text).iter().take(8) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }

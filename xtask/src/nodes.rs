@@ -156,7 +156,7 @@ impl Bed {
 
     /// The nodes that exist, on or off.
     pub(crate) fn nodes(&self) -> Result<Vec<NodeName>, Error> {
-        self.place.list()
+        self.place.whole()
     }
 
     /// A node's address.

@@ -17,10 +17,16 @@ pub(crate) fn data(text: impl AsRef<str>) {
 
 /// Tells an error and what lies beneath it, outermost first.
 pub(crate) fn error(error: &(dyn Error + 'static)) {
-    line(format!("error: {error}"));
+    line(format!("error: {}", sentence(error)));
+}
+
+/// An error and what lies beneath it as one sentence, outermost first.
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
+    let mut sentence = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        line(format!("  because {inner}"));
+        sentence = format!("{sentence}: {inner}");
         cause = inner.source();
     }
+    sentence
 }

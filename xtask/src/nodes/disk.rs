@@ -201,6 +201,13 @@ impl Disk<'_> {
     }
 
     fn leave_out(&self, program: &str) -> Result<(), Error> {
+        let name = program.to_owned();
+        if program == "systemctl" {
+            return Err(Error::Without {
+                name,
+                why: "that is what --no-systemd is for",
+            });
+        }
         let mut found = false;
         for directory in PROGRAM_DIRECTORIES {
             if program.contains('/') || !self.base.join(directory).join(program).exists() {
@@ -214,12 +221,11 @@ impl Disk<'_> {
                 .args(["c", "0", "0"])
                 .done()?;
         }
+        let why = "the base has no such program";
         if found {
             Ok(())
         } else {
-            Err(Error::Without {
-                name: program.to_owned(),
-            })
+            Err(Error::Without { name, why })
         }
     }
 

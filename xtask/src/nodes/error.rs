@@ -19,7 +19,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     File(#[from] io::Error),
     /// This machine cannot boot nodes.
-    #[error("nodes cannot be booted here: {0}")]
+    #[error("nodes cannot be booted here")]
     Impossible(#[from] Why),
     /// Programs are missing and we may not install them.
     #[error("missing here: {}; help: apt-get install {}", .commands.join(", "), .packages.join(" "))]
@@ -100,13 +100,11 @@ pub(crate) enum Error {
         node: NodeName,
     },
     /// The node did not come up in time.
-    #[error("`{node}` did not boot within {limit_seconds} s: {lacking}{console}")]
+    #[error("`{node}` did not boot: {lacking}{console}")]
     Boot {
         /// The node.
         node: NodeName,
-        /// How long it had.
-        limit_seconds: u64,
-        /// What it still lacked.
+        /// What it still lacked, and when.
         lacking: String,
         /// The last lines of its console, on lines of their own.
         console: String,
@@ -127,11 +125,13 @@ pub(crate) enum Error {
         /// How long we waited.
         limit_seconds: u64,
     },
-    /// A program that was to be left out is not there anyway.
-    #[error("the base has no program `{name}` to leave out")]
+    /// A program that was to be left out is not there anyway, or a node cannot be without it.
+    #[error("`{name}` cannot be left out: {why}")]
     Without {
         /// The program.
         name: String,
+        /// Why not.
+        why: &'static str,
     },
     /// The traffic shaper did not start.
     #[error("the traffic shaper of `{node}` did not start{said}")]

@@ -145,14 +145,13 @@ fn await_boot(bed: &Bed, node: NodeName) -> Result<(), Error> {
     match up {
         Some(true) => Ok(()),
         other => {
-            if other == Some(false) {
-                "it switched itself off".clone_into(&mut lacking);
-            }
-            let console = console(bed, node).unwrap_or_default();
-            let console = last_lines(&console, CONSOLE_LINES);
+            let lacking = match other {
+                Some(_) => "it switched itself off".to_owned(),
+                None => format!("{lacking}, after {BOOT_SECONDS} s"),
+            };
+            let console = last_lines(&console(bed, node).unwrap_or_default(), CONSOLE_LINES);
             Err(Error::Boot {
                 node,
-                limit_seconds: BOOT_SECONDS,
                 lacking,
                 console,
             })

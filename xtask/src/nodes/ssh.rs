@@ -27,7 +27,7 @@ pub(super) fn configure(bed: &Bed) -> Result<(), Error> {
     let place = bed.place();
     let mut known = String::new();
     let mut config = String::new();
-    for node in place.list()? {
+    for node in place.whole()? {
         let address = bed.address(node);
         let key = read_public(&place.host_key(node))?;
         let _ = writeln!(known, "{node},{address} {key}");

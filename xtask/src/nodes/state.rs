@@ -184,7 +184,14 @@ impl Place {
         self.nodes().join(node.to_string())
     }
 
-    /// The nodes that exist, in order.
+    /// The nodes that exist, in order: those whose disk was made whole.
+    pub(super) fn whole(&self) -> Result<Vec<NodeName>, Error> {
+        let mut nodes = self.list()?;
+        nodes.retain(|node| self.node(*node).join("node.json").exists());
+        Ok(nodes)
+    }
+
+    /// The nodes that exist, in order, with those that an interrupted `up` only began to make.
     pub(super) fn list(&self) -> Result<Vec<NodeName>, Error> {
         let mut nodes = Vec::new();
         if !self.nodes().exists() {

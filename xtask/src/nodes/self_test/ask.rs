@@ -47,19 +47,19 @@ pub(super) struct Wrong(pub(super) String);
 
 impl From<Error> for Wrong {
     fn from(error: Error) -> Self {
-        Self(error.to_string())
+        Self(say::sentence(&error))
     }
 }
 
 impl From<crate::command::CommandError> for Wrong {
     fn from(error: crate::command::CommandError) -> Self {
-        Self(error.to_string())
+        Self(say::sentence(&error))
     }
 }
 
 impl From<io::Error> for Wrong {
     fn from(error: io::Error) -> Self {
-        Self(error.to_string())
+        Self(say::sentence(&error))
     }
 }
 

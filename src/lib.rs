@@ -17,6 +17,11 @@ pub mod lockfile;
 // What kinstall knows.
 pub mod artifact;
 pub mod certificate;
+pub mod encryption;
+pub mod kubeconfig;
 
 // What a node should hold, and what it does hold.
 pub mod manifest;
+
+// The edges: where files and the network are touched.
+pub mod authority;

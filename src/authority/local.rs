@@ -4,25 +4,24 @@
 //! and each key before its certificate. Wherever it is stopped, what is on disk is whole, and the
 //! next run takes it from there.
 
+mod existing;
 mod sign;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::KeyPair;
 
+use self::existing::{Existing, Paths, is_of_type};
 use self::sign::Signer;
 use self::store::{Store, Write};
 use super::{Authority, Error, Item, Note, Obtained, Outcome, Reason};
-use crate::certificate::describe::{is_signed_by, key_of, key_word, public_key};
 use crate::certificate::table::signer;
-use crate::certificate::{
-    AuthorityName, Credentials, Description, Leaf, Request, ServiceAccountPair, describe,
-};
+use crate::certificate::{AuthorityName, Credentials, Leaf, Request, ServiceAccountPair, describe};
 use crate::encryption;
-use crate::inventory::{Authorities, ClusterName, Encryption, Inventory, KeyType, Pki, San};
+use crate::inventory::{Authorities, ClusterName, Encryption, Inventory, KeyType, Pki};
 use crate::secret::Secret;
 
 /// kinstall's own authority.
@@ -39,8 +38,6 @@ const SERVICE_ACCOUNT_PUBLIC: &str = "service-account.pub";
 const ENCRYPTION_CONFIG: &str = "encryption-config.yaml";
 
 const DAY_SECONDS: i64 = 86_400;
-/// A certificate is renewed when less than this is left of it, or than a third of its life.
-const RENEWAL_SECONDS_MAX: i64 = 30 * DAY_SECONDS;
 
 impl Local {
     /// The authority of an inventory: its files lie in `pki/` in the inventory's directory.
@@ -87,12 +84,6 @@ impl Gathered {
         let path = path.to_owned();
         self.writes.push(Write { path, bytes });
     }
-}
-
-/// A certificate that was there.
-struct Existing {
-    pem: String,
-    description: Description,
 }
 
 impl Local {
@@ -142,7 +133,11 @@ impl Local {
                 certificate: self.store.path(&certificate_path),
                 key: self.store.path(&key_path),
             })?;
-            self.check_authority(name, &existing, &key, gathered.now)?;
+            let paths = Paths {
+                certificate: self.store.path(&certificate_path),
+                key: self.store.path(&key_path),
+            };
+            existing.check_authority(name, &key, paths, gathered.now)?;
             gathered.note(Item::Authority(name), Outcome::Reused);
             return Signer::read(existing.pem, existing.description.not_after, key);
         }
@@ -156,41 +151,6 @@ impl Local {
         gathered.write(&certificate_path, Secret::new(new.pem.as_bytes()));
         gathered.note(Item::Authority(name), Outcome::Created);
         Ok(new)
-    }
-
-    fn check_authority(
-        &self,
-        name: AuthorityName,
-        existing: &Existing,
-        key: &KeyPair,
-        now: i64,
-    ) -> Result<(), Error> {
-        let path = self.store.path(&format!("ca/{name}.pem"));
-        let Description {
-            not_before,
-            not_after,
-            is_authority,
-            ..
-        } = existing.description;
-        if !is_authority {
-            let reason = "it lacks `CA:TRUE`";
-            return Err(Error::NotAnAuthority { name, path, reason });
-        }
-        if !belongs(&existing.pem, key) {
-            return Err(Error::AuthorityOtherKey {
-                certificate: path,
-                key: self.store.path(&format!("ca/{name}.key")),
-            });
-        }
-        if now < not_before || now >= not_after {
-            return Err(Error::AuthorityNotValid {
-                name,
-                path,
-                from: sign::day(not_before),
-                to: sign::day(not_after),
-            });
-        }
-        Ok(())
     }
 
     fn leaf(
@@ -208,7 +168,7 @@ impl Local {
         let existing = self.certificate(&certificate_path)?;
         let reason = existing
             .as_ref()
-            .and_then(|existing| reason(existing, key.as_ref(), request, signer, gathered.now));
+            .and_then(|existing| existing.reason(key.as_ref(), request, signer, gathered.now));
         let (key, is_new) = match (&existing, key, reason) {
             (Some(existing), Some(key), None) => {
                 gathered.note(item, Outcome::Reused);
@@ -221,7 +181,7 @@ impl Local {
             }
             // A key that a run was stopped before it had certified.
             (None, Some(key), _) | (_, Some(key), Some(Reason::Key))
-                if key_word_of(&key).as_deref() == Some(key_word(request.key)) =>
+                if is_of_type(&key, request.key) =>
             {
                 (key, false)
             }
@@ -317,60 +277,6 @@ impl Local {
         let bytes = self.store.read(path)?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned()))
     }
-}
-
-/// Why a certificate that is there does not serve, if it does not.
-fn reason(
-    existing: &Existing,
-    key: Option<&KeyPair>,
-    request: &Request,
-    signer: &Signer,
-    now: i64,
-) -> Option<Reason> {
-    let found = &existing.description;
-    let sans: BTreeSet<String> = request.sans.iter().map(San::to_string).collect();
-    let reasons = [
-        (
-            !key.is_some_and(|key| belongs(&existing.pem, key)),
-            Reason::Key,
-        ),
-        (found.key != key_word(request.key), Reason::KeyType),
-        (
-            is_signed_by(&existing.pem, &signer.pem) != Ok(true),
-            Reason::Signer,
-        ),
-        (
-            found.subject.common_name.as_ref() != Some(&request.common_name)
-                || found.subject.organizations != request.organizations,
-            Reason::Subject,
-        ),
-        (found.sans != sans, Reason::Names),
-        (found.usages != request.usages, Reason::Usages),
-        (now < found.not_before, Reason::NotYetValid),
-        (
-            is_expiring(found, signer.end(request, now), now),
-            Reason::Expiring,
-        ),
-    ];
-    reasons
-        .into_iter()
-        .find_map(|(holds, reason)| holds.then_some(reason))
-}
-
-/// Whether little is left of a certificate, and a new one would last longer: one that ends with
-/// its authority would be renewed in vain, on every run.
-fn is_expiring(found: &Description, new_end: i64, now: i64) -> bool {
-    let life = found.not_after - found.not_before;
-    let left = found.not_after - now;
-    left < RENEWAL_SECONDS_MAX.min(life / 3) && new_end > found.not_after
-}
-
-fn belongs(certificate_pem: &str, key: &KeyPair) -> bool {
-    public_key(certificate_pem).is_ok_and(|public| public == key.subject_public_key_info())
-}
-
-fn key_word_of(key: &KeyPair) -> Option<String> {
-    key_of(&key.subject_public_key_info())
 }
 
 /// Whether two PEM texts are the same but for the ends of their lines.

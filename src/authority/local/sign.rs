@@ -88,7 +88,7 @@ impl Signer {
         if key.algorithm() == &PKCS_RSA_SHA256 {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
-        params.extended_key_usages = request.usages.iter().map(purpose).collect();
+        params.extended_key_usages = request.usages.iter().copied().map(purpose).collect();
         params.subject_alt_names = request
             .sans
             .iter()
@@ -193,7 +193,7 @@ fn params(
     Ok(params)
 }
 
-fn purpose(usage: &Usage) -> ExtendedKeyUsagePurpose {
+fn purpose(usage: Usage) -> ExtendedKeyUsagePurpose {
     match usage {
         Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
         Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,

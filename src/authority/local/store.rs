@@ -177,8 +177,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn private_directory(path: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().mode(DIRECTORY_MODE).create(path);
-    match made {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let mode = fs_err::metadata(path)?.permissions().mode();

@@ -1,9 +1,16 @@
 //! `kinstall.lock`: the size and SHA-256 of everything that was ever downloaded for an inventory.
+//!
+//! Text that is meant to be committed and read in a diff: one block an artifact, in a stable
+//! order, without the name of a host. Reading and writing the file is [`crate::fetch`]'s part.
 
-use std::collections::BTreeMap;
+mod text;
 
-use crate::artifact::Program;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::artifact::{Artifact, Program};
 use crate::digest::Digest;
+pub use text::Malformed;
 
 /// What is pinned of a program: enough to plan with, without having it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +21,199 @@ pub struct PinnedProgram {
     pub size: u64,
 }
 
+/// What the first pin of an artifact was checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trust {
+    /// The digest that ships inside kinstall.
+    BuiltIn,
+    /// The checksum that upstream, or a mirror, publishes over HTTPS.
+    Published,
+    /// A checksum that came the same unprotected way as the file: over HTTP or from a directory.
+    Mirror,
+    /// Nothing: the user's own build, taken as it was.
+    Yours,
+}
+
+impl Trust {
+    /// All of them, the best first.
+    pub const ALL: [Self; 4] = [Self::BuiltIn, Self::Published, Self::Mirror, Self::Yours];
+
+    /// The word in a lockfile and in `--json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Published => "published",
+            Self::Mirror => "mirror",
+            Self::Yours => "yours",
+        }
+    }
+
+    /// What it means, to be read after "checked against".
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "the digest built into kinstall",
+            Self::Published => "the checksum published over https",
+            Self::Mirror => "a checksum from the mirror itself, without https",
+            Self::Yours => "nothing but your own build",
+        }
+    }
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is pinned of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The size in bytes of the artifact, the archive if it is one.
+    pub size: u64,
+    /// The SHA-256 of the artifact, the archive if it is one.
+    pub digest: Digest,
+    /// What the pin rests on.
+    pub trust: Trust,
+    /// The programs in it, by name; empty if it is itself the program.
+    pub members: BTreeMap<String, PinnedProgram>,
+}
+
 /// The pins of an inventory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lockfile {
-    programs: BTreeMap<Program, PinnedProgram>,
+    pins: BTreeMap<Artifact, Pin>,
 }
 
 impl Lockfile {
+    /// Reads what [`Lockfile::to_text`] wrote.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        text::parse(text).map(|pins| Self { pins })
+    }
+
+    /// The file's text: the same for the same pins.
+    pub fn to_text(&self) -> String {
+        text::print(&self.pins)
+    }
+
     /// What is pinned of a program.
     pub fn program(&self, program: &Program) -> Option<PinnedProgram> {
-        self.programs.get(program).copied()
+        let artifact = program.artifact().ok()?;
+        let pin = self.pins.get(&artifact)?;
+        if artifact.members().is_empty() {
+            let Pin { digest, size, .. } = *pin;
+            Some(PinnedProgram { digest, size })
+        } else {
+            pin.members.get(&program.name).copied()
+        }
+    }
+
+    /// What is pinned of an artifact.
+    pub fn pin(&self, artifact: &Artifact) -> Option<&Pin> {
+        self.pins.get(artifact)
+    }
+
+    /// All pins, in the order of the file.
+    pub fn pins(&self) -> impl Iterator<Item = (&Artifact, &Pin)> {
+        self.pins.iter()
+    }
+
+    /// Pins an artifact, and gives back what was pinned of it before.
+    pub fn insert(&mut self, artifact: Artifact, pin: Pin) -> Option<Pin> {
+        self.pins.insert(artifact, pin)
+    }
+
+    /// Forgets the pins of everything but these artifacts.
+    pub fn retain(&mut self, artifacts: &BTreeSet<Artifact>) {
+        self.pins.retain(|artifact, _| artifacts.contains(artifact));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+    use crate::artifact::Origin;
+    use crate::version::Version;
+    use proptest::prelude::*;
+
+    fn artifacts() -> impl Strategy<Value = Artifact> {
+        let origin = prop::sample::select(Origin::ALL.to_vec());
+        let arch = prop::sample::select(Arch::ALL.to_vec());
+        let version = (0..9_u64, 0..40_u64, 0..30_u64).prop_map(|(a, b, c)| Version::new(a, b, c));
+        (origin, version, arch, "[a-z./\"\\\\ -]{1,30}").prop_map(
+            |(origin, version, arch, path)| Artifact {
+                origin,
+                version,
+                arch,
+                path,
+            },
+        )
+    }
+
+    fn pins() -> impl Strategy<Value = Pin> {
+        let program = (any::<[u8; 4]>(), 0..u64::from(u32::MAX)).prop_map(|(seed, size)| {
+            let digest = Digest::of(&seed);
+            PinnedProgram { digest, size }
+        });
+        let members = prop::collection::btree_map("[a-z-]{1,12}", program.clone(), 0..3);
+        let trust = prop::sample::select(Trust::ALL.to_vec());
+        (program, trust, members).prop_map(|(whole, trust, members)| Pin {
+            size: whole.size,
+            digest: whole.digest,
+            trust,
+            members,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_lockfile_survives_its_text(
+            pins in prop::collection::btree_map(artifacts(), pins(), 0..6)
+        ) {
+            let lockfile = Lockfile { pins };
+            let text = lockfile.to_text();
+            let read = Lockfile::parse(&text).unwrap();
+            prop_assert_eq!(&read, &lockfile);
+            prop_assert_eq!(read.to_text(), text);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,200}") {
+            let _ = Lockfile::parse(&text);
+        }
+    }
+
+    #[test]
+    fn a_program_is_found_by_itself_or_in_its_archive() {
+        let of = |name: &str, version: &str| Program {
+            name: name.to_owned(),
+            version: version.parse().unwrap(),
+            arch: Arch::Arm64,
+            own: None,
+        };
+        let pinned = |seed: &[u8]| PinnedProgram {
+            digest: Digest::of(seed),
+            size: 1,
+        };
+        let pin = |seed: &[u8], members: &[(&str, PinnedProgram)]| Pin {
+            size: 1,
+            digest: Digest::of(seed),
+            trust: Trust::Published,
+            members: members
+                .iter()
+                .map(|(name, member)| ((*name).to_owned(), *member))
+                .collect(),
+        };
+        let (server, etcd) = (of("kube-apiserver", "1.32.3"), of("etcd", "3.5.21"));
+        let mut lockfile = Lockfile::default();
+        lockfile.insert(server.artifact().unwrap(), pin(b"server", &[]));
+        let members = [("etcd", pinned(b"etcd"))];
+        lockfile.insert(etcd.artifact().unwrap(), pin(b"archive", &members));
+        assert_eq!(lockfile.program(&server), Some(pinned(b"server")));
+        assert_eq!(lockfile.program(&etcd), Some(pinned(b"etcd")));
+        assert_eq!(lockfile.program(&of("etcdctl", "3.5.21")), None);
+        assert_eq!(lockfile.program(&of("kube-apiserver", "1.32.4")), None);
+        lockfile.retain(&BTreeSet::from([etcd.artifact().unwrap()]));
+        assert_eq!(lockfile.program(&server), None);
     }
 }

@@ -1,0 +1,309 @@
+//! Takes the needed members out of a `.tar.gz`, and refuses an archive that is not what a release
+//! would be: nothing but plain files and directories under plain names.
+//!
+//! The archive's own digest was right before this is called; the care is for digests that came
+//! from a mirror along with the archive.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use tar::EntryType;
+
+/// An archive may hold this many entries: etcd's holds about 60, Kubernetes' about 30.
+const ENTRIES_MAX: usize = 10_000;
+/// And unpack to this many bytes: Kubernetes' server archive unpacks to about 1.5 GB.
+const UNPACKED_BYTES_MAX: u64 = 8 << 30;
+
+/// Why an archive is not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum BadArchive {
+    /// It cannot be read: cut off, or no `.tar.gz` at all.
+    #[error("the archive cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// An entry would land outside of where it is unpacked.
+    #[error("the archive holds `{0}`, a path that leads out of it")]
+    Path(String),
+    /// An entry is a link or a device.
+    #[error("the archive holds `{0}`, which is neither a plain file nor a directory")]
+    Type(String),
+    /// A member that is needed is there more than once.
+    #[error("the archive holds `{0}` twice")]
+    Twice(String),
+    /// A member that is needed is not there.
+    #[error("the archive does not hold `{0}`")]
+    Missing(String),
+    /// It has too many entries.
+    #[error("the archive holds more than {ENTRIES_MAX} entries")]
+    Entries,
+    /// It unpacks to too much.
+    #[error("the archive unpacks to more than {limit} bytes")]
+    Bomb {
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// What is unpacked cannot be written.
+    #[error(transparent)]
+    Write(#[from] super::cache::Error),
+}
+
+/// Gives each needed member's content to `store`, and returns what that made of them, by name.
+///
+/// `members` are names and paths inside.
+pub(super) fn unpack<T>(
+    archive: impl Read,
+    members: &[(&'static str, String)],
+    store: impl FnMut(&mut dyn Read) -> Result<T, super::cache::Error>,
+) -> Result<BTreeMap<&'static str, T>, BadArchive> {
+    unpack_within(archive, members, UNPACKED_BYTES_MAX, store)
+}
+
+fn unpack_within<T>(
+    archive: impl Read,
+    members: &[(&'static str, String)],
+    limit: u64,
+    mut store: impl FnMut(&mut dyn Read) -> Result<T, super::cache::Error>,
+) -> Result<BTreeMap<&'static str, T>, BadArchive> {
+    let unreadable = |error: io::Error| match bomb(&error) {
+        Some(limit) => BadArchive::Bomb { limit },
+        None => BadArchive::Unreadable(error),
+    };
+    let bounded = Bounded {
+        inner: flate2::read::MultiGzDecoder::new(archive),
+        left: limit,
+        limit,
+    };
+    let mut archive = tar::Archive::new(bounded);
+    let mut found = BTreeMap::new();
+    for (count, entry) in archive.entries().map_err(unreadable)?.enumerate() {
+        if count == ENTRIES_MAX {
+            return Err(BadArchive::Entries);
+        }
+        let mut entry = entry.map_err(unreadable)?;
+        let path = plain_path(&entry.path().map_err(unreadable)?)?;
+        match entry.header().entry_type() {
+            EntryType::Directory | EntryType::XGlobalHeader => continue,
+            EntryType::Regular | EntryType::Continuous => {}
+            _ => return Err(BadArchive::Type(path)),
+        }
+        let Some((name, _)) = members.iter().find(|(_, member)| *member == path) else {
+            continue;
+        };
+        // The reader's own faults travel through the store as its faults; they are told apart.
+        let size = entry.size();
+        let mut watched = Watched::new(&mut entry);
+        let stored = store(&mut watched);
+        if let Some(error) = watched.fault {
+            return Err(unreadable(error));
+        }
+        if watched.read != size {
+            return Err(BadArchive::Unreadable(io::ErrorKind::UnexpectedEof.into()));
+        }
+        if found.insert(*name, stored?).is_some() {
+            return Err(BadArchive::Twice(path));
+        }
+    }
+    match members.iter().find(|(name, _)| !found.contains_key(name)) {
+        Some((_, path)) => Err(BadArchive::Missing(path.clone())),
+        None => Ok(found),
+    }
+}
+
+fn plain_path(path: &Path) -> Result<String, BadArchive> {
+    let mut words = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(word) => words.push(word.to_string_lossy()),
+            Component::CurDir => {}
+            _ => return Err(BadArchive::Path(path.display().to_string())),
+        }
+    }
+    Ok(words.join("/"))
+}
+
+/// Fails once more than a number of bytes came out.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+    limit: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("more than {0} bytes")]
+struct Overflow(u64);
+
+fn bomb(error: &io::Error) -> Option<u64> {
+    // The tar reader wraps errors in errors of its own.
+    let mut inner = error
+        .get_ref()
+        .map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(error) = inner {
+        if let Some(Overflow(limit)) = error.downcast_ref() {
+            return Some(*limit);
+        }
+        inner = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = (self.left.checked_sub(read as u64))
+            .ok_or_else(|| io::Error::other(Overflow(self.limit)))?;
+        Ok(read)
+    }
+}
+
+/// Keeps the fault of the inner reader, and counts.
+struct Watched<'a> {
+    inner: &'a mut dyn Read,
+    fault: Option<io::Error>,
+    read: u64,
+}
+
+impl<'a> Watched<'a> {
+    fn new(inner: &'a mut dyn Read) -> Self {
+        Self {
+            inner,
+            fault: None,
+            read: 0,
+        }
+    }
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.inner.read(buffer) {
+            Ok(read) => {
+                self.read += read as u64;
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let kind = error.kind();
+                self.fault = Some(error);
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn entry(path: &str, kind: EntryType, content: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        // Set by hand: the builder refuses what these tests are about.
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for entry in entries {
+            gzip.write_all(entry).unwrap();
+        }
+        gzip.write_all(&[0; 1024]).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn read_etcd(archive: &[u8], limit: u64) -> Result<Vec<u8>, BadArchive> {
+        let members = [("etcd", "e/etcd".to_owned())];
+        let mut found = unpack_within(archive, &members, limit, |content| {
+            let mut bytes = Vec::new();
+            let _ = content.read_to_end(&mut bytes);
+            Ok(bytes)
+        })?;
+        Ok(found.remove("etcd").unwrap())
+    }
+
+    fn file(path: &str) -> Vec<u8> {
+        entry(path, EntryType::Regular, b"program")
+    }
+
+    #[test]
+    fn only_the_member_asked_for_is_taken() {
+        let good = archive(&[
+            entry("e/", EntryType::Directory, b""),
+            file("e/README.md"),
+            file("./e/etcd"),
+        ]);
+        assert_eq!(read_etcd(&good, 1 << 20).unwrap(), b"program");
+    }
+
+    #[track_caller]
+    fn refuse(entries: &[Vec<u8>], message: &str) {
+        let error = read_etcd(&archive(entries), 1 << 20).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn what_no_release_would_hold_is_refused() {
+        refuse(
+            &[file("e/etcd"), file("../../root/.ssh/authorized_keys")],
+            "the archive holds `../../root/.ssh/authorized_keys`, a path that leads out of it",
+        );
+        refuse(
+            &[file("/etc/passwd"), file("e/etcd")],
+            "the archive holds `/etc/passwd`, a path that leads out of it",
+        );
+        for kind in [
+            EntryType::Symlink,
+            EntryType::Link,
+            EntryType::Char,
+            EntryType::Block,
+            EntryType::Fifo,
+        ] {
+            refuse(
+                &[entry("e/etcd", kind, b"")],
+                "the archive holds `e/etcd`, which is neither a plain file nor a directory",
+            );
+        }
+        refuse(
+            &[file("e/etcd"), file("./e/etcd")],
+            "the archive holds `e/etcd` twice",
+        );
+        refuse(&[file("f/etcd")], "the archive does not hold `e/etcd`");
+        refuse(
+            &[entry("e/etcd", EntryType::Regular, &[0; 2 << 20])],
+            "the archive unpacks to more than 1048576 bytes",
+        );
+        refuse(
+            &[
+                entry("e/zeros", EntryType::Regular, &[0; 2 << 20]),
+                file("e/etcd"),
+            ],
+            "the archive unpacks to more than 1048576 bytes",
+        );
+    }
+
+    #[test]
+    fn an_archive_cut_anywhere_is_refused() {
+        let noise: Vec<u8> = (0..3000_u32).map(|i| (i * i % 251) as u8).collect();
+        let whole = archive(&[entry("e/etcd", EntryType::Regular, &noise)]);
+        for length in 0..whole.len() - 8 {
+            // The end of archive may be cut off with nothing lost; a program never is.
+            if let Ok(bytes) = read_etcd(&whole[..length], 1 << 20) {
+                assert_eq!(bytes, noise, "cut at {length}");
+            }
+        }
+        assert!(read_etcd(&whole[..whole.len() / 2], 1 << 20).is_err());
+        assert!(read_etcd(b"<html>", 1 << 20).is_err());
+    }
+}

@@ -1,0 +1,351 @@
+//! The cache on the operator's machine: content by its digest, and the same compressed for nodes.
+//!
+//! ```text
+//! sha256/<digest>          content, read-only, verified before it got this name
+//! index/<name>             size, times and inode of an entry when it was last known to be right
+//! member/<digest>.tar.zst  the content as a piece of a push's stream (also .tar.gz)
+//! partial/                 what is on its way
+//! lock/<digest>            held by the one process that is fetching it
+//! ```
+//!
+//! An entry whose index differs is hashed again before it is used, as git does with its index; one
+//! that turns out wrong is removed with all that was made of it. Any number of processes may share
+//! a cache: a name is only ever given, by rename, to something complete.
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs_err as fs;
+use tempfile::NamedTempFile;
+
+use super::stream::{self, Encoding};
+use crate::digest::{Digest, Hasher};
+
+/// Threads that compress one program. More take more memory (about 60 MB each) than they save time.
+const COMPRESS_WORKERS_MAX: usize = 4;
+
+/// The cache cannot be used.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// There is no place for it.
+    #[error(
+        "there is no place for the cache: neither `KINSTALL_CACHE`, `XDG_CACHE_HOME` nor `HOME` is set"
+    )]
+    #[diagnostic(help("set `KINSTALL_CACHE` to a directory"))]
+    NoPlace,
+    /// Its disk is full.
+    #[error("the disk that holds the cache `{}` is full", directory.display())]
+    #[diagnostic(help(
+        "make room there, or set `KINSTALL_CACHE` to a directory on another disk, and run the same command again: it goes on where it stopped"
+    ))]
+    Full {
+        /// The cache's directory.
+        directory: PathBuf,
+    },
+    /// A file of it cannot be read or written.
+    #[error("the cache cannot be used: {0}")]
+    Io(#[source] io::Error),
+    /// Content is not, or no longer, there.
+    #[error("`{0}` is not in the cache")]
+    #[diagnostic(help("run `kinstall fetch`"))]
+    Absent(Digest),
+    /// Another process holds the lock for too long.
+    #[error("another kinstall has been fetching `{0}` for too long")]
+    #[diagnostic(help(
+        "look for another kinstall process that hangs, end it, and run the same command again"
+    ))]
+    Busy(Digest),
+}
+
+/// What the cache has of a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is there, and right; its size in bytes.
+    Present(u64),
+    /// It is not there.
+    Absent,
+    /// What was there was wrong, and is removed.
+    Corrupt,
+}
+
+/// A cache. Clones are the same cache.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    directory: PathBuf,
+    /// One program is compressed at a time, by several threads, so that memory stays bounded.
+    compressing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Held while content of a digest is fetched.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: fs::File,
+}
+
+impl Cache {
+    /// Opens the cache in a directory, and makes it if it is not there.
+    ///
+    /// Without a directory it is `$KINSTALL_CACHE`, else `$XDG_CACHE_HOME/kinstall`, else
+    /// `~/.cache/kinstall`.
+    pub fn open(directory: Option<&Path>) -> Result<Self, Error> {
+        let directory = match directory {
+            Some(directory) => directory.to_owned(),
+            None => usual_place(|name| std::env::var_os(name).map(PathBuf::from))?,
+        };
+        // A relative place would be another one after a change of directory.
+        let directory = std::path::absolute(directory).map_err(Error::Io)?;
+        let cache = Self {
+            directory,
+            compressing: Arc::default(),
+        };
+        for part in ["sha256", "index", "member", "partial", "lock"] {
+            fs::create_dir_all(cache.directory.join(part)).map_err(|error| cache.failed(error))?;
+        }
+        Ok(cache)
+    }
+
+    /// The cache's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where content of a digest lies, if it is there.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.directory.join("sha256").join(digest.to_string())
+    }
+
+    /// What there is of a digest. Content that was touched since it was last known to be right is
+    /// hashed again; so is all content if `anyway`.
+    pub async fn find(&self, digest: Digest, anyway: bool) -> Result<Found, Error> {
+        self.blocking(move |cache| cache.find_blocking(digest, anyway))
+            .await
+    }
+
+    /// The content of a digest as a piece of a push's stream; made if it is not there yet.
+    pub async fn member(&self, digest: Digest, encoding: Encoding) -> Result<PathBuf, Error> {
+        let name = format!("{digest}.{}", encoding.extension());
+        let path = self.directory.join("member").join(&name);
+        if self.is_as_recorded(&path, &name) {
+            return Ok(path);
+        }
+        let _alone = self.compressing.lock().await;
+        let made = path.clone();
+        self.blocking(move |cache| {
+            // Another one may have made it in the meantime.
+            if cache.is_as_recorded(&made, &name) {
+                return Ok(());
+            }
+            cache.compress(digest, encoding, &made, &name)
+        })
+        .await?;
+        Ok(path)
+    }
+
+    /// Opens content for reading.
+    pub fn read(&self, digest: Digest) -> Result<fs::File, Error> {
+        fs::File::open(self.path(digest)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Absent(digest),
+            _ => self.failed(error),
+        })
+    }
+
+    /// Takes content in, under the digest it turns out to have.
+    pub(super) fn store(&self, content: &mut dyn Read) -> Result<(Digest, u64), Error> {
+        let mut temporary = self.temporary()?;
+        let (digest, size) =
+            copy_hashed(content, temporary.as_file_mut()).map_err(|error| self.failed(error))?;
+        self.admit(digest, temporary.into_temp_path())?;
+        Ok((digest, size))
+    }
+
+    /// Gives a complete file that was found to have a digest its place.
+    pub(super) fn admit(&self, digest: Digest, file: impl AsRef<Path>) -> Result<(), Error> {
+        let (file, path) = (file.as_ref(), self.path(digest));
+        let admitted = (|| {
+            // After a power cut the name must not stand for zeros.
+            fs::File::open(file)?.sync_all()?;
+            fs::set_permissions(file, std::fs::Permissions::from_mode(0o444))?;
+            fs::rename(file, &path)
+        })();
+        admitted.map_err(|error| self.failed(error))?;
+        self.record(&path, &digest.to_string());
+        Ok(())
+    }
+
+    /// Where an unfinished download of a digest is kept.
+    pub(super) fn partial(&self, digest: Digest) -> PathBuf {
+        self.directory.join("partial").join(digest.to_string())
+    }
+
+    /// A new file among the unfinished, removed when it is dropped.
+    pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
+        let folder = self.directory.join("partial");
+        NamedTempFile::with_prefix_in("new-", folder).map_err(|error| self.failed(error))
+    }
+
+    /// Tries to become the one who fetches a digest.
+    pub(super) fn try_lock(&self, digest: Digest) -> Result<Option<Lock>, Error> {
+        let path = self.directory.join("lock").join(digest.to_string());
+        let mut options = fs::OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let file = options.open(path).map_err(|error| self.failed(error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(self.failed(error)),
+        }
+    }
+
+    /// An error of the file system as one of the cache.
+    pub(super) fn failed(&self, error: io::Error) -> Error {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        if matches!(error.kind(), StorageFull | QuotaExceeded) {
+            let directory = self.directory.clone();
+            return Error::Full { directory };
+        }
+        Error::Io(error)
+    }
+
+    /// Runs work that hashes or compresses where it holds up nothing else.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let cache = self.clone();
+        tokio::task::spawn_blocking(move || work(&cache))
+            .await
+            .map_err(|stopped| Error::Io(io::Error::other(stopped)))?
+    }
+
+    pub(super) fn find_blocking(&self, digest: Digest, anyway: bool) -> Result<Found, Error> {
+        let (path, name) = (self.path(digest), digest.to_string());
+        if !anyway && self.is_as_recorded(&path, &name) {
+            let metadata = fs::metadata(&path).map_err(|error| self.failed(error))?;
+            return Ok(Found::Present(metadata.len()));
+        }
+        let mut file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let (found, size) =
+            copy_hashed(&mut file, &mut io::sink()).map_err(|error| self.failed(error))?;
+        if found == digest {
+            self.record(&path, &name);
+            return Ok(Found::Present(size));
+        }
+        self.remove(digest);
+        Ok(Found::Corrupt)
+    }
+
+    fn compress(
+        &self,
+        digest: Digest,
+        encoding: Encoding,
+        path: &Path,
+        name: &str,
+    ) -> Result<(), Error> {
+        let Found::Present(size) = self.find_blocking(digest, false)? else {
+            return Err(Error::Absent(digest));
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = u32::try_from(workers.min(COMPRESS_WORKERS_MAX)).unwrap_or(1);
+        let mut content = Hashed {
+            inner: self.read(digest)?,
+            hasher: Hasher::default(),
+        };
+        let mut temporary = self.temporary()?;
+        let file = temporary.as_file_mut();
+        stream::piece(digest, size, &mut content, encoding, workers, file)
+            .map_err(|error| self.failed(error))?;
+        // The disk may give other bytes today than it did when the entry was recorded.
+        if content.hasher.finish() != digest {
+            self.remove(digest);
+            return Err(Error::Absent(digest));
+        }
+        file.sync_all().map_err(|error| self.failed(error))?;
+        fs::rename(temporary.into_temp_path(), path).map_err(|error| self.failed(error))?;
+        self.record(path, name);
+        Ok(())
+    }
+
+    fn remove(&self, digest: Digest) {
+        let member = |encoding: Encoding| {
+            let name = format!("{digest}.{}", encoding.extension());
+            self.directory.join("member").join(name)
+        };
+        for path in [
+            self.path(digest),
+            self.partial(digest),
+            member(Encoding::Zstd),
+            member(Encoding::Gzip),
+        ] {
+            // What cannot be removed is found wrong again the next time.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn is_as_recorded(&self, path: &Path, name: &str) -> bool {
+        let recorded = fs::read_to_string(self.directory.join("index").join(name));
+        matches!((stamp(path), recorded), (Some(now), Ok(then)) if now == then)
+    }
+
+    /// A record that cannot be written, or is cut off, only makes the next one hash again.
+    fn record(&self, path: &Path, name: &str) {
+        if let Some(stamp) = stamp(path) {
+            let _ = fs::write(self.directory.join("index").join(name), stamp);
+        }
+    }
+}
+
+fn usual_place(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Error> {
+    let set = |name| variable(name).filter(|value| !value.as_os_str().is_empty());
+    if let Some(own) = set("KINSTALL_CACHE") {
+        return Ok(own);
+    }
+    // The XDG base directory specification: a relative path is to be ignored.
+    if let Some(caches) = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()) {
+        return Ok(caches.join("kinstall"));
+    }
+    let home = set("HOME").ok_or(Error::NoPlace)?;
+    Ok(home.join(".cache").join("kinstall"))
+}
+
+fn stamp(path: &Path) -> Option<String> {
+    let metadata = fs::symlink_metadata(path)
+        .ok()
+        .filter(std::fs::Metadata::is_file)?;
+    Some(format!(
+        "size {} mtime {}.{:09} ctime {}.{:09} inode {}\n",
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+        metadata.ino(),
+    ))
+}
+
+fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<(Digest, u64)> {
+    let mut from = Hashed {
+        inner: from,
+        hasher: Hasher::default(),
+    };
+    let size = io::copy(&mut from, to)?;
+    Ok((from.hasher.finish(), size))
+}
+
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}

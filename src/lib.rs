@@ -17,6 +17,8 @@ pub mod lockfile;
 // What kinstall knows.
 pub mod artifact;
 pub mod certificate;
+pub mod encryption;
+pub mod kubeconfig;
 
 // What a node should hold, and what it does hold.
 pub mod manifest;
@@ -27,3 +29,6 @@ pub mod action;
 pub mod diff;
 pub mod plan;
 pub mod script;
+
+// Edges.
+pub mod authority;

@@ -17,8 +17,10 @@ pub mod lockfile;
 // What kinstall knows.
 pub mod artifact;
 pub mod certificate;
+pub mod component;
 pub mod encryption;
 pub mod kubeconfig;
+pub mod template;
 
 // What a node should hold, and what it does hold.
 pub mod manifest;

@@ -26,3 +26,11 @@ impl Lockfile {
         self.programs.get(program).copied()
     }
 }
+
+impl FromIterator<(Program, PinnedProgram)> for Lockfile {
+    fn from_iter<I: IntoIterator<Item = (Program, PinnedProgram)>>(pins: I) -> Self {
+        Self {
+            programs: pins.into_iter().collect(),
+        }
+    }
+}

@@ -1,1 +1,4 @@
-//! placeholder
+//! kinstall installs and upgrades a Kubernetes control plane over SSH.
+
+pub mod flags;
+pub mod version;

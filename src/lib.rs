@@ -19,6 +19,7 @@ pub mod artifact;
 pub mod certificate;
 pub mod component;
 pub mod encryption;
+pub mod flags;
 pub mod kubeconfig;
 pub mod template;
 

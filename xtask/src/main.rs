@@ -1,10 +1,12 @@
 //! The project's chores, run as `cargo xtask CHORE`: one file a chore, one line here.
 
 mod command;
+mod flag_table;
 mod nodes;
 mod say;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,12 +32,21 @@ struct Arguments {
 enum Chore {
     /// Real nodes on this machine: systemd as PID 1, sshd, an address each
     Nodes(nodes::cli::Arguments),
+    /// Makes the flag tables in `src/flags/` from a directory of collected facts
+    FlagTable {
+        /// The directory
+        data: PathBuf,
+    },
 }
 
 impl Chore {
     fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self {
             Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
+            Self::FlagTable { data } => {
+                flag_table::run(&data)?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Units: what they say and what systemd says of them.

@@ -53,7 +53,9 @@ pub struct Run<'a> {
 pub enum Error {
     /// Another run works on a node.
     #[error("{node}: another run holds it: {holder}")]
-    #[diagnostic(help("wait for it to end; a lock is free as soon as the run that held it is gone"))]
+    #[diagnostic(help(
+        "wait for it to end; a lock is free as soon as the run that held it is gone"
+    ))]
     Held {
         /// The node.
         node: NodeName,
@@ -70,7 +72,9 @@ pub enum Error {
     Transport(#[from] transport::Error),
     /// A step failed.
     #[error("{source}")]
-    #[diagnostic(help("nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"))]
+    #[diagnostic(help(
+        "nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
+    ))]
     Step {
         /// The wave it was in.
         wave: WaveName,
@@ -96,7 +100,9 @@ impl Run<'_> {
             self.events.send(Event::Wave(wave.name));
             for group in &wave.groups {
                 if *self.stop.borrow() {
-                    return Err(vec![Error::Stopped { what: "between two nodes; every service runs on what is in place" }]);
+                    return Err(vec![Error::Stopped {
+                        what: "between two nodes; every service runs on what is in place",
+                    }]);
                 }
                 self.group(wave.name, group).await?;
             }
@@ -108,15 +114,21 @@ impl Run<'_> {
     /// Takes hold of every node that will change, or of none.
     async fn lock(&self) -> Result<Vec<Held>, Vec<Error>> {
         let nodes = self.plan.nodes();
-        let connections = nodes.iter().filter_map(|node| self.transports.get(*node)?.ssh());
+        let connections = nodes
+            .iter()
+            .filter_map(|node| self.transports.get(*node)?.ssh());
         let holding = connections.map(|connection| async move {
             let (line, held) = connection.hold(script::LOCK, &[&self.holder]).await?;
             match line.strip_prefix("held ") {
                 _ if line == "locked" => Ok(held),
-                Some(holder) => {
-                    Err(Error::Held { node: connection.node().clone(), holder: holder.to_owned() })
-                }
-                None => Err(Error::Held { node: connection.node().clone(), holder: line }),
+                Some(holder) => Err(Error::Held {
+                    node: connection.node().clone(),
+                    holder: holder.to_owned(),
+                }),
+                None => Err(Error::Held {
+                    node: connection.node().clone(),
+                    holder: line,
+                }),
             }
         });
         settle(future::join_all(holding).await)
@@ -128,10 +140,14 @@ impl Run<'_> {
             return Ok(());
         }
         self.events.send(Event::Phase("staging"));
-        let jobs = self.plan.staging.iter().map(|(node, digests)| {
-            staging::stage(self, &self.transports[node], digests)
-        });
-        let staging = stream::iter(jobs).buffer_unordered(self.jobs).collect::<Vec<_>>();
+        let jobs = self
+            .plan
+            .staging
+            .iter()
+            .map(|(node, digests)| staging::stage(self, &self.transports[node], digests));
+        let staging = stream::iter(jobs)
+            .buffer_unordered(self.jobs)
+            .collect::<Vec<_>>();
         let mut stop = self.stop.clone();
         let results = tokio::select! {
             results = staging => results,
@@ -172,5 +188,9 @@ where
             Err(error) => wrong.push(error.into()),
         }
     }
-    if wrong.is_empty() { Ok(right) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(right)
+    } else {
+        Err(wrong)
+    }
 }

@@ -104,7 +104,11 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Err(error) => {
             // clap's own printing: help to the standard output, mistakes to the standard error.
             drop(error.print());
-            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let common = &arguments.common;
@@ -114,7 +118,10 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         _ => Volume::Normal,
     };
     let terminal = Terminal::new(common.color, volume);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a machine that runs kinstall can run two threads");
     let result = runtime.block_on(dispatch(arguments.command, common, &terminal));
     // Work in the background that nobody waits for any more (a download that was given up) must

@@ -14,7 +14,7 @@ mod shared;
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
-use crate::manifest::Stage;
+use crate::manifest::{Stage, UnitName};
 use crate::version::{Minor, Version};
 
 /// Every component, in the order of a rollout.
@@ -54,6 +54,14 @@ pub struct Component {
 }
 
 impl Component {
+    /// The name of its unit; none for a tool.
+    pub fn unit_name(&self) -> Option<UnitName> {
+        let name = format!("{}.service", self.name);
+        self.service
+            .as_ref()
+            .map(|_| name.parse().expect("a component's name is a unit's name"))
+    }
+
     /// The stage of a rollout in which its unit has its turn.
     pub fn stage(&self) -> Option<Stage> {
         self.service.as_ref().map(|service| service.stage)

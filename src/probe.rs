@@ -47,7 +47,7 @@ impl<'a> Prober<'a> {
     }
 
     fn client(&self, probe: &Probe, socket: &std::path::Path) -> Result<reqwest::Client, String> {
-        crate::fetch::install_crypto();
+        crate::fetch::use_ring();
         let mut builder = reqwest::Client::builder()
             .unix_socket(socket)
             .no_proxy()
@@ -55,14 +55,20 @@ impl<'a> Prober<'a> {
         builder = match &probe.authority {
             None => builder.tls_danger_accept_invalid_certs(true),
             Some(name) => {
-                let pem = self.authority(name).ok_or(format!("no authority `{name}` at hand"))?;
+                let pem = self
+                    .authority(name)
+                    .ok_or(format!("no authority `{name}` at hand"))?;
                 let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
                     .map_err(|error| error.to_string())?;
                 builder.tls_certs_only(roots)
             }
         };
         if let Some(name) = &probe.client {
-            let leaf = self.credentials.leaves.iter().find(|(id, _)| id.to_string() == *name);
+            let leaf = self
+                .credentials
+                .leaves
+                .iter()
+                .find(|(id, _)| id.to_string() == *name);
             let (_, leaf) = leaf.ok_or(format!("no certificate `{name}` at hand"))?;
             let mut pem = leaf.key_pem.expose().to_vec();
             pem.push(b'\n');
@@ -74,7 +80,11 @@ impl<'a> Prober<'a> {
     }
 
     fn authority(&self, name: &str) -> Option<&String> {
-        let known = [AuthorityName::Kubernetes, AuthorityName::Etcd, AuthorityName::FrontProxy];
+        let known = [
+            AuthorityName::Kubernetes,
+            AuthorityName::Etcd,
+            AuthorityName::FrontProxy,
+        ];
         let name = known.into_iter().find(|known| known.name() == name)?;
         self.credentials.authorities.get(&name)
     }
@@ -91,7 +101,14 @@ fn last_cause(error: &dyn std::error::Error) -> String {
 
 /// What a health page complains of, in one line.
 fn summary(text: &str) -> String {
-    let failing: Vec<&str> = text.lines().filter(|line| line.starts_with("[-]")).collect();
-    let lines = if failing.is_empty() { text.lines().take(2).collect() } else { failing };
+    let failing: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("[-]"))
+        .collect();
+    let lines = if failing.is_empty() {
+        text.lines().take(2).collect()
+    } else {
+        failing
+    };
     lines.join("; ").chars().take(300).collect()
 }

@@ -35,7 +35,9 @@ pub enum Error {
     },
     /// systemd does not run it, or is too old.
     #[error("{node}: {found}, and kinstall's units need systemd {SYSTEMD_MIN} or newer")]
-    #[diagnostic(help("use a Debian, Ubuntu or Raspberry Pi OS of the last years; for an image that does not run yet, use `push --into DIR`"))]
+    #[diagnostic(help(
+        "use a Debian, Ubuntu or Raspberry Pi OS of the last years; for an image that does not run yet, use `push --into DIR`"
+    ))]
     NoSystemd {
         /// The node.
         node: NodeName,
@@ -43,8 +45,12 @@ pub enum Error {
         found: String,
     },
     /// Its architecture is not the one in the inventory.
-    #[error("{node}: the inventory says `arch = \"{wanted}\"`, and the node's programs are {found}")]
-    #[diagnostic(help("a 32-bit system under a 64-bit kernel is usual on Raspberry Pis; what counts is the system. Write `arch = \"{found}\"`, leave it out, or install a {wanted} system"))]
+    #[error(
+        "{node}: the inventory says `arch = \"{wanted}\"`, and the node's programs are {found}"
+    )]
+    #[diagnostic(help(
+        "a 32-bit system under a 64-bit kernel is usual on Raspberry Pis; what counts is the system. Write `arch = \"{found}\"`, leave it out, or install a {wanted} system"
+    ))]
     WrongArch {
         /// The node.
         node: NodeName,
@@ -55,7 +61,9 @@ pub enum Error {
     },
     /// Its architecture cannot be told.
     #[error("{node}: its architecture cannot be told, by `dpkg` or by `/bin/sh`")]
-    #[diagnostic(help("write `arch = \"arm64\"` (or `armhf`, `amd64`) under this node in the inventory"))]
+    #[diagnostic(help(
+        "write `arch = \"arm64\"` (or `armhf`, `amd64`) under this node in the inventory"
+    ))]
     UnknownArch {
         /// The node.
         node: NodeName,
@@ -87,7 +95,10 @@ pub async fn connect(
     reach: Reach<'_>,
     events: &Events,
 ) -> Result<BTreeMap<NodeName, Transport>, Vec<Error>> {
-    let wanted = inventory.nodes.values().filter(|node| nodes.contains(&node.name));
+    let wanted = inventory
+        .nodes
+        .values()
+        .filter(|node| nodes.contains(&node.name));
     let connecting = wanted.map(|node| async move {
         events.send(Event::Connecting(node.name.clone()));
         let transport = match reach.into {
@@ -101,7 +112,10 @@ pub async fn connect(
         };
         Ok((node.name.clone(), transport?))
     });
-    all(stream::iter(connecting).buffer_unordered(reach.jobs).collect().await)
+    all(stream::iter(connecting)
+        .buffer_unordered(reach.jobs)
+        .collect()
+        .await)
 }
 
 /// What to look at beyond what a node has on record.
@@ -119,9 +133,20 @@ impl Asked {
         let known = |path: &RemotePath| {
             snapshot.entries.contains_key(path) || snapshot.ours().contains_key(path)
         };
-        let paths = manifest.entries.keys().filter(|path| !known(path)).cloned().collect();
-        let units = manifest.units.keys().filter(|unit| !snapshot.units.contains_key(*unit));
-        Self { paths, units: units.cloned().collect() }
+        let paths = manifest
+            .entries
+            .keys()
+            .filter(|path| !known(path))
+            .cloned()
+            .collect();
+        let units = manifest
+            .units
+            .keys()
+            .filter(|unit| !snapshot.units.contains_key(*unit));
+        Self {
+            paths,
+            units: units.cloned().collect(),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -137,7 +162,10 @@ pub async fn take(
     jobs: usize,
     events: &Events,
 ) -> Result<BTreeMap<NodeName, Snapshot>, Vec<Error>> {
-    let asked = Asked { units: units.clone(), ..Asked::default() };
+    let asked = Asked {
+        units: units.clone(),
+        ..Asked::default()
+    };
     let asked = &asked;
     let looks = transports.iter().map(|(name, transport)| async move {
         let snapshot = look(transport, asked, verify).await?;
@@ -157,15 +185,19 @@ pub async fn complete(
 ) -> Result<(), Vec<Error>> {
     let mut asked = Vec::new();
     for (name, snapshot) in snapshots.iter() {
-        let Some(manifest) = manifests.get(name) else { continue };
+        let Some(manifest) = manifests.get(name) else {
+            continue;
+        };
         let beyond = Asked::beyond(manifest, snapshot);
         if !beyond.is_empty() {
             asked.push((name.clone(), &transports[name], beyond));
         }
     }
-    let looks = asked.into_iter().map(|(name, transport, asked)| async move {
-        Ok((name, look(transport, &asked, false).await?))
-    });
+    let looks = asked
+        .into_iter()
+        .map(|(name, transport, asked)| async move {
+            Ok((name, look(transport, &asked, false).await?))
+        });
     let later = all(stream::iter(looks).buffer_unordered(jobs).collect().await)?;
     for (name, later) in later {
         if let Some(snapshot) = snapshots.get_mut(&name) {
@@ -181,8 +213,10 @@ async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snap
     let body = Body::text(paths.chain(units).collect::<String>());
     let how = if verify { "hash" } else { "index" };
     let output = transport.run(script::OBSERVE, &[how], body).await?;
-    let mut snapshot = Snapshot::parse(&output)
-        .map_err(|source| Error::Unreadable { node: transport.node().clone(), source })?;
+    let mut snapshot = Snapshot::parse(&output).map_err(|source| Error::Unreadable {
+        node: transport.node().clone(),
+        source,
+    })?;
     snapshot.owned = transport.ssh().is_some();
     Ok(snapshot)
 }
@@ -211,17 +245,17 @@ fn arch(node: &Node, snapshot: &Snapshot, into: bool) -> Result<Arch, Error> {
         return Err(Error::NoSystemd { node: name, found });
     }
     match (node.arch, snapshot.arch) {
-        (Some(wanted), Some(found)) if wanted != found => {
-            Err(Error::WrongArch { node: name, wanted, found })
-        }
+        (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongArch {
+            node: name,
+            wanted,
+            found,
+        }),
         (wanted, found) => wanted.or(found).ok_or(Error::UnknownArch { node: name }),
     }
 }
 
 /// All results, or all errors.
-fn all<T>(
-    results: Vec<Result<(NodeName, T), Error>>,
-) -> Result<BTreeMap<NodeName, T>, Vec<Error>> {
+fn all<T>(results: Vec<Result<(NodeName, T), Error>>) -> Result<BTreeMap<NodeName, T>, Vec<Error>> {
     let mut right = BTreeMap::new();
     let mut wrong = Vec::new();
     for result in results {
@@ -230,5 +264,9 @@ fn all<T>(
             Err(error) => wrong.push(error),
         }
     }
-    if wrong.is_empty() { Ok(right) } else { Err(wrong) }
+    if wrong.is_empty() {
+        Ok(right)
+    } else {
+        Err(wrong)
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod listing;
 mod progress;
+pub mod report;
 
 use std::io::{IsTerminal, Write};
 
@@ -55,7 +56,11 @@ impl Terminal {
             Color::Never => false,
         };
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { color, live: is_terminal && !dumb && volume != Volume::Quiet, volume }
+        Self {
+            color,
+            live: is_terminal && !dumb && volume != Volume::Quiet,
+            volume,
+        }
     }
 
     /// Prints data.
@@ -78,8 +83,11 @@ impl Terminal {
 
     /// Reports an error or a warning, with the place in the file where there is one.
     pub fn report(&self, diagnostic: &dyn Diagnostic) {
-        let theme =
-            if self.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let theme = if self.color {
+            GraphicalTheme::unicode()
+        } else {
+            GraphicalTheme::unicode_nocolor()
+        };
         let mut text = String::new();
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
         if handler.render_report(&mut text, diagnostic).is_err() {

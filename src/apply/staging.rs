@@ -37,8 +37,12 @@ pub type Store = BTreeMap<(Digest, Encoding), Encoded>;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
     /// There is not enough room.
-    #[error("{node}: `/var/lib/kinstall` has {free_mb} MB free and {needed_mb} MB are needed; nothing was activated on any node")]
-    #[diagnostic(help("make room on the node (`apt-get clean`, `journalctl --vacuum-size=50M`) and run the same command again"))]
+    #[error(
+        "{node}: `/var/lib/kinstall` has {free_mb} MB free and {needed_mb} MB are needed; nothing was activated on any node"
+    )]
+    #[diagnostic(help(
+        "make room on the node (`apt-get clean`, `journalctl --vacuum-size=50M`) and run the same command again"
+    ))]
     Full {
         /// The node.
         node: NodeName,
@@ -48,8 +52,12 @@ pub enum Error {
         needed_mb: u64,
     },
     /// What arrived is not what was sent.
-    #[error("{node}: {count} of the contents arrived with other bytes than were sent; nothing was activated on any node")]
-    #[diagnostic(help("run the same command again; if it happens again, suspect the node's memory or disk"))]
+    #[error(
+        "{node}: {count} of the contents arrived with other bytes than were sent; nothing was activated on any node"
+    )]
+    #[diagnostic(help(
+        "run the same command again; if it happens again, suspect the node's memory or disk"
+    ))]
     Corrupted {
         /// The node.
         node: NodeName,
@@ -101,7 +109,10 @@ pub(super) async fn stage(
     total += tail.expose().len() as u64;
     pieces.push(Piece::Bytes(tail));
 
-    let body = Body { pieces, ..Body::default() };
+    let body = Body {
+        pieces,
+        ..Body::default()
+    };
     let sent = Arc::clone(&body.sent);
     let needed = (unpacked + RESERVE_BYTES) / 1024;
     let needed_text = needed.to_string();
@@ -123,7 +134,11 @@ pub(super) async fn stage(
 }
 
 fn encoding(run: &Run<'_>, node: &NodeName) -> Encoding {
-    if run.snapshots[node].zstd { Encoding::Zstd } else { Encoding::Gzip }
+    if run.snapshots[node].zstd {
+        Encoding::Zstd
+    } else {
+        Encoding::Gzip
+    }
 }
 
 /// What the node's answer means.
@@ -137,18 +152,40 @@ fn judge(
         let words: Vec<&str> = line.split(' ').collect();
         if let ["full", free, needed] = words[..] {
             let mb = |kilobytes: &str| kilobytes.parse::<u64>().unwrap_or_default() / 1024;
-            return Err(Error::Full { node, free_mb: mb(free), needed_mb: mb(needed) });
+            return Err(Error::Full {
+                node,
+                free_mb: mb(free),
+                needed_mb: mb(needed),
+            });
         }
     }
-    let corrupted = reply.output.lines().filter(|line| line.starts_with("differs ")).count();
+    let corrupted = reply
+        .output
+        .lines()
+        .filter(|line| line.starts_with("differs "))
+        .count();
     if corrupted > 0 {
-        return Err(Error::Corrupted { node, count: corrupted });
+        return Err(Error::Corrupted {
+            node,
+            count: corrupted,
+        });
     }
-    let stored = reply.output.lines().filter_map(|line| line.strip_prefix("stored ")?.parse().ok());
+    let stored = reply
+        .output
+        .lines()
+        .filter_map(|line| line.strip_prefix("stored ")?.parse().ok());
     let stored: BTreeSet<Digest> = stored.collect();
     if reply.status == 0 && digests.is_subset(&stored) {
         return Ok(());
     }
-    let complaint = reply.complaint.trim().lines().next_back().unwrap_or("the stream broke off");
-    Err(Error::Broken { node, why: complaint.to_owned() })
+    let complaint = reply
+        .complaint
+        .trim()
+        .lines()
+        .next_back()
+        .unwrap_or("the stream broke off");
+    Err(Error::Broken {
+        node,
+        why: complaint.to_owned(),
+    })
 }

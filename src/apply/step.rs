@@ -55,7 +55,11 @@ impl fmt::Display for Unhealthy {
         for line in &self.journal {
             write!(f, "\n  journal: {line}")?;
         }
-        write!(f, "\n  its new files stay in place on {}; the ones before are in its store", self.node)
+        write!(
+            f,
+            "\n  its new files stay in place on {}; the ones before are in its store",
+            self.node
+        )
     }
 }
 
@@ -69,31 +73,65 @@ pub(super) async fn take(
     let node = transport.node();
     match action {
         Action::Begin { manifest } => {
-            transport.run(script::BEGIN, &[], Body::text(begin_text(manifest))).await?;
+            transport
+                .run(script::BEGIN, &[], Body::text(begin_text(manifest)))
+                .await?;
         }
         Action::Install(puts) => {
             let lines = puts.iter().map(|put| put.line() + "\n").collect::<String>();
-            transport.run(script::INSTALL, &[], Body::text(lines)).await?;
-            let count = puts.iter().filter(|put| !matches!(put, Put::Users(_))).count();
-            run.events.send(Event::Installed { node: node.clone(), count });
+            transport
+                .run(script::INSTALL, &[], Body::text(lines))
+                .await?;
+            let count = puts
+                .iter()
+                .filter(|put| !matches!(put, Put::Users(_)))
+                .count();
+            run.events.send(Event::Installed {
+                node: node.clone(),
+                count,
+            });
         }
-        Action::Activate { unit, fingerprint, restart } => {
+        Action::Activate {
+            unit,
+            fingerprint,
+            restart,
+        } => {
             let (node, unit_name) = (node.clone(), unit.clone());
-            run.events.send(Event::Activating { node, unit: unit_name, restart: *restart });
+            run.events.send(Event::Activating {
+                node,
+                unit: unit_name,
+                restart: *restart,
+            });
             activate(run, transport, unit, fingerprint).await?;
         }
         Action::Stop(unit) => {
-            transport.run(script::STOP, &[unit.as_str()], Body::default()).await?;
+            transport
+                .run(script::STOP, &[unit.as_str()], Body::default())
+                .await?;
         }
-        Action::Await { unit, probe, settle } => {
-            let settle = if *settle { run.rollout.stable_seconds } else { 0 };
-            let question = Question { unit, probe, settle: Duration::from_secs(settle) };
+        Action::Await {
+            unit,
+            probe,
+            settle,
+        } => {
+            let settle = if *settle {
+                run.rollout.stable_seconds
+            } else {
+                0
+            };
+            let question = Question {
+                unit,
+                probe,
+                settle: Duration::from_secs(settle),
+            };
             wait(run, prober, transport, &question).await?;
         }
         Action::Record(recorded) => {
             let generation = recorded.generation.to_string();
             let body = Body::text(record_text(recorded));
-            transport.run(script::RECORD, &[&generation, GENERATIONS_KEPT], body).await?;
+            transport
+                .run(script::RECORD, &[&generation, GENERATIONS_KEPT], body)
+                .await?;
             let (node, generation) = (node.clone(), recorded.generation);
             run.events.send(Event::Recorded { node, generation });
         }
@@ -127,7 +165,9 @@ async fn activate(
 ) -> Result<(), StepError> {
     let seconds = run.rollout.ready_seconds.to_string();
     let arguments = [unit.as_str(), fingerprint, &seconds];
-    let reply = transport.call(script::ACTIVATE, &arguments, Body::default()).await?;
+    let reply = transport
+        .call(script::ACTIVATE, &arguments, Body::default())
+        .await?;
     match reply.status {
         0 => Ok(()),
         1 => {
@@ -153,8 +193,14 @@ async fn wait(
     transport: &Transport,
     question: &Question<'_>,
 ) -> Result<(), StepError> {
-    let Some(connection) = transport.ssh() else { return Ok(()) };
-    let Question { unit, probe, settle } = *question;
+    let Some(connection) = transport.ssh() else {
+        return Ok(());
+    };
+    let Question {
+        unit,
+        probe,
+        settle,
+    } = *question;
     let begun = Instant::now();
     let limit = Duration::from_secs(run.rollout.ready_seconds) + settle;
     let pause = Duration::from_millis(QUESTION_MILLISECONDS);
@@ -171,37 +217,61 @@ async fn wait(
         healthy_since = None;
         asked += 1;
         let (node, unit_name) = (transport.node().clone(), unit.clone());
-        run.events.send(Event::Waiting { node, unit: unit_name, why: why.clone() });
+        run.events.send(Event::Waiting {
+            node,
+            unit: unit_name,
+            why: why.clone(),
+        });
         let late = begun.elapsed() >= limit;
         if late || asked % LOOK_EVERY == 0 {
-            let output = transport.run(script::EXPLAIN, &[unit.as_str()], Body::default()).await?;
+            let output = transport
+                .run(script::EXPLAIN, &[unit.as_str()], Body::default())
+                .await?;
             if late {
                 let why = format!("is not healthy after {} s: {why}", limit.as_secs());
                 return Err(unhealthy(transport, unit, why, &output));
             }
             if has_died(&output) {
-                return Err(unhealthy(transport, unit, format!("keeps dying: {why}"), &output));
+                return Err(unhealthy(
+                    transport,
+                    unit,
+                    format!("keeps dying: {why}"),
+                    &output,
+                ));
             }
         }
         tokio::time::sleep(pause).await;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    run.events.send(Event::Healthy { node: transport.node().clone(), unit: unit.clone(), seconds });
+    run.events.send(Event::Healthy {
+        node: transport.node().clone(),
+        unit: unit.clone(),
+        seconds,
+    });
     Ok(())
 }
 
 /// Whether systemd has given the unit up, or restarted it again and again.
 fn has_died(output: &str) -> bool {
-    let state = output.lines().find_map(|line| line.strip_prefix("state ")).unwrap_or_default();
+    let state = output
+        .lines()
+        .find_map(|line| line.strip_prefix("state "))
+        .unwrap_or_default();
     let value = |name: &str| {
         let mut words = state.split(' ').filter_map(|word| word.split_once('='));
-        words.find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+        words
+            .find(|(key, _)| *key == name)
+            .map_or("", |(_, value)| value)
     };
     value("ActiveState") == "failed" || value("NRestarts").parse().unwrap_or(0) >= 3
 }
 
 fn unhealthy(transport: &Transport, unit: &UnitName, why: String, output: &str) -> StepError {
-    let of = |word: &'static str| output.lines().filter_map(move |line| line.strip_prefix(word));
+    let of = |word: &'static str| {
+        output
+            .lines()
+            .filter_map(move |line| line.strip_prefix(word))
+    };
     StepError::Unhealthy(Box::new(Unhealthy {
         node: transport.node().clone(),
         unit: unit.clone(),

@@ -47,7 +47,10 @@ pub struct Failure {
 impl Failure {
     /// One reason.
     pub fn new(exit: Exit, report: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { exit, reports: vec![Report::new(report)] }
+        Self {
+            exit,
+            reports: vec![Report::new(report)],
+        }
     }
 
     /// Several reasons.
@@ -55,13 +58,19 @@ impl Failure {
     where
         T: Diagnostic + Send + Sync + 'static,
     {
-        Self { exit, reports: reports.into_iter().map(Report::new).collect() }
+        Self {
+            exit,
+            reports: reports.into_iter().map(Report::new).collect(),
+        }
     }
 
     /// A reason in words, with a way out.
     pub fn words(exit: Exit, message: impl Into<String>, help: impl Into<String>) -> Self {
         let report = miette::miette!(help = help.into(), "{}", message.into());
-        Self { exit, reports: vec![report] }
+        Self {
+            exit,
+            reports: vec![report],
+        }
     }
 
     /// Tells the user.
@@ -74,7 +83,10 @@ impl Failure {
                 message: report.to_string(),
                 help: report.help().map(|help| help.to_string()),
             });
-            let failure = JsonFailure { exit_code: self.exit as u8, errors: errors.collect() };
+            let failure = JsonFailure {
+                exit_code: self.exit as u8,
+                errors: errors.collect(),
+            };
             let text = serde_json::to_string_pretty(&failure).expect("texts and numbers");
             terminal.print(&(text + "\n"));
         }
@@ -97,7 +109,11 @@ struct JsonError {
 impl From<Vec<survey::Error>> for Failure {
     fn from(errors: Vec<survey::Error>) -> Self {
         let unreachable = errors.iter().any(survey::Error::is_transport);
-        let exit = if unreachable { Exit::Unreachable } else { Exit::Failed };
+        let exit = if unreachable {
+            Exit::Unreachable
+        } else {
+            Exit::Failed
+        };
         Self::all(exit, errors)
     }
 }
@@ -117,6 +133,9 @@ impl From<Vec<apply::Error>> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { exit: Exit::Failed, reports: vec![miette::miette!("{error}")] }
+        Self {
+            exit: Exit::Failed,
+            reports: vec![miette::miette!("{error}")],
+        }
     }
 }

@@ -56,7 +56,10 @@ impl Fetch {
         } else {
             let size: u64 = fetched.iter().map(|program| program.size).sum();
             let megabytes = size / 1_000_000;
-            terminal.say(&format!("{} programs pinned and in the cache, {megabytes} MB", fetched.len()));
+            terminal.say(&format!(
+                "{} programs pinned and in the cache, {megabytes} MB",
+                fetched.len()
+            ));
         }
         Ok(Exit::Done)
     }
@@ -103,11 +106,19 @@ impl Fetch {
         events: &Events,
     ) -> Result<Vec<BTreeMap<NodeName, Arch>>, Failure> {
         let scope = prepare::scope(inventory, common)?;
-        let nodes = || inventory.nodes.values().filter(|node| scope.contains(&node.name));
-        let known: BTreeMap<_, _> =
-            nodes().filter_map(|node| Some((node.name.clone(), node.arch?))).collect();
-        let unknown: std::collections::BTreeSet<_> =
-            nodes().filter(|node| node.arch.is_none()).map(|node| node.name.clone()).collect();
+        let nodes = || {
+            inventory
+                .nodes
+                .values()
+                .filter(|node| scope.contains(&node.name))
+        };
+        let known: BTreeMap<_, _> = nodes()
+            .filter_map(|node| Some((node.name.clone(), node.arch?)))
+            .collect();
+        let unknown: std::collections::BTreeSet<_> = nodes()
+            .filter(|node| node.arch.is_none())
+            .map(|node| node.name.clone())
+            .collect();
         if unknown.is_empty() {
             return Ok(vec![known]);
         }
@@ -119,8 +130,11 @@ impl Fetch {
             return Ok(self.arch.iter().copied().map(of).collect());
         }
         let password = prepare::password(&self.login)?;
-        let reach =
-            Reach { into: None, password: password.as_ref(), jobs: usize::from(common.jobs) };
+        let reach = Reach {
+            into: None,
+            password: password.as_ref(),
+            jobs: usize::from(common.jobs),
+        };
         let site = prepare::site(inventory, &unknown, reach, false, events).await?;
         let found = site.archs.clone();
         site.close().await;

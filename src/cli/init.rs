@@ -26,17 +26,29 @@ impl Init {
             let help = "write each node as `NAME=ADDRESS`, as in `--nodes az1=10.0.12.1`";
             Failure::words(Exit::Usage, error.to_string(), help)
         })?;
-        let created = fs_err::OpenOptions::new().write(true).create_new(true).open(&self.file);
+        let created = fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&self.file);
         let mut file = created.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                let message = format!("`{}` is there already, and is left as it is", self.file.display());
-                Failure::words(Exit::Usage, message, "give another name: `kinstall init other.toml`")
+                let message = format!(
+                    "`{}` is there already, and is left as it is",
+                    self.file.display()
+                );
+                Failure::words(
+                    Exit::Usage,
+                    message,
+                    "give another name: `kinstall init other.toml`",
+                )
             }
             _ => Failure::from(error),
         })?;
         file.write_all(text.as_bytes())?;
         let name = self.file.display();
-        terminal.say(&format!("wrote {name}; next: edit it, then `kinstall push {name}`"));
+        terminal.say(&format!(
+            "wrote {name}; next: edit it, then `kinstall push {name}`"
+        ));
         Ok(Exit::Done)
     }
 }

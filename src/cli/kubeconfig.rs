@@ -24,10 +24,17 @@ impl KubeconfigCommand {
     pub(super) fn run(self, _common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
         let mut inventory = prepare::inventory(&self.inventory, terminal)?;
         if let Some(word) = &self.node {
-            let node = inventory.nodes.values().find(|node| node.name.as_str() == word);
+            let node = inventory
+                .nodes
+                .values()
+                .find(|node| node.name.as_str() == word);
             let node = node.ok_or_else(|| {
                 let message = format!("`--node {word}`: the inventory has no node of that name");
-                Failure::words(Exit::Usage, message, "see the inventory's `[[node]]` tables")
+                Failure::words(
+                    Exit::Usage,
+                    message,
+                    "see the inventory's `[[node]]` tables",
+                )
             })?;
             inventory.cluster.endpoint.host = crate::inventory::San::Ip(node.address);
         }
@@ -36,7 +43,9 @@ impl KubeconfigCommand {
             .obtain(&certificate::requests(&inventory), prepare::now())
             .map_err(|error| Failure::new(Exit::Failed, error))?;
         let text = kubeconfig::render(Client::Admin, &inventory.cluster, &obtained.credentials)
-            .map_err(|error| Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first"))?;
+            .map_err(|error| {
+                Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
+            })?;
         terminal.print(text.expose_text().unwrap_or_default());
         Ok(Exit::Done)
     }

@@ -20,7 +20,10 @@ use crate::plan::{Plan, View};
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::survey::Reach;
-use crate::terminal::{Terminal, listing::{self, Listing}};
+use crate::terminal::{
+    Terminal,
+    listing::{self, Listing},
+};
 use crate::transport::Body;
 
 /// Show what push would change; change nothing.
@@ -56,7 +59,11 @@ impl PlanCommand {
         } else {
             listing.text(terminal.uses_color())
         });
-        Ok(if listing.changes { Exit::Found } else { Exit::Done })
+        Ok(if listing.changes {
+            Exit::Found
+        } else {
+            Exit::Done
+        })
     }
 }
 
@@ -108,12 +115,18 @@ pub(super) async fn desk(
     let mut lockfile = prepare::lockfile(inventory)?;
     let password = prepare::password(ask.login)?;
     let jobs = usize::from(common.jobs);
-    let reach = Reach { into: ask.into, password: password.as_ref(), jobs };
+    let reach = Reach {
+        into: ask.into,
+        password: password.as_ref(),
+        jobs,
+    };
     let mut site = prepare::site(inventory, &scope, reach, ask.verify, events).await?;
     let credentials = prepare::credentials(inventory, ask.keep, events)?;
     let programs = prepare::programs(inventory, &site.archs);
-    let unpinned: Vec<&Program> =
-        programs.iter().filter(|program| lockfile.program(program).is_none()).collect();
+    let unpinned: Vec<&Program> = programs
+        .iter()
+        .filter(|program| lockfile.program(program).is_none())
+        .collect();
     if !unpinned.is_empty() {
         if ask.keep == Keep::No {
             return Err(not_pinned(&unpinned));
@@ -123,13 +136,28 @@ pub(super) async fn desk(
     }
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
-    Ok(Desk { cache, lockfile, credentials, site, desired, differences })
+    Ok(Desk {
+        cache,
+        lockfile,
+        credentials,
+        site,
+        desired,
+        differences,
+    })
 }
 
 fn not_pinned(programs: &[&Program]) -> Failure {
     let names: Vec<String> = programs.iter().map(ToString::to_string).collect();
-    let message = format!("not pinned in `{}` yet: {}", crate::fetch::LOCKFILE, names.join(", "));
-    Failure::words(Exit::Usage, message, "plan downloads nothing: run `kinstall fetch` on this inventory first")
+    let message = format!(
+        "not pinned in `{}` yet: {}",
+        crate::fetch::LOCKFILE,
+        names.join(", ")
+    );
+    Failure::words(
+        Exit::Usage,
+        message,
+        "plan downloads nothing: run `kinstall fetch` on this inventory first",
+    )
 }
 
 /// Tells a plan, with the lines that change in texts that are no secrets.
@@ -147,7 +175,9 @@ pub(super) async fn listing(
         }
         let asked: String = texts.iter().map(|path| format!("{path}\n")).collect();
         // A diff is a comfort: a node that cannot give one still has its plan.
-        let Ok(output) = desk.site.transports[name].run(script::READ, &[], Body::text(asked)).await
+        let Ok(output) = desk.site.transports[name]
+            .run(script::READ, &[], Body::text(asked))
+            .await
         else {
             continue;
         };
@@ -155,7 +185,13 @@ pub(super) async fn listing(
             present.insert((name.clone(), path), text);
         }
     }
-    listing::of(inventory.cluster.name.as_str(), plan, views, &desk.desired, &present)
+    listing::of(
+        inventory.cluster.name.as_str(),
+        plan,
+        views,
+        &desk.desired,
+        &present,
+    )
 }
 
 /// Texts that lie on a node and are replaced, secrets left out: of what is there as of what comes.
@@ -163,15 +199,25 @@ fn replaced_texts(view: &View<'_>, desired: &Desired) -> Vec<RemotePath> {
     let changes = view.difference.entries.iter();
     let replaced = changes.filter(|(_, change)| change.kind == ChangeKind::Replace);
     let is_text = |path: &&RemotePath| {
-        let Some(entry) = view.manifest.entries.get(*path) else { return false };
-        let Kind::File { digest, .. } = &entry.kind else { return false };
+        let Some(entry) = view.manifest.entries.get(*path) else {
+            return false;
+        };
+        let Kind::File { digest, .. } = &entry.kind else {
+            return false;
+        };
         !entry.secret && matches!(desired.contents.get(digest), Some(Content::Inline(_)))
     };
-    replaced.map(|(path, _)| path).filter(is_text).cloned().collect()
+    replaced
+        .map(|(path, _)| path)
+        .filter(is_text)
+        .cloned()
+        .collect()
 }
 
 fn read_line(line: &str) -> Option<(RemotePath, String)> {
     let (path, text) = line.split_once(' ')?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
     Some((path.parse().ok()?, String::from_utf8(bytes).ok()?))
 }

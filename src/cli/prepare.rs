@@ -33,7 +33,10 @@ pub(super) struct Talk {
 impl Talk {
     pub(super) fn open(terminal: &Terminal) -> Self {
         let (events, receiver) = Events::channel();
-        Self { events, following: terminal.follow(receiver) }
+        Self {
+            events,
+            following: terminal.follow(receiver),
+        }
     }
 
     /// Has everything that was told shown before anything else is.
@@ -64,10 +67,7 @@ pub(super) fn inventory(path: &Path, terminal: &Terminal) -> Result<Inventory, F
 }
 
 /// The nodes of `--limit`, or all of them.
-pub(super) fn scope(
-    inventory: &Inventory,
-    common: &Common,
-) -> Result<BTreeSet<NodeName>, Failure> {
+pub(super) fn scope(inventory: &Inventory, common: &Common) -> Result<BTreeSet<NodeName>, Failure> {
     if common.limit.is_empty() {
         return Ok(inventory.nodes.keys().cloned().collect());
     }
@@ -84,7 +84,9 @@ pub(super) fn scope(
 
 /// Seconds since 1970.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -110,7 +112,11 @@ pub(super) fn credentials(
     let obtained = obtained.map_err(|error| Failure::new(Exit::Failed, error))?;
     let made: Vec<String> = obtained.made().map(|note| note.item.to_string()).collect();
     if !made.is_empty() {
-        let verb = if keep == Keep::Yes { "made" } else { "would make" };
+        let verb = if keep == Keep::Yes {
+            "made"
+        } else {
+            "would make"
+        };
         events.send(Event::Note(format!("{verb} in pki/: {}", made.join(", "))));
     }
     Ok(obtained.credentials)
@@ -134,7 +140,10 @@ pub(super) struct Site {
 
 /// Every unit that any component may have.
 pub(super) fn units() -> BTreeSet<UnitName> {
-    crate::component::COMPONENTS.iter().filter_map(|component| component.unit_name()).collect()
+    crate::component::COMPONENTS
+        .iter()
+        .filter_map(|component| component.unit_name())
+        .collect()
 }
 
 /// Reaches nodes and takes their snapshots.
@@ -148,7 +157,11 @@ pub(super) async fn site(
     let transports = survey::connect(inventory, scope, reach, events).await?;
     let snapshots = survey::take(&transports, &units(), verify, reach.jobs, events).await?;
     let archs = survey::archs(inventory, &snapshots, reach.into.is_some())?;
-    Ok(Site { transports, snapshots, archs })
+    Ok(Site {
+        transports,
+        snapshots,
+        archs,
+    })
 }
 
 impl Site {
@@ -175,7 +188,14 @@ impl Site {
         let view = |(name, difference): (&NodeName, &'a Difference)| {
             let manifest = desired.manifests.get(name)?;
             let snapshot = self.snapshots.get(name)?;
-            Some((name.clone(), View { manifest, snapshot, difference }))
+            Some((
+                name.clone(),
+                View {
+                    manifest,
+                    snapshot,
+                    difference,
+                },
+            ))
         };
         differences.iter().filter_map(view).collect()
     }
@@ -236,11 +256,18 @@ pub(super) fn programs(
 
 /// How a fetch that went wrong ends.
 pub(super) fn fetch_failure(error: fetch::Error) -> Failure {
-    let exit = if error.is_usage() { Exit::Usage } else { Exit::Unverified };
+    let exit = if error.is_usage() {
+        Exit::Usage
+    } else {
+        Exit::Unverified
+    };
     Failure::new(exit, error)
 }
 
 /// How fetches are done, by what the user said.
 pub(super) fn fetch_options(common: &Common) -> fetch::Options {
-    fetch::Options { jobs: usize::from(common.jobs).min(8), ..fetch::Options::default() }
+    fetch::Options {
+        jobs: usize::from(common.jobs).min(8),
+        ..fetch::Options::default()
+    }
 }

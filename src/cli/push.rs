@@ -48,7 +48,17 @@ impl Push {
             () = stopped(stop.clone()) => Err(early_stop()),
         };
         let outcome = match prepared {
-            Ok(desk) => push(&inventory, desk, common, terminal, talk.events.clone(), stop).await,
+            Ok(desk) => {
+                push(
+                    &inventory,
+                    desk,
+                    common,
+                    terminal,
+                    talk.events.clone(),
+                    stop,
+                )
+                .await
+            }
             Err(failure) => Err(failure),
         };
         talk.close().await;
@@ -99,7 +109,9 @@ async fn push(
     };
     run.carry_out().await?;
     let (nodes, seconds) = (plan.nodes().len(), begun.elapsed().as_secs_f64());
-    events.send(Event::Note(format!("done: {nodes} nodes changed in {seconds:.1} s")));
+    events.send(Event::Note(format!(
+        "done: {nodes} nodes changed in {seconds:.1} s"
+    )));
     desk.site.close().await;
     Ok(Exit::Done)
 }
@@ -115,21 +127,33 @@ async fn supply(
     let missing: BTreeSet<_> = plan.staging.values().flatten().copied().collect();
     let programs = prepare::programs(inventory, &desk.site.archs);
     let lacks = |program: &&Program| {
-        desk.lockfile.program(program).is_some_and(|pin| missing.contains(&pin.digest))
+        desk.lockfile
+            .program(program)
+            .is_some_and(|pin| missing.contains(&pin.digest))
     };
     let needed: BTreeSet<Program> = programs.iter().filter(lacks).cloned().collect();
     let options = prepare::fetch_options(common);
     let tell = |event| events.send(Event::Fetch(event));
-    fetch::ensure(inventory, &needed, &desk.lockfile, &desk.cache, &options, &tell)
-        .await
-        .map_err(prepare::fetch_failure)?;
+    fetch::ensure(
+        inventory,
+        &needed,
+        &desk.lockfile,
+        &desk.cache,
+        &options,
+        &tell,
+    )
+    .await
+    .map_err(prepare::fetch_failure)?;
     let mut store = Store::new();
     for (node, digests) in &plan.staging {
         let zstd = desk.site.snapshots[node].zstd;
         let encoding = if zstd { Encoding::Zstd } else { Encoding::Gzip };
         for digest in pinned(&needed, &desk.lockfile).filter(|digest| digests.contains(digest)) {
             if !store.contains_key(&(digest, encoding)) {
-                store.insert((digest, encoding), encoded(&desk.cache, digest, encoding).await?);
+                store.insert(
+                    (digest, encoding),
+                    encoded(&desk.cache, digest, encoding).await?,
+                );
             }
         }
     }
@@ -140,7 +164,9 @@ fn pinned(
     programs: &BTreeSet<Program>,
     lockfile: &Lockfile,
 ) -> impl Iterator<Item = crate::digest::Digest> {
-    programs.iter().filter_map(|program| Some(lockfile.program(program)?.digest))
+    programs
+        .iter()
+        .filter_map(|program| Some(lockfile.program(program)?.digest))
 }
 
 async fn encoded(
@@ -159,10 +185,16 @@ fn holder() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let now = time::OffsetDateTime::now_utc();
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    let format =
+        time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
     let since = now.format(&format).unwrap_or_default();
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    format!("{}@{}, process {}, since {since}", plain(&user), plain(host.trim()), std::process::id())
+    format!(
+        "{}@{}, process {}, since {since}",
+        plain(&user),
+        plain(host.trim()),
+        std::process::id()
+    )
 }
 
 /// Becomes true at the first Ctrl-C or SIGTERM; at the second one the program ends at once.

@@ -91,12 +91,19 @@ pub fn of(
     present: &BTreeMap<(NodeName, RemotePath), String>,
 ) -> Listing {
     let changing = views.iter().filter(|(_, view)| !view.difference.is_empty());
-    let nodes = changing.map(|(name, view)| node(name, view, desired, present)).collect();
+    let nodes = changing
+        .map(|(name, view)| node(name, view, desired, present))
+        .collect();
     let order = plan.waves.iter().map(|wave| WaveListing {
         wave: wave.name.name(),
         groups: wave.groups.iter().filter_map(touched).collect(),
     });
-    Listing { cluster: cluster.to_owned(), changes: !plan.is_empty(), nodes, order: order.collect() }
+    Listing {
+        cluster: cluster.to_owned(),
+        changes: !plan.is_empty(),
+        nodes,
+        order: order.collect(),
+    }
 }
 
 /// The nodes of a group on which more is done than asking.
@@ -118,28 +125,47 @@ fn node(
         Some(Content::Binary { size, .. }) => *size,
         None => 0,
     };
-    let entries = view.difference.entries.iter().map(|(path, change)| EntryListing {
-        path: path.to_string(),
-        change: match change.kind {
-            ChangeKind::Create => "create",
-            ChangeKind::Replace => "replace",
-            ChangeKind::Attributes => "attributes",
-            ChangeKind::Remove => "remove",
-        },
-        drift: change.drift,
-        unmanaged: change.unmanaged,
-        detail: detail(path, view, desired),
-        diff: present.get(&(name.clone(), path.clone())).and_then(|old| diff(path, old, view, desired)),
-    });
-    let units = view.difference.units.iter().map(|(unit, activation)| UnitListing {
-        unit: unit.to_string(),
-        action: if activation.running { "restart" } else { "start" },
-        reason: reason(&activation.reason),
-    });
+    let entries = view
+        .difference
+        .entries
+        .iter()
+        .map(|(path, change)| EntryListing {
+            path: path.to_string(),
+            change: match change.kind {
+                ChangeKind::Create => "create",
+                ChangeKind::Replace => "replace",
+                ChangeKind::Attributes => "attributes",
+                ChangeKind::Remove => "remove",
+            },
+            drift: change.drift,
+            unmanaged: change.unmanaged,
+            detail: detail(path, view, desired),
+            diff: present
+                .get(&(name.clone(), path.clone()))
+                .and_then(|old| diff(path, old, view, desired)),
+        });
+    let units = view
+        .difference
+        .units
+        .iter()
+        .map(|(unit, activation)| UnitListing {
+            unit: unit.to_string(),
+            action: if activation.running {
+                "restart"
+            } else {
+                "start"
+            },
+            reason: reason(&activation.reason),
+        });
     NodeListing {
         node: name.to_string(),
         arch: view.manifest.arch.to_string(),
-        generation: view.snapshot.recorded.as_ref().map_or(0, |it| it.generation) + 1,
+        generation: view
+            .snapshot
+            .recorded
+            .as_ref()
+            .map_or(0, |it| it.generation)
+            + 1,
         staging_bytes: view.difference.missing.iter().map(size).sum(),
         entries: entries.collect(),
         units: units.collect(),
@@ -152,7 +178,11 @@ fn reason(reason: &Reason) -> String {
         Reason::NotEnabled => "it would not start with the machine".to_owned(),
         Reason::Outdated => "it runs on something else than what is in place".to_owned(),
         Reason::Changes(paths) => {
-            let first = paths.iter().next().map(ToString::to_string).unwrap_or_default();
+            let first = paths
+                .iter()
+                .next()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             match paths.len() {
                 1 => format!("{first} changes"),
                 more => format!("{first} and {} more change", more - 1),
@@ -163,7 +193,9 @@ fn reason(reason: &Reason) -> String {
 
 /// What becomes of an entry.
 fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
-    let Some(entry) = view.manifest.entries.get(path) else { return String::new() };
+    let Some(entry) = view.manifest.entries.get(path) else {
+        return String::new();
+    };
     let owner = format!("{} {}:{}", entry.mode, entry.user, entry.group);
     let found = view.snapshot.entries.get(path);
     match &entry.kind {
@@ -174,7 +206,11 @@ fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
         },
         Kind::File { digest, .. } => match desired.contents.get(digest) {
             Some(Content::Binary { program, size }) => {
-                format!("{program}, {}, sha256 {}", super::progress::size(*size), digest.short())
+                format!(
+                    "{program}, {}, sha256 {}",
+                    super::progress::size(*size),
+                    digest.short()
+                )
             }
             Some(Content::Inline(_)) if entry.secret => format!("secret, {owner}"),
             Some(Content::Inline(bytes)) => {
@@ -191,9 +227,17 @@ fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
 
 /// The lines of a text that change.
 fn diff(path: &RemotePath, old: &str, view: &View<'_>, desired: &Desired) -> Option<String> {
-    let entry = view.manifest.entries.get(path).filter(|entry| !entry.secret)?;
-    let Kind::File { digest, .. } = entry.kind else { return None };
-    let Some(Content::Inline(new)) = desired.contents.get(&digest) else { return None };
+    let entry = view
+        .manifest
+        .entries
+        .get(path)
+        .filter(|entry| !entry.secret)?;
+    let Kind::File { digest, .. } = entry.kind else {
+        return None;
+    };
+    let Some(Content::Inline(new)) = desired.contents.get(&digest) else {
+        return None;
+    };
     let diff = similar::TextDiff::from_lines(old, new.expose_text()?);
     let mut text = String::new();
     for hunk in diff.unified_diff().context_radius(2).iter_hunks() {
@@ -203,37 +247,67 @@ fn diff(path: &RemotePath, old: &str, view: &View<'_>, desired: &Desired) -> Opt
 }
 
 impl Listing {
+    /// In one line.
+    pub fn summary(&self) -> String {
+        if !self.changes {
+            return format!("{}: nothing to do", self.cluster);
+        }
+        let units: usize = self.nodes.iter().map(|node| node.units.len()).sum();
+        let entries: usize = self.nodes.iter().map(|node| node.entries.len()).sum();
+        let nodes = self.nodes.len();
+        format!(
+            "{}: {entries} changes on {nodes} nodes, {units} services to start or restart",
+            self.cluster,
+        )
+    }
+
     /// As a person reads it.
     pub fn text(&self, color: bool) -> String {
         if !self.changes {
-            return format!("{}: nothing to do\n", self.cluster);
+            return self.summary() + "\n";
         }
         let mut text = String::new();
         for node in &self.nodes {
-            let NodeListing { node: name, arch, generation, staging_bytes, .. } = node;
+            let NodeListing {
+                node: name,
+                arch,
+                generation,
+                staging_bytes,
+                ..
+            } = node;
             let size = super::progress::size(*staging_bytes);
             // Writing to a String cannot fail.
-            drop(writeln!(text, "{name} ({arch}): generation {generation}, {size} to stage"));
+            drop(writeln!(
+                text,
+                "{name} ({arch}): generation {generation}, {size} to stage"
+            ));
             for entry in &node.entries {
                 write_entry(&mut text, entry, color);
             }
-            for UnitListing { unit, action, reason } in &node.units {
-                drop(writeln!(text, "  {} {unit}: {action}, {reason}", paint("!", "33", color)));
+            for UnitListing {
+                unit,
+                action,
+                reason,
+            } in &node.units
+            {
+                drop(writeln!(
+                    text,
+                    "  {} {unit}: {action}, {reason}",
+                    paint("!", "33", color)
+                ));
             }
         }
         drop(writeln!(text, "order:"));
         for wave in &self.order {
             let groups: Vec<String> = wave.groups.iter().map(|group| group.join(" + ")).collect();
-            drop(writeln!(text, "  {}: {}", wave.wave, groups.join(", then ")));
+            drop(writeln!(
+                text,
+                "  {}: {}",
+                wave.wave,
+                groups.join(", then ")
+            ));
         }
-        let units: usize = self.nodes.iter().map(|node| node.units.len()).sum();
-        let entries: usize = self.nodes.iter().map(|node| node.entries.len()).sum();
-        drop(writeln!(
-            text,
-            "{}: {entries} changes on {} nodes, {units} services to start or restart",
-            self.cluster,
-            self.nodes.len(),
-        ));
+        drop(writeln!(text, "{}", self.summary()));
         text
     }
 }
@@ -253,7 +327,11 @@ fn write_entry(text: &mut String, entry: &EntryListing, color: bool) {
     }
     let sign = paint(sign, hue, color);
     let gap = if entry.detail.is_empty() { "" } else { "  " };
-    drop(writeln!(text, "  {sign} {}{gap}{}{notes}", entry.path, entry.detail));
+    drop(writeln!(
+        text,
+        "  {sign} {}{gap}{}{notes}",
+        entry.path, entry.detail
+    ));
     for line in entry.diff.iter().flat_map(|diff| diff.lines()) {
         let hue = match line.as_bytes().first() {
             Some(b'+') => "32",
@@ -266,5 +344,9 @@ fn write_entry(text: &mut String, entry: &EntryListing, color: bool) {
 
 /// The text in a colour of ECMA-48, where colour is wanted.
 pub fn paint(text: &str, hue: &str, color: bool) -> String {
-    if color { format!("\u{1b}[{hue}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if color {
+        format!("\u{1b}[{hue}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
 }

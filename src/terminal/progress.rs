@@ -26,7 +26,11 @@ impl Progress {
         } else {
             ProgressDrawTarget::hidden()
         };
-        Self { volume, bars: MultiProgress::with_draw_target(target), open: BTreeMap::new() }
+        Self {
+            volume,
+            bars: MultiProgress::with_draw_target(target),
+            open: BTreeMap::new(),
+        }
     }
 
     pub(super) async fn follow(mut self, mut events: UnboundedReceiver<Event>) {
@@ -51,19 +55,29 @@ impl Progress {
             Event::Staged(node) => {
                 let total = self.open.get(node.as_str()).and_then(ProgressBar::length);
                 self.close(node.as_str());
-                let size = total.map(|total| format!(" ({} sent)", size(total))).unwrap_or_default();
+                let size = total
+                    .map(|total| format!(" ({} sent)", size(total)))
+                    .unwrap_or_default();
                 self.line(&format!("  {node}: staged{size}"));
             }
             Event::Installed { node, count } => {
                 self.detail(&format!("  {node}: {count} entries put in place"));
             }
-            Event::Activating { node, unit, restart } => {
+            Event::Activating {
+                node,
+                unit,
+                restart,
+            } => {
                 let what = if restart { "restarting" } else { "starting" };
                 self.spin(&format!("{node} {unit}"), what);
                 self.detail(&format!("  {node}: {what} {unit}"));
             }
             Event::Waiting { node, unit, why } => self.spin(&format!("{node} {unit}"), &why),
-            Event::Healthy { node, unit, seconds } => {
+            Event::Healthy {
+                node,
+                unit,
+                seconds,
+            } => {
                 self.close(&format!("{node} {unit}"));
                 self.line(&format!("  {node}: {unit} healthy after {seconds:.1} s"));
             }
@@ -76,7 +90,12 @@ impl Progress {
     fn fetch(&mut self, event: fetch::Event) {
         use fetch::Event as Fetch;
         match event {
-            Fetch::Started { name, size, resumed, .. } => {
+            Fetch::Started {
+                name,
+                size,
+                resumed,
+                ..
+            } => {
                 self.bar(&name, resumed, size.unwrap_or(0));
             }
             Fetch::Progress { name, bytes } => {
@@ -84,24 +103,41 @@ impl Progress {
                     bar.set_position(bytes);
                 }
             }
-            Fetch::Retrying { name, reason, wait_milliseconds } => {
-                self.line(&format!("  {name}: {reason}; trying again in {wait_milliseconds} ms"));
+            Fetch::Retrying {
+                name,
+                reason,
+                wait_milliseconds,
+            } => {
+                self.line(&format!(
+                    "  {name}: {reason}; trying again in {wait_milliseconds} ms"
+                ));
             }
             Fetch::SourceFailed { name, url, reason } => {
                 self.line(&format!("  {name}: not from {url}: {reason}"));
             }
-            Fetch::Verified { name, digest, trust } => {
+            Fetch::Verified {
+                name,
+                digest,
+                trust,
+            } => {
                 self.close(&name);
-                self.line(&format!("  {name}: sha256 {} verified ({trust})", digest.short()));
+                self.line(&format!(
+                    "  {name}: sha256 {} verified ({trust})",
+                    digest.short()
+                ));
             }
             Fetch::Cached { name, .. } => self.detail(&format!("  {name}: in the cache")),
             Fetch::Corrupt { digest } => {
                 let digest = digest.short();
-                self.line(&format!("  {digest}: the cache held other bytes; it is fetched again"));
+                self.line(&format!(
+                    "  {digest}: the cache held other bytes; it is fetched again"
+                ));
             }
             Fetch::Waiting { digest } => {
                 let digest = digest.short();
-                self.line(&format!("  {digest}: another kinstall is fetching it; waiting"));
+                self.line(&format!(
+                    "  {digest}: another kinstall is fetching it; waiting"
+                ));
             }
             Fetch::Compressing { name } => self.spin(&name, "compressing"),
             Fetch::Done { name } => self.close(&name),
@@ -114,7 +150,10 @@ impl Progress {
             return;
         }
         if self.bars.is_hidden() {
-            drop(std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes()));
+            drop(std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("{text}\n").as_bytes(),
+            ));
         } else {
             drop(self.bars.println(text));
         }
@@ -128,9 +167,15 @@ impl Progress {
 
     fn bar(&mut self, name: &str, position: u64, length: u64) {
         let bar = self.open.entry(name.to_owned()).or_insert_with(|| {
-            let template = "  {prefix:24!} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
-            let style = ProgressStyle::with_template(template).expect("the template is written right");
-            self.bars.add(ProgressBar::new(length).with_style(style).with_prefix(name.to_owned()))
+            let template =
+                "  {prefix:24!} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
+            let style =
+                ProgressStyle::with_template(template).expect("the template is written right");
+            self.bars.add(
+                ProgressBar::new(length)
+                    .with_style(style)
+                    .with_prefix(name.to_owned()),
+            )
         });
         bar.set_length(length);
         bar.set_position(position);
@@ -140,7 +185,11 @@ impl Progress {
         let bar = self.open.entry(name.to_owned()).or_insert_with(|| {
             let style = ProgressStyle::with_template("  {spinner} {prefix} {wide_msg} {elapsed}")
                 .expect("the template is written right");
-            self.bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_owned()))
+            self.bars.add(
+                ProgressBar::new_spinner()
+                    .with_style(style)
+                    .with_prefix(name.to_owned()),
+            )
         });
         bar.set_message(message.to_owned());
         bar.tick();
@@ -156,7 +205,10 @@ impl Progress {
 
 /// A size as people write it.
 pub(super) fn size(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "one digit after the point is shown"
+    )]
     let bytes = bytes as f64;
     match bytes {
         0.0..1e3 => format!("{bytes} B"),

@@ -82,13 +82,14 @@ impl Fixture {
 
     pub(crate) fn lockfile(&self) -> Lockfile {
         let programs = artifact::of_cluster(&self.inventory, &self.archs);
-        let pin = |program: artifact::Program| {
+        let mut lockfile = Lockfile::default();
+        for program in programs {
             let text = program.to_string();
             let digest = Digest::of(text.as_bytes());
             let size = text.len() as u64;
-            (program, PinnedProgram { digest, size })
-        };
-        programs.into_iter().map(pin).collect()
+            lockfile.suppose(&program, PinnedProgram { digest, size });
+        }
+        lockfile
     }
 
     pub(crate) fn compose(&self) -> Result<Desired, super::Error> {

@@ -60,8 +60,13 @@ fn no_toml(text: &str, error: &Error) -> Problem {
     let span = error.span().unwrap_or(end..end);
     let span = span.start.min(end)..span.end.min(end);
     let message = format!("not TOML: {}", error.message());
-    let help =
-        "a text goes in quotes: `name = \"home\"`; the format is described at https://toml.io";
+    let help = if message.contains("quoted") {
+        "a text goes in quotes: `name = \"home\"`"
+    } else if message.contains("duplicate key") {
+        "a key can be said once: leave one of them out"
+    } else {
+        "the format is described at https://toml.io"
+    };
     Problem::new(span, "here it stops to be TOML", message).help(help)
 }
 

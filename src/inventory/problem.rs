@@ -182,10 +182,15 @@ fn counted(problems: &[Problem]) -> String {
 /// The word among the known ones that was probably meant.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace('_', "-");
-    let near = |known: &&str| (strsim::jaro_winkler(&word, known) * 1000.0).round() as u32;
-    let best = known.iter().copied().max_by_key(near)?;
-    (near(&best) >= 780).then_some(best)
+    let near = |known: &&'a str| (strsim::jaro_winkler(&word, known), *known);
+    let rated = known.iter().map(near);
+    let (nearness, best) = rated.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (nearness >= NEARNESS_MIN).then_some(best)
 }
+
+/// How near a word must be to be suggested, from 0 to 1: enough for a slip or two, too little for
+/// another word with the same beginning.
+const NEARNESS_MIN: f64 = 0.85;
 
 /// `a`, `b` or `c`, each between backticks.
 pub(super) fn alternatives(words: &[&str]) -> String {

@@ -30,7 +30,7 @@ impl<T> At<T> {
 /// What was found so far, errors and warnings together.
 pub(super) type Found = Vec<Problem>;
 
-/// A table, by the name a user knows it under: `[cluster]`, `node \`az1\``.
+/// A table, by the name a user knows it under, backticks included: of a node, `[cluster]`.
 pub(super) struct Table<'a> {
     pub(super) name: String,
     /// Where to point when something is missing.
@@ -46,7 +46,9 @@ pub(super) struct Value<'a> {
     pub(super) key: String,
     pub(super) key_span: Range<usize>,
     pub(super) span: Range<usize>,
-    value: &'a DeValue<'a>,
+    /// Whether it is an element of the value under the key.
+    in_array: bool,
+    content: &'a DeValue<'a>,
 }
 
 impl<'a> Table<'a> {
@@ -57,7 +59,8 @@ impl<'a> Table<'a> {
                 key: key.get_ref().to_string(),
                 key_span: key.span(),
                 span: value.span(),
-                value: value.get_ref(),
+                in_array: false,
+                content: value.get_ref(),
             };
             (key.get_ref().as_ref(), entry)
         };
@@ -77,15 +80,18 @@ impl<'a> Table<'a> {
     /// The text of a key that is still to be taken, where it is one.
     pub(super) fn peek_text(&self, key: &str) -> Option<At<String>> {
         let value = self.entries.get(key)?;
-        match value.value {
-            DeValue::String(text) => Some(value.at(text.to_string())),
-            _ => None,
-        }
+        Some(value.at(value.as_text()?.to_owned()))
     }
 
     /// The value of a key, where there is one. A key never taken is an unknown one.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
+        self.entries.remove(key)
+    }
+
+    /// The value of a key that exists elsewhere, so that it gets a message of its own rather than
+    /// a suggestion, and is never suggested.
+    pub(super) fn take_foreign(&mut self, key: &str) -> Option<Value<'a>> {
         self.entries.remove(key)
     }
 
@@ -146,7 +152,7 @@ impl<'a> Value<'a> {
 
     /// A short word for what is there: `an integer`.
     pub(super) fn kind(&self) -> &'static str {
-        match self.value {
+        match self.content {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
             DeValue::Float(_) => "a float",
@@ -159,53 +165,55 @@ impl<'a> Value<'a> {
 
     /// The problem that this is of another type than was due.
     pub(super) fn mismatch(&self, due: &str) -> Problem {
-        let message = format!(
-            "`{}` is {}, where {due} is due",
-            shown(&self.key),
-            self.kind()
-        );
-        self.problem(self.kind(), message)
-            .maybe_help(self.remedy(due))
+        let (key, kind) = (shown(&self.key), self.kind());
+        let message = if self.in_array {
+            format!("`{key}` holds {kind}, where {due} is due")
+        } else {
+            format!("`{key}` is {kind}, where {due} is due")
+        };
+        let remedy = self.remedy(due).filter(|_| !self.in_array);
+        self.problem(kind, message).maybe_help(remedy)
     }
 
     /// How to write what was probably meant.
     fn remedy(&self, due: &str) -> Option<String> {
         let key = shown(&self.key);
-        match (self.value, due) {
-            (DeValue::Integer(number), "a string") => Some(format!(
-                "put it in quotes: `{key} = \"{}\"`",
-                shown(number.as_str())
-            )),
-            (DeValue::Float(number), "a string") => Some(format!(
-                "put it in quotes: `{key} = \"{}\"`",
-                shown(number.as_str())
-            )),
-            (DeValue::Boolean(truth), "a string") => {
-                Some(format!("put it in quotes: `{key} = \"{truth}\"`"))
+        let quoted = |text: &str| Some(format!("put it in quotes: `{key} = \"{}\"`", shown(text)));
+        let bare = |text: &str| Some(format!("leave out the quotes: `{key} = {text}`"));
+        match (self.content, due) {
+            (DeValue::Integer(number), "a string") => quoted(number.as_str()),
+            (DeValue::Float(number), "a string") => quoted(number.as_str()),
+            (DeValue::Boolean(truth), "a string") => quoted(&truth.to_string()),
+            (DeValue::String(text), "an array of strings") => {
+                let text = shown(text);
+                Some(format!("put it in brackets: `{key} = [\"{text}\"]`"))
             }
-            (DeValue::String(text), "an array of strings") => Some(format!(
-                "put it in brackets: `{key} = [\"{}\"]`",
-                shown(text)
-            )),
-            (DeValue::String(text), "an integer") if text.parse::<i64>().is_ok() => {
-                Some(format!("leave out the quotes: `{key} = {text}`"))
-            }
+            (DeValue::String(text), "an integer") if text.parse::<i64>().is_ok() => bare(text),
             (DeValue::String(text), "a boolean") if ["true", "false"].contains(&text.as_ref()) => {
-                Some(format!("leave out the quotes: `{key} = {text}`"))
+                bare(text)
             }
+            (_, "an array of tables") => Some(format!("write `[[{key}]]` above each")),
+            (_, "a table") => Some(format!(
+                "write `{key} = {{ ... }}`, or a header above its keys"
+            )),
             _ => None,
         }
     }
 
     pub(super) fn text(&self, found: &mut Found) -> Option<&'a str> {
-        match self.value {
+        let text = self.as_text();
+        text.or_else(|| refuse(found, self.mismatch("a string")))
+    }
+
+    pub(super) fn as_text(&self) -> Option<&'a str> {
+        match self.content {
             DeValue::String(text) => Some(text),
-            _ => refuse(found, self.mismatch("a string")),
+            _ => None,
         }
     }
 
     pub(super) fn boolean(&self, found: &mut Found) -> Option<bool> {
-        match self.value {
+        match self.content {
             DeValue::Boolean(truth) => Some(*truth),
             _ => refuse(found, self.mismatch("a boolean")),
         }
@@ -218,7 +226,7 @@ impl<'a> Value<'a> {
         bounds: std::ops::RangeInclusive<u32>,
         found: &mut Found,
     ) -> Option<u32> {
-        let DeValue::Integer(written) = self.value else {
+        let DeValue::Integer(written) = self.content else {
             return refuse(found, self.mismatch("an integer"));
         };
         let number = i64::from_str_radix(written.as_str(), written.radix()).ok();
@@ -237,7 +245,7 @@ impl<'a> Value<'a> {
     /// What a flag's value may be written as: a string, an integer, a boolean, or an array of
     /// strings, which is joined by commas.
     pub(super) fn flag_text(&self, found: &mut Found) -> Option<String> {
-        match self.value {
+        match self.content {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Boolean(truth) => Some(truth.to_string()),
             DeValue::Integer(written) => {
@@ -261,14 +269,15 @@ impl<'a> Value<'a> {
 
     /// The elements of an array.
     pub(super) fn elements(&self, due: &str, found: &mut Found) -> Option<Vec<Self>> {
-        let DeValue::Array(array) = self.value else {
+        let DeValue::Array(array) = self.content else {
             return refuse(found, self.mismatch(due));
         };
         let element = |value: &'a Spanned<DeValue<'a>>| Self {
             key: self.key.clone(),
             key_span: self.key_span.clone(),
             span: value.span(),
-            value: value.get_ref(),
+            in_array: true,
+            content: value.get_ref(),
         };
         Some(array.iter().map(element).collect())
     }
@@ -276,28 +285,16 @@ impl<'a> Value<'a> {
     /// The strings of an array; none if any element is something else.
     pub(super) fn texts(&self, found: &mut Found) -> Option<Vec<At<&'a str>>> {
         let elements = self.elements("an array of strings", found)?;
-        let mut texts = Vec::new();
-        let mut whole = true;
-        for element in elements {
-            match element.value {
-                DeValue::String(text) => texts.push(element.at(text.as_ref())),
-                _ => {
-                    let message = format!(
-                        "`{}` holds {}, where only strings are due",
-                        self.key,
-                        element.kind()
-                    );
-                    found.push(element.problem(element.kind(), message));
-                    whole = false;
-                }
-            }
-        }
-        whole.then_some(texts)
+        let texts: Vec<_> = elements
+            .iter()
+            .map(|element| Some(element.at(element.text(found)?)))
+            .collect();
+        texts.into_iter().collect()
     }
 
     /// The table that this value is, under the name a user knows it by.
     pub(super) fn table(&self, name: impl Into<String>, found: &mut Found) -> Option<Table<'a>> {
-        match self.value {
+        match self.content {
             DeValue::Table(table) => Some(Table::new(name, self.key_span.clone(), table)),
             _ => refuse(found, self.mismatch("a table")),
         }
@@ -310,11 +307,14 @@ impl<'a> Value<'a> {
         aliases: &[(&str, &'static str)],
         found: &mut Found,
     ) -> Option<At<T>> {
-        let text = self.text(found)?;
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let Some(text) = self.as_text() else {
+            let help = format!("it can be {}, in quotes", alternatives(&known));
+            return refuse(found, self.mismatch("a string").help(help));
+        };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
             return Some(self.at(*meaning));
         }
-        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let alias = aliases.iter().find(|(word, _)| *word == text);
         let meant = alias
             .map(|(_, meant)| *meant)

@@ -3,6 +3,7 @@
 mod accepted;
 mod arbitrary;
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
@@ -48,19 +49,19 @@ fn check_cases(name: &str, cases: &str, render: fn(&str) -> String) {
     for case in cases.split_terminator(END) {
         let (input, _) = case.split_once(ARROW).unwrap_or((case, ""));
         let output = render(&expanded(input.trim_matches('\n')));
-        told.push_str(&format!("{}{ARROW}{}{END}", input, output.trim_end()));
+        write!(told, "{input}{ARROW}{}{END}", output.trim_end()).unwrap();
     }
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inventory/tests");
         fs_err::write(directory.join(name), &told).unwrap();
     } else {
-        similar_asserts(cases, &told);
+        assert_same(cases, &told);
     }
 }
 
 /// Shows what differs rather than two long texts.
 #[track_caller]
-fn similar_asserts(expected: &str, told: &str) {
+fn assert_same(expected: &str, told: &str) {
     let diff = similar::TextDiff::from_lines(expected, told);
     let diff = diff.unified_diff().context_radius(8).to_string();
     assert!(expected == told, "what is told has changed:\n{diff}");
@@ -88,10 +89,10 @@ fn brief_problem(text: &str, problem: &Problem) -> String {
     for label in problem.labels().unwrap() {
         let words = &text[label.offset()..label.offset() + label.len()];
         let label = label.label().unwrap();
-        told.push_str(&format!("  at `{}`: {label}\n", words.escape_debug()));
+        writeln!(told, "  at `{}`: {label}", words.escape_debug()).unwrap();
     }
     if let Some(help) = problem.way_out() {
-        told.push_str(&format!("  help: {help}\n"));
+        writeln!(told, "  help: {help}").unwrap();
     }
     told
 }
@@ -135,4 +136,17 @@ fn a_report_shows_every_problem_in_the_text() {
         include_str!("tests/reports.txt"),
         whole_report,
     );
+}
+
+#[test]
+fn a_flag_too_long_for_an_argument_is_refused() {
+    for (length, bytes) in [(8192, None), (8193, Some("`v` holds 8193 bytes"))] {
+        let flag = format!("v = \"{}\"", "x".repeat(length));
+        let text = expanded(&format!("@cluster\n[component.etcd.flags]\n{flag}\n@az1"));
+        let told = parse(&text).err().map(|problems| {
+            let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            told.join("; ")
+        });
+        assert_eq!(told.as_deref(), bytes);
+    }
 }

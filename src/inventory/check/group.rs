@@ -87,7 +87,7 @@ pub(super) fn members(draft: &Draft, found: &mut Found) {
             "give one node or three the role `etcd`: without it nothing is remembered",
         )),
         even if even % 2 == 0 => {
-            let last = having(Role::Etcd).last().map(NodeDraft::name_place);
+            let last = having(Role::Etcd).next_back().map(NodeDraft::name_place);
             found.push(even_group(even, last.unwrap_or_default()));
         }
         _ => {}

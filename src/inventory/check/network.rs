@@ -22,6 +22,9 @@ const SERVICE_BITS_MIN: u8 = 3;
 /// (kube-controller-manager: "the node CIDR size is too big").
 const POD_BITS_MAX_IPV6: u8 = 16;
 
+/// Who parts the network of Pods.
+const MANAGER: &str = "kube-controller-manager";
+
 /// A network of the cluster, as it was said or by default.
 struct Network {
     noun: &'static str,
@@ -63,10 +66,10 @@ impl Network {
         Self::of("Pods", "pod-cidr", &draft.cluster.pod_cidr, default)
     }
 
-    /// `the network of Pods \`10.200.0.0/16\`, the default`.
+    /// The network as a message names it: what for, which, and whether by default.
     fn title(&self) -> String {
         let default = if self.place.is_none() {
-            ", the default"
+            " (the default)"
         } else {
             ""
         };
@@ -123,12 +126,18 @@ fn pod_size(pod: &Network, draft: &Draft, found: &mut Found) {
         Err(_) => 0,
     };
     if parts < nodes.max(1) {
-        let message = format!(
-            "{} holds {parts} parts of /{part}, and {nodes} nodes want one each",
-            pod.title()
+        let message = if parts == 0 {
+            format!("{} is smaller than the /{part} of one node", pod.title())
+        } else {
+            format!(
+                "{} holds {parts} parts of /{part}, for {nodes} nodes",
+                pod.title()
+            )
+        };
+        let help = format!(
+            "take a wider network, or a smaller part for each node: {MANAGER}'s flag \
+             `node-cidr-mask-size`"
         );
-        let help = "take a wider network, or set kube-controller-manager's flag \
-                    `node-cidr-mask-size`";
         found.push(Problem::new(place, "too small", message).help(help));
     }
 }
@@ -139,7 +148,7 @@ fn part_of_node(pod: &Network, draft: &Draft) -> u8 {
         IpNet::V4(_) => ("node-cidr-mask-size-ipv4", 24),
         IpNet::V6(_) => ("node-cidr-mask-size-ipv6", 64),
     };
-    let manager = draft.components.get("kube-controller-manager");
+    let manager = draft.components.get(MANAGER);
     let flags = manager.map(|component| &component.settings.flags);
     let said = flags.and_then(|flags| flags.get(flag).or_else(|| flags.get("node-cidr-mask-size")));
     let said = said.and_then(|text| text.parse().ok());
@@ -184,15 +193,12 @@ pub(super) fn families(draft: &Draft, found: &mut Found) {
                 "`service-cidr = \"fd00:32::/112\"`, `pod-cidr = \"fd00:200::/48\"`",
             ),
         };
-        let count = others.count();
-        let and = if count == 0 {
-            String::new()
-        } else {
-            format!(" and {count} more")
+        let who = match others.count() {
+            0 => format!("{} speaks", first.title()),
+            more => format!("{} and {more} more speak", first.title()),
         };
         let message = format!(
-            "{}{and} speaks {family}, and {} does not",
-            first.title(),
+            "{who} {family}, but {} is of the other family",
             service.title()
         );
         let help = format!("take networks of the nodes' family, as in {example}");

@@ -95,12 +95,14 @@ fn too_far_apart(
         return None;
     }
     let message = format!(
-        "{plural} of {} and {} cannot run in one cluster",
+        "{plural} {} and {} cannot run in one cluster",
         oldest.value, newest.value
     );
-    let label = |node: &NodeDraft| format!("{component} of {}", node.title());
-    let problem = Problem::new(newest.span.clone(), label(newest_node), message);
-    Some(problem.and_at(oldest.span.clone(), label(oldest_node)))
+    let label = |node: &NodeDraft, version: &At<Version>| {
+        format!("{component} {} of {}", version.value, node.title())
+    };
+    let problem = Problem::new(newest.span.clone(), label(newest_node, newest), message);
+    Some(problem.and_at(oldest.span.clone(), label(oldest_node, oldest)))
 }
 
 /// Builds that upstream never published, for nodes whose architecture is said.

@@ -50,6 +50,9 @@ fn help_with_address(text: &str) -> String {
             address.ip()
         );
     }
+    if text.rsplit('.').next().is_some_and(is_number) {
+        return "an IPv4 address is four numbers from 0 to 255, joined by dots".to_owned();
+    }
     "put a name into `domain`, for certificates, or `ssh.host`, for reaching the node".to_owned()
 }
 

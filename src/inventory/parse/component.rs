@@ -9,7 +9,7 @@ use crate::inventory::problem::Problem;
 use crate::inventory::settings::ComponentSettings;
 use crate::inventory::table::{Found, Table, Value, shown};
 
-/// Reads what is said of each component; `of` names the node, ` of node \`az1\``, or nobody.
+/// Reads what is said of each component. The end of a title names the node, if it is of one.
 pub(super) fn all(
     mut table: Table<'_>,
     of: &str,
@@ -22,6 +22,13 @@ pub(super) fn all(
             if let Some(table) = value.table(title, found) {
                 components.insert(name, one(name, table, found));
             }
+        }
+    }
+    for name in ["kubelet", "kube-proxy"] {
+        if let Some(value) = table.take_foreign(name) {
+            let message = format!("this version of kinstall does not install {name}");
+            let help = "it installs etcd and the control plane: leave this out";
+            found.push(Problem::new(value.key_span, "not installed", message).help(help));
         }
     }
     table.finish(found);

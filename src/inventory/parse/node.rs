@@ -29,7 +29,7 @@ const ARCH_ALIASES: [(&str, &str); 6] = [
 
 /// Reads all nodes, in the order of the file.
 pub(super) fn all(nodes: &Value<'_>, found: &mut Found) -> Vec<NodeDraft> {
-    let due = "an array of tables: `[[node]]`";
+    let due = "an array of tables";
     let Some(elements) = nodes.elements(due, found) else {
         return Vec::new();
     };

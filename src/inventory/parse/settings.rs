@@ -211,17 +211,19 @@ fn resources(
     }
     let mut resources: Vec<String> = Vec::new();
     for text in texts {
-        let wildcard = text.value.strip_prefix("*.");
+        let wildcard = text.value.starts_with("*.");
         let problem = |label, message: String| Problem::new(text.span.clone(), label, message);
-        if resources.iter().any(|known| known == text.value) {
-            let message = format!("`{}` is named twice", shown(text.value));
+        let other = resources.iter().find(|other| overlap(other, text.value));
+        if let Some(other) = other {
+            let (word, other) = (shown(text.value), shown(other));
+            let message = format!("`{word}` is named already, by `{other}`");
             found.push(problem("again", message).help("leave one of them out"));
         } else if !is_resource(text.value) {
             let message = format!("`{}` is not a resource", shown(text.value));
             let help = "write its plural, and its group after a dot unless that is the core \
                         one: `secrets`, `leases.coordination.k8s.io`";
             found.push(problem("not a resource", message).help(help));
-        } else if wildcard.is_some() && kubernetes.is_some_and(|it| it < WILDCARDS_SINCE) {
+        } else if wildcard && kubernetes.is_some_and(|it| it < WILDCARDS_SINCE) {
             let message = format!("`{}`: Kubernetes takes no `*` here", text.value);
             let help = format!("it does since {WILDCARDS_SINCE}: name each resource");
             found.push(problem("too new", message).help(help));
@@ -229,6 +231,20 @@ fn resources(
         resources.push(text.value.to_owned());
     }
     Some(value.at(resources))
+}
+
+/// Whether two of them name the same: kube-apiserver refuses that.
+fn overlap(one: &str, other: &str) -> bool {
+    let group = |resource: &str| {
+        resource
+            .split_once('.')
+            .map_or("", |(_, group)| group)
+            .to_owned()
+    };
+    let holds = |wild: &str, resource: &str| {
+        wild == "*.*" || wild.starts_with("*.") && group(wild) == group(resource)
+    };
+    one == other || holds(one, other) || holds(other, one)
 }
 
 /// Whether this is `plural`, `plural.group`, `*.group`, `*.` or `*.*`.

@@ -32,7 +32,7 @@ where
 
 /// A version of Kubernetes that kinstall knows.
 pub(super) fn kubernetes(value: &Value<'_>, found: &mut Found) -> Option<At<Version>> {
-    let version = version(value, found)?;
+    let version = version(value, "1.32.3", found)?;
     let known = version.value.major == 1 && pairing::KUBERNETES.contains(&version.value.minor);
     let (first, last) = (pairing::KUBERNETES.start(), pairing::KUBERNETES.end());
     let lines = format!("1.{first} to 1.{last}");
@@ -41,15 +41,18 @@ pub(super) fn kubernetes(value: &Value<'_>, found: &mut Found) -> Option<At<Vers
 
 /// A version of etcd that kinstall knows.
 pub(super) fn etcd(value: &Value<'_>, found: &mut Found) -> Option<At<Version>> {
-    let version = version(value, found)?;
+    let version = version(value, "3.5.21", found)?;
     let known = version.value.major == 3 && pairing::ETCD.contains(&version.value.minor);
     let (first, last) = (pairing::ETCD.start(), pairing::ETCD.end());
     let lines = format!("3.{first} to 3.{last}");
     within(version, known, "etcd", &lines, value, found)
 }
 
-fn version(value: &Value<'_>, found: &mut Found) -> Option<At<Version>> {
-    let text = value.text(found)?;
+fn version(value: &Value<'_>, example: &str, found: &mut Found) -> Option<At<Version>> {
+    let Some(text) = value.as_text() else {
+        let help = format!("write the three numbers of a release, in quotes: `\"{example}\"`");
+        return refuse(found, value.mismatch("a string").help(help));
+    };
     if let Ok(version) = text.parse() {
         return Some(value.at(version));
     }
@@ -59,7 +62,9 @@ fn version(value: &Value<'_>, found: &mut Found) -> Option<At<Version>> {
     } else if bare.parse::<crate::version::Minor>().is_ok() {
         format!("the third number is missing: write for example `{bare}.3`")
     } else {
-        "write the three numbers of a release: `1.32.3`; pre-releases are not installed".to_owned()
+        format!(
+            "write the three numbers of a release, as `{example}`; pre-releases are not installed"
+        )
     };
     let message = format!("`{}` is not a version", shown(text));
     refuse(found, value.problem("not a version", message).help(help))

@@ -21,7 +21,7 @@ use super::{Authority, Error, Item, Note, Obtained, Outcome, Reason};
 use crate::certificate::table::signer;
 use crate::certificate::{AuthorityName, Credentials, Leaf, Request, ServiceAccountPair, describe};
 use crate::encryption;
-use crate::inventory::{Authorities, ClusterName, Encryption, Inventory, KeyType, Pki};
+use crate::inventory::{Authorities, ClusterName, Encryption, Inventory, KeyType, Pki, PkiSource};
 use crate::secret::Secret;
 
 /// kinstall's own authority.
@@ -44,6 +44,9 @@ impl Local {
     pub fn of(inventory: &Inventory) -> Result<Self, Error> {
         if inventory.pki.authorities == Authorities::Separate {
             return Err(Error::Separate);
+        }
+        if let PkiSource::Directory(directory) = &inventory.pki.from {
+            return Err(Error::Directory(directory.clone()));
         }
         Ok(Self {
             store: Store::new(inventory.directory.join("pki")),

@@ -15,6 +15,13 @@ pub enum Error {
     #[error("kinstall's own authority cannot be `separate` for each set of certificates")]
     #[diagnostic(help("say `authorities = \"single\"` or `\"kubeadm\"` in `[pki]`"))]
     Separate,
+    /// The inventory takes its certificates from elsewhere.
+    #[error("kinstall cannot take certificates from the directory `{}` yet", .0.display())]
+    #[diagnostic(help(
+        "say `from = \"local\"` in `[pki]`; an authority made elsewhere is taken up when its \
+         certificate and key lie at `pki/ca/kubernetes.pem` and `pki/ca/kubernetes.key`"
+    ))]
+    Directory(PathBuf),
     /// A file could not be read or written; the message names it.
     #[error(transparent)]
     Io(#[from] io::Error),

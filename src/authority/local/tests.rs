@@ -384,6 +384,16 @@ fn an_encryption_configuration_is_kept_byte_for_byte_or_refused() {
 }
 
 #[test]
+fn certificates_from_a_directory_are_refused() {
+    let mut site = Site::bare();
+    site.inventory.pki.from = PkiSource::Directory("elsewhere".into());
+    let error = site.try_obtain(NOW).unwrap_err();
+    let expected = "kinstall cannot take certificates from the directory `elsewhere` yet";
+    assert_eq!(error.to_string(), expected);
+    assert!(!site.path("").exists());
+}
+
+#[test]
 fn an_authority_for_each_set_is_refused() {
     let mut site = Site::new();
     site.inventory.pki.authorities = Authorities::Separate;

@@ -144,3 +144,49 @@ fn openssl_takes_the_service_account_pair() {
     let text = openssl(&["pkey", "-in", key.to_str().unwrap(), "-noout", "-text"]).1;
     assert!(text.contains("2048 bit"), "{text}");
 }
+
+#[test]
+fn an_authority_that_openssl_made_is_taken_up() {
+    let site = Site::new();
+    fs_err::create_dir(site.path("ca")).unwrap();
+    let (key, certificate) = (
+        site.path("ca/kubernetes.key"),
+        site.path("ca/kubernetes.pem"),
+    );
+    let (made, text) = openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "3650",
+        "-subj",
+        "/C=DE/O=Home/OU=Racks/CN=Home CA",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+        "-keyout",
+        key.to_str().unwrap(),
+        "-out",
+        certificate.to_str().unwrap(),
+    ]);
+    assert!(made, "{text}");
+    let now = describe(&fs_err::read_to_string(&certificate).unwrap())
+        .unwrap()
+        .not_before;
+    let obtained = site.obtain(now);
+    assert_eq!(words(&obtained)[0], "authority front-proxy");
+    let issued = site.path("issued/admin.pem");
+    let authority = certificate.to_str().unwrap();
+    let (verifies, text) = openssl(&[
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        "sslclient",
+        "-CAfile",
+        authority,
+        issued.to_str().unwrap(),
+    ]);
+    assert!(verifies, "{text}");
+    assert_eq!(site.made(now), [""; 0]);
+}

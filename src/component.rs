@@ -195,6 +195,21 @@ pub enum File {
     },
 }
 
+impl File {
+    /// Who may read it, or what is secret in it.
+    pub const fn access(&self) -> Access {
+        match *self {
+            Self::Authority { .. } => Access::Anyone,
+            Self::Template { access, .. }
+            | Self::Pair { access, .. }
+            | Self::Kubeconfig { access, .. }
+            | Self::ServiceAccount { access, .. }
+            | Self::EncryptionConfig { access, .. }
+            | Self::SigningKey { access, .. } => access,
+        }
+    }
+}
+
 /// A directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Directory {

@@ -169,7 +169,7 @@ impl Run<'_> {
                     .await
                     .map_err(|source| Error::Step { wave, source })?;
             }
-            Ok(())
+            Ok::<(), Error>(())
         });
         settle(future::join_all(nodes).await).map(|_: Vec<()>| ())
     }

@@ -103,7 +103,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap's own printing: help to the standard output, mistakes to the standard error.
-            drop(error.print());
+            _ = error.print();
             return if error.use_stderr() {
                 Exit::Usage.into()
             } else {

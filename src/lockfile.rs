@@ -235,11 +235,3 @@ mod tests {
         assert_eq!(lockfile.program(&server), None);
     }
 }
-
-impl FromIterator<(Program, PinnedProgram)> for Lockfile {
-    fn from_iter<I: IntoIterator<Item = (Program, PinnedProgram)>>(pins: I) -> Self {
-        Self {
-            programs: pins.into_iter().collect(),
-        }
-    }
-}

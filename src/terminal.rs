@@ -66,7 +66,7 @@ impl Terminal {
     /// Prints data.
     pub fn print(&self, data: &str) {
         // A reader that has gone (`kinstall status | head`) is no failure.
-        drop(std::io::stdout().write_all(data.as_bytes()));
+        _ = std::io::stdout().write_all(data.as_bytes());
     }
 
     /// Prints data that already carries colour where it may.
@@ -77,7 +77,7 @@ impl Terminal {
     /// Says a line.
     pub fn say(&self, line: &str) {
         if self.volume > Volume::Quiet {
-            drop(writeln!(std::io::stderr(), "{line}"));
+            _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 
@@ -93,7 +93,7 @@ impl Terminal {
         if handler.render_report(&mut text, diagnostic).is_err() {
             text = format!("{diagnostic}\n");
         }
-        drop(std::io::stderr().write_all(text.as_bytes()));
+        _ = std::io::stderr().write_all(text.as_bytes());
     }
 
     /// Shows events as they come, until their senders are gone.

@@ -14,7 +14,7 @@ use crate::certificate::{self, Credentials};
 use crate::diff::{self, Difference};
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
-use crate::inventory::{Inventory, NodeName};
+use crate::inventory::{Inventory, NodeName, Problems};
 use crate::lockfile::Lockfile;
 use crate::manifest::{self, Desired, UnitName};
 use crate::plan::View;
@@ -60,8 +60,8 @@ pub(super) fn inventory(path: &Path, terminal: &Terminal) -> Result<Inventory, F
     let name = path.display().to_string();
     let (inventory, warnings) = Inventory::parse(&text, &name, &directory)
         .map_err(|problems| Failure::new(Exit::Usage, problems))?;
-    for warning in warnings {
-        terminal.say(&format!("warning: {warning}"));
+    if !warnings.is_empty() {
+        terminal.report(&Problems::new(&name, &text, warnings));
     }
     Ok(inventory)
 }
@@ -256,10 +256,10 @@ pub(super) fn programs(
 
 /// How a fetch that went wrong ends.
 pub(super) fn fetch_failure(error: fetch::Error) -> Failure {
-    let exit = if error.is_usage() {
-        Exit::Usage
-    } else {
-        Exit::Unverified
+    let exit = match error.exit_code() {
+        2 => Exit::Usage,
+        5 => Exit::Unverified,
+        _ => Exit::Failed,
     };
     Failure::new(exit, error)
 }

@@ -207,7 +207,7 @@ fn stop_on_interrupt(events: Events) -> watch::Receiver<bool> {
         ));
         drop(events);
         // Without a receiver there is nobody left to stop.
-        drop(sender.send(true));
+        _ = sender.send(true);
         interrupt().await;
         std::process::exit(i32::from(Exit::Stopped as u8));
     });

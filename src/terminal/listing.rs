@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::action::Action;
+use crate::certificate::Description;
 use crate::diff::{ChangeKind, Reason};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
@@ -216,13 +217,28 @@ fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
             Some(Content::Inline(bytes)) => {
                 let text = bytes.expose_text().unwrap_or_default();
                 match crate::certificate::describe(text) {
-                    Ok(certificate) => format!("{certificate}, {owner}"),
+                    Ok(certificate) => format!("{}, {owner}", in_words(&certificate)),
                     Err(_) => owner,
                 }
             }
             None => owner,
         },
     }
+}
+
+/// A certificate by its subject, its names and its end.
+fn in_words(certificate: &Description) -> String {
+    let date = time::OffsetDateTime::from_unix_timestamp(certificate.not_after).map_or_else(
+        |_| "an unknown date".to_owned(),
+        |end| end.date().to_string(),
+    );
+    let sans: Vec<&str> = certificate.sans.iter().map(String::as_str).collect();
+    let names = if sans.is_empty() {
+        String::new()
+    } else {
+        format!(" for {}", sans.join(" "))
+    };
+    format!("{}{names} until {date}", certificate.subject)
 }
 
 /// The lines of a text that change.
@@ -277,10 +293,10 @@ impl Listing {
             } = node;
             let size = super::progress::size(*staging_bytes);
             // Writing to a String cannot fail.
-            drop(writeln!(
+            _ = writeln!(
                 text,
                 "{name} ({arch}): generation {generation}, {size} to stage"
-            ));
+            );
             for entry in &node.entries {
                 write_entry(&mut text, entry, color);
             }
@@ -290,24 +306,19 @@ impl Listing {
                 reason,
             } in &node.units
             {
-                drop(writeln!(
+                _ = writeln!(
                     text,
                     "  {} {unit}: {action}, {reason}",
                     paint("!", "33", color)
-                ));
+                );
             }
         }
-        drop(writeln!(text, "order:"));
+        _ = writeln!(text, "order:");
         for wave in &self.order {
             let groups: Vec<String> = wave.groups.iter().map(|group| group.join(" + ")).collect();
-            drop(writeln!(
-                text,
-                "  {}: {}",
-                wave.wave,
-                groups.join(", then ")
-            ));
+            _ = writeln!(text, "  {}: {}", wave.wave, groups.join(", then "));
         }
-        drop(writeln!(text, "{}", self.summary()));
+        _ = writeln!(text, "{}", self.summary());
         text
     }
 }
@@ -327,18 +338,14 @@ fn write_entry(text: &mut String, entry: &EntryListing, color: bool) {
     }
     let sign = paint(sign, hue, color);
     let gap = if entry.detail.is_empty() { "" } else { "  " };
-    drop(writeln!(
-        text,
-        "  {sign} {}{gap}{}{notes}",
-        entry.path, entry.detail
-    ));
+    _ = writeln!(text, "  {sign} {}{gap}{}{notes}", entry.path, entry.detail);
     for line in entry.diff.iter().flat_map(|diff| diff.lines()) {
         let hue = match line.as_bytes().first() {
             Some(b'+') => "32",
             Some(b'-') => "31",
             _ => "2",
         };
-        drop(writeln!(text, "      {}", paint(line, hue, color)));
+        _ = writeln!(text, "      {}", paint(line, hue, color));
     }
 }
 

@@ -150,12 +150,9 @@ impl Progress {
             return;
         }
         if self.bars.is_hidden() {
-            drop(std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("{text}\n").as_bytes(),
-            ));
+            _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
         } else {
-            drop(self.bars.println(text));
+            _ = self.bars.println(text);
         }
     }
 

@@ -102,7 +102,7 @@ impl Report {
             paint("something needs a look", "31", color)
         };
         // Writing to a String cannot fail.
-        drop(writeln!(text, "{verdict}"));
+        _ = writeln!(text, "{verdict}");
         text
     }
 }
@@ -119,11 +119,7 @@ impl NodeReport {
         } else {
             ""
         };
-        drop(writeln!(
-            text,
-            "{} ({arch}): {generation}{unfinished}",
-            self.node
-        ));
+        _ = writeln!(text, "{} ({arch}): {generation}{unfinished}", self.node);
         for unit in &self.units {
             let state = match &unit.complaint {
                 None => paint("healthy", "32", color),
@@ -137,11 +133,7 @@ impl NodeReport {
                 .unwrap_or_default();
             let mut notes = String::new();
             if unit.restarts > 0 {
-                drop(write!(
-                    notes,
-                    ", restarted {} times by systemd",
-                    unit.restarts
-                ));
+                _ = write!(notes, ", restarted {} times by systemd", unit.restarts);
             }
             if !unit.enabled {
                 notes.push_str(", does not start with the machine");
@@ -150,28 +142,21 @@ impl NodeReport {
                 notes.push_str(", runs on older files than those in place");
             }
             let name = unit.unit.trim_end_matches(".service");
-            drop(writeln!(
-                text,
-                "  {name:24} {version:9} {state}{since}{notes}"
-            ));
+            _ = writeln!(text, "  {name:24} {version:9} {state}{since}{notes}");
         }
         for (path, what) in &self.drift {
-            drop(writeln!(
-                text,
-                "  {} {path}: {what}",
-                paint("drift", "33", color)
-            ));
+            _ = writeln!(text, "  {} {path}: {what}", paint("drift", "33", color));
         }
         if let Some(first) = self.certificates.first() {
             let days = format!("{} days", first.days_left);
             let hue = if first.near_end { "31" } else { "32" };
             let count = self.certificates.len();
             let days = paint(&days, hue, color);
-            drop(writeln!(
+            _ = writeln!(
                 text,
                 "  {count} certificates, the first ends in {days}: {}",
                 first.path
-            ));
+            );
         }
     }
 }

@@ -9,6 +9,7 @@
 //! the announced changes are known, so a flag unknown there is a warning, not an error.
 
 mod argv;
+mod combination;
 mod finding;
 mod span;
 mod table;
@@ -17,6 +18,7 @@ mod value;
 use self::table::{GATES, PLUGINS};
 pub use self::{
     argv::{Word, parse},
+    combination::check_together,
     finding::{Elsewhere, Finding, Problem, Severity},
     span::Span,
     table::{Entry, Flag, FlagTable, Names, Presence},
@@ -32,7 +34,7 @@ pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
             program: program.to_owned(),
             minor,
         };
-        return vec![finding(Severity::Warning, "", problem, None)];
+        return vec![Finding::new(Severity::Warning, "", problem, None)];
     };
     let mut findings = Vec::new();
     for word in parse(program, table, argv) {
@@ -40,10 +42,15 @@ pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
             Word::Stray(word) => {
                 let help = (word == "true" || word == "false")
                     .then(|| format!("a boolean takes its value behind `=`: write `={word}`"));
-                findings.push(finding(Severity::Error, "", Problem::Stray { word }, help));
+                findings.push(Finding::new(
+                    Severity::Error,
+                    "",
+                    Problem::Stray { word },
+                    help,
+                ));
             }
             Word::Malformed(word) => {
-                findings.push(finding(
+                findings.push(Finding::new(
                     Severity::Error,
                     "",
                     Problem::Malformed { word },
@@ -105,7 +112,7 @@ impl Checked<'_> {
                     flag: name.to_owned(),
                     since,
                 };
-                Some(finding(Severity::Warning, name, problem, help))
+                Some(Finding::new(Severity::Warning, name, problem, help))
             }
             Presence::Absent => {
                 let (elsewhere, help) = absent(table, name, version, "--");
@@ -121,7 +128,7 @@ impl Checked<'_> {
                     flag: name.to_owned(),
                     elsewhere: elsewhere.clone(),
                 };
-                Some(finding(
+                Some(Finding::new(
                     severity(table, version, elsewhere.as_ref()),
                     name,
                     problem,
@@ -143,7 +150,7 @@ impl Checked<'_> {
             },
             _ => return None,
         };
-        Some(finding(Severity::Error, self.name, problem, None))
+        Some(Finding::new(Severity::Error, self.name, problem, None))
     }
 }
 
@@ -165,7 +172,12 @@ fn gates(version: Version, value: &str) -> Vec<Finding> {
                 locked,
             };
             let help = Some(format!("leave `{gate}` out of `--feature-gates`"));
-            Some(finding(Severity::Error, "feature-gates", problem, help))
+            Some(Finding::new(
+                Severity::Error,
+                "feature-gates",
+                problem,
+                help,
+            ))
         }
         Presence::Absent => {
             let (elsewhere, help) = absent(&GATES, gate, version, "");
@@ -176,7 +188,7 @@ fn gates(version: Version, value: &str) -> Vec<Finding> {
                 minor,
                 elsewhere,
             };
-            Some(finding(severity, "feature-gates", problem, help))
+            Some(Finding::new(severity, "feature-gates", problem, help))
         }
     };
     pairs.filter_map(problem).collect()
@@ -197,7 +209,7 @@ fn plugins(version: Version, flag: &str, value: &str) -> Vec<Finding> {
             minor: version.minor(),
             elsewhere,
         };
-        finding(severity, flag, problem, help)
+        Finding::new(severity, flag, problem, help)
     });
     found.collect()
 }
@@ -241,16 +253,6 @@ fn instead(flag: &str) -> String {
     match flag {
         "file" => "set it in the configuration file that `--config` names".to_owned(),
         flag => format!("use `--{flag}`"),
-    }
-}
-
-fn finding(severity: Severity, flag: &str, problem: Problem, help: Option<String>) -> Finding {
-    Finding {
-        severity,
-        flag: flag.to_owned(),
-        message: problem.to_string(),
-        help,
-        problem,
     }
 }
 

@@ -120,6 +120,31 @@ pub enum Problem {
         /// Where it exists, if anywhere.
         elsewhere: Option<Elsewhere>,
     },
+    /// Flags that do not go together, or one that is missing.
+    #[error("{words}")]
+    Together {
+        /// The flag it is about.
+        flag: &'static str,
+        /// What is wrong.
+        words: &'static str,
+    },
+}
+
+impl Finding {
+    pub(super) fn new(
+        severity: Severity,
+        flag: &str,
+        problem: Problem,
+        help: Option<String>,
+    ) -> Self {
+        Self {
+            severity,
+            flag: flag.to_owned(),
+            message: problem.to_string(),
+            help,
+            problem,
+        }
+    }
 }
 
 /// Where something exists that this release does not have.

@@ -127,7 +127,7 @@ fn refusal(program: &str, problem: &Problem) -> Refusal {
         Problem::UnknownPlugin { flag, plugin, .. } => {
             return Refusal::start(format!("{flag} plugin {plugin:?} is unknown"));
         }
-        Problem::Deprecated { .. } | Problem::Unchecked { .. } => problem.to_string(),
+        other => other.to_string(),
     })
 }
 

@@ -3,8 +3,16 @@
 //! The table of the field's certificates stands here once: who signs, whose name, which names it
 //! is valid for, how it may be used. Nothing here makes a key or reads a file.
 
+pub mod describe;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+pub use describe::{Description, Subject, describe};
+pub use table::requests;
 
 use crate::inventory::{KeyType, NodeName, San};
 use crate::secret::Secret;
@@ -21,6 +29,9 @@ pub enum AuthorityName {
 }
 
 impl AuthorityName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Kubernetes, Self::Etcd, Self::FrontProxy];
+
     /// The word in file names: `kubernetes`, `etcd`, `front-proxy`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -28,8 +28,9 @@ pub use download::Limits;
 pub use elf::WrongProgram;
 pub use error::{Attempt, Error, ExpectedBy, Fault, Mismatch};
 pub use event::Event;
+pub use http::use_ring;
 pub use source::BadSource;
-pub use stream::Encoding;
+pub use stream::{Encoding, tail};
 
 use crate::artifact::{Artifact, Program};
 use crate::digest::Digest;

@@ -6,7 +6,17 @@
 pub mod cluster;
 pub mod name;
 pub mod node;
+pub mod pairing;
+pub mod problem;
 pub mod settings;
+pub mod starter;
+
+mod check;
+mod draft;
+mod parse;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,6 +24,7 @@ use std::path::PathBuf;
 pub use cluster::{Cluster, Endpoint};
 pub use name::{ClusterName, DomainName, NodeName};
 pub use node::{Node, Role, San, Ssh};
+pub use problem::{Problem, Problems};
 pub use settings::{
     Authorities, ComponentSettings, Encryption, HostKeys, KeyType, Pki, PkiSource, Provider,
     Rollout, Source,

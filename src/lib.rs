@@ -17,9 +17,31 @@ pub mod lockfile;
 // What kinstall knows.
 pub mod artifact;
 pub mod certificate;
+pub mod component;
+pub mod encryption;
+pub mod flags;
+pub mod kubeconfig;
+pub mod template;
 
 // What a node should hold, and what it does hold.
 pub mod manifest;
+pub mod snapshot;
 
-// Edges: async, with IO.
+// What to do.
+pub mod action;
+pub mod diff;
+pub mod event;
+pub mod plan;
+pub mod script;
+
+// Edges.
+pub mod apply;
+pub mod authority;
 pub mod fetch;
+pub mod probe;
+pub mod survey;
+pub mod transport;
+
+// Commands.
+pub mod cli;
+pub mod terminal;

@@ -122,6 +122,24 @@ impl Lockfile {
         self.pins.insert(artifact, pin)
     }
 
+    /// Supposes a pin for a program that has none, so that what it would be part of can be shown
+    /// without having it. Such a lockfile is never written.
+    pub fn suppose(&mut self, program: &Program, pinned: PinnedProgram) {
+        let Ok(artifact) = program.artifact() else {
+            return;
+        };
+        let is_archive = !artifact.members().is_empty();
+        let pin = self.pins.entry(artifact).or_insert(Pin {
+            size: pinned.size,
+            digest: pinned.digest,
+            trust: Trust::Yours,
+            members: BTreeMap::new(),
+        });
+        if is_archive {
+            pin.members.entry(program.name.clone()).or_insert(pinned);
+        }
+    }
+
     /// Forgets the pins of everything but these artifacts.
     pub fn retain(&mut self, artifacts: &BTreeSet<Artifact>) {
         self.pins.retain(|artifact, _| artifacts.contains(artifact));

@@ -1,11 +1,15 @@
 //! What a node should hold: entries (files, directories, links) and units. Plain data, ordered,
 //! the same bytes for the same input; the node keeps a copy of the last ones.
 
+pub mod compose;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use compose::compose;
 
 use crate::arch::Arch;
 use crate::digest::Digest;
@@ -45,6 +49,8 @@ pub struct Entry {
     pub group: String,
     /// Whether its content must never be shown.
     pub secret: bool,
+    /// Whether it was made once for the cluster and must never be replaced by a rerun.
+    pub precious: bool,
 }
 
 /// What an entry is.

@@ -76,8 +76,7 @@ impl Http {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        // An error says that there is one already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        use_ring();
         let client = reqwest::Client::builder()
             .user_agent(concat!("kinstall/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(self.limits.connect_seconds))
@@ -246,6 +245,12 @@ fn has_tls_fault(error: &reqwest::Error) -> bool {
         };
     }
     false
+}
+
+/// Has every TLS connection of this process use ring, which builds everywhere kinstall runs.
+pub fn use_ring() {
+    // An error says that there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 #[cfg(test)]

@@ -25,6 +25,14 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Its name: the program that unpacks it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
     /// What a file of it ends in.
     pub const fn extension(self) -> &'static str {
         match self {

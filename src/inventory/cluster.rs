@@ -1,7 +1,7 @@
 //! The cluster as a whole: its name, versions and networks.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -28,12 +28,36 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The address of the `kubernetes` Service: the first of the Service network.
+    /// The address of the `kubernetes` Service: the first of the Service network after the
+    /// network's own (kube-apiserver takes it so in both families).
     pub fn service_address(&self) -> IpAddr {
-        self.service_cidr
-            .hosts()
-            .next()
-            .unwrap_or_else(|| self.service_cidr.addr())
+        match self.service_cidr {
+            IpNet::V4(network) => {
+                Ipv4Addr::from_bits(network.network().to_bits().saturating_add(1)).into()
+            }
+            IpNet::V6(network) => {
+                Ipv6Addr::from_bits(network.network().to_bits().saturating_add(1)).into()
+            }
+        }
+    }
+
+    /// The DNS domain of a cluster that names none.
+    pub(super) fn default_domain() -> DomainName {
+        "cluster.local"
+            .parse()
+            .expect("`cluster.local` is a domain")
+    }
+
+    /// The network of Services of a cluster that names none.
+    pub(super) fn default_service_cidr() -> IpNet {
+        "10.32.0.0/24".parse().expect("`10.32.0.0/24` is a network")
+    }
+
+    /// The network of Pods of a cluster that names none.
+    pub(super) fn default_pod_cidr() -> IpNet {
+        "10.200.0.0/16"
+            .parse()
+            .expect("`10.200.0.0/16` is a network")
     }
 }
 
@@ -44,6 +68,11 @@ pub struct Endpoint {
     pub host: super::San,
     /// The port, 6443 by default.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// The port where none is named: kube-apiserver's own.
+    pub const PORT: u16 = 6443;
 }
 
 impl fmt::Display for Endpoint {

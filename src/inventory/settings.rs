@@ -117,7 +117,7 @@ pub enum Provider {
     Aescbc,
     /// AES-GCM with a random nonce.
     Aesgcm,
-    /// XSalsa20 and Poly1305.
+    /// `XSalsa20` and Poly1305.
     Secretbox,
 }
 

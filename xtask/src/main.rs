@@ -1,2 +1,52 @@
-//! Chores.
-fn main() {}
+//! The project's chores, run as `cargo xtask CHORE`: one file a chore, one line here.
+
+mod command;
+mod flag_table;
+mod nodes;
+mod say;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+fn main() -> ExitCode {
+    match Arguments::parse().chore.run() {
+        Ok(code) => code,
+        Err(error) => {
+            say::error(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Real nodes on this machine: systemd as PID 1, sshd, an address each
+    Nodes(nodes::cli::Arguments),
+    /// Makes the flag tables in `src/flags/` from a directory of collected facts
+    FlagTable {
+        /// The directory
+        data: PathBuf,
+    },
+}
+
+impl Chore {
+    fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        match self {
+            Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
+            Self::FlagTable { data } => {
+                flag_table::run(&data)?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}

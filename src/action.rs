@@ -1,0 +1,146 @@
+//! What a run does to a node, one step at a time: plain data, made by [`crate::plan`], carried out
+//! by [`crate::apply`].
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::inventory::NodeName;
+use crate::manifest::{Entry, Kind, Manifest, Probe, UnitName};
+use crate::remote_path::RemotePath;
+use crate::snapshot::Recorded;
+
+/// A step on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write down what is about to be put in place.
+    Begin {
+        /// What the node should hold at the end.
+        manifest: Manifest,
+    },
+    /// Put entries in place, or remove them, in this order.
+    Install(Vec<Put>),
+    /// Start or restart a unit and wait until systemd calls it active.
+    Activate {
+        /// The unit.
+        unit: UnitName,
+        /// What it runs on from now on.
+        fingerprint: String,
+        /// Whether it runs now, so that this restarts it.
+        restart: bool,
+    },
+    /// Stop a unit that the node should not have any more.
+    Stop(UnitName),
+    /// Ask a unit until it answers that it is healthy.
+    Await {
+        /// The unit.
+        unit: UnitName,
+        /// The question.
+        probe: Probe,
+        /// Whether it must stay healthy for a while before anything else is touched.
+        settle: bool,
+    },
+    /// Record the generation.
+    Record(Box<Recorded>),
+}
+
+/// What happens to one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Put {
+    /// Make it what the entry says.
+    Entry(RemotePath, Entry),
+    /// Make the users that the file at this path declares.
+    Users(RemotePath),
+    /// Remove it.
+    Remove(RemotePath),
+}
+
+impl Put {
+    /// The line that `install.sh` reads.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Users(path) => format!("users {path}"),
+            Self::Remove(path) => format!("remove {path}"),
+            Self::Entry(
+                path,
+                Entry {
+                    kind,
+                    mode,
+                    user,
+                    group,
+                    ..
+                },
+            ) => match kind {
+                Kind::Directory => format!("directory {path} {mode} {user} {group}"),
+                Kind::Link { target } => format!("link {path} {target}"),
+                Kind::File { digest, .. } => {
+                    let share = if shares_store(*mode) { "link" } else { "copy" };
+                    format!("file {path} {mode} {user} {group} {digest} {share}")
+                }
+            },
+        }
+    }
+}
+
+/// Programs are linked into place from the store: they are large, and nobody edits one. Anything
+/// else is copied, so that an edit by hand cannot reach the store.
+fn shares_store(mode: crate::manifest::Mode) -> bool {
+    mode.0 & 0o111 != 0
+}
+
+/// Steps of several nodes that may run at the same time; those of one node run in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The steps of each node.
+    pub steps: BTreeMap<NodeName, Vec<Action>>,
+}
+
+/// Groups that run one after the other, under a name that a user is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wave {
+    /// The name.
+    pub name: WaveName,
+    /// The groups, in order.
+    pub groups: Vec<Group>,
+}
+
+/// The waves of a run, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaveName {
+    /// Users, directories, and what no running process reads.
+    Base,
+    /// etcd.
+    Etcd,
+    /// kube-apiserver.
+    Apiserver,
+    /// kube-controller-manager and kube-scheduler.
+    Controllers,
+    /// What is no longer wanted goes; the generation is recorded.
+    Record,
+}
+
+impl WaveName {
+    /// The word a user is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Etcd => "etcd",
+            Self::Apiserver => "kube-apiserver",
+            Self::Controllers => "controllers",
+            Self::Record => "record",
+        }
+    }
+}
+
+/// The digests that putting these entries in place needs in the store.
+pub fn contents(puts: &[Put]) -> impl Iterator<Item = Digest> + '_ {
+    puts.iter().filter_map(|put| match put {
+        Put::Entry(
+            _,
+            Entry {
+                kind: Kind::File { digest, .. },
+                ..
+            },
+        ) => Some(*digest),
+        _ => None,
+    })
+}

@@ -1,0 +1,196 @@
+//! Carries a plan out. It decides nothing but when to stop.
+
+mod staging;
+mod step;
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, future, stream};
+use tokio::sync::watch;
+
+pub use staging::{Encoded, Store};
+pub use step::StepError;
+
+use crate::action::{Group, WaveName};
+use crate::certificate::Credentials;
+use crate::event::{Event, Events};
+use crate::inventory::{NodeName, Rollout};
+use crate::manifest::Desired;
+use crate::plan::Plan;
+use crate::probe::Prober;
+use crate::script;
+use crate::snapshot::Snapshot;
+use crate::transport::{self, Transport, ssh::Held};
+
+/// Everything a run works with.
+pub struct Run<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The nodes.
+    pub transports: &'a BTreeMap<NodeName, Transport>,
+    /// What the nodes held before.
+    pub snapshots: &'a BTreeMap<NodeName, Snapshot>,
+    /// What they should hold, and the contents.
+    pub desired: &'a Desired,
+    /// Where the binaries lie, compressed.
+    pub store: &'a Store,
+    /// What health is asked with.
+    pub credentials: &'a Credentials,
+    /// Time limits.
+    pub rollout: &'a Rollout,
+    /// How many nodes are staged at a time.
+    pub jobs: usize,
+    /// Who runs this, where and since when: shown to another run that finds the node held.
+    pub holder: String,
+    /// Where progress is told.
+    pub events: &'a Events,
+    /// Becomes true when the user wants to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// Another run works on a node.
+    #[error("{node}: another run holds it: {holder}")]
+    #[diagnostic(help(
+        "wait for it to end; a lock is free as soon as the run that held it is gone"
+    ))]
+    Held {
+        /// The node.
+        node: NodeName,
+        /// What the other run says of itself.
+        holder: String,
+    },
+    /// A node could not be staged; nothing was activated anywhere.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Staging(#[from] staging::Error),
+    /// A node could not be reached.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Transport(#[from] transport::Error),
+    /// A step failed.
+    #[error("{source}")]
+    #[diagnostic(help(
+        "nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
+    ))]
+    Step {
+        /// The wave it was in.
+        wave: WaveName,
+        /// What failed.
+        #[source]
+        source: StepError,
+    },
+    /// The user wanted to stop.
+    #[error("stopped on request {what}")]
+    #[diagnostic(help("run the same command again to go on from there"))]
+    Stopped {
+        /// How far it came.
+        what: &'static str,
+    },
+}
+
+impl Run<'_> {
+    /// Stages everything everywhere, then goes through the waves.
+    pub async fn carry_out(&self) -> Result<(), Vec<Error>> {
+        let held = self.lock().await?;
+        self.stage().await?;
+        for wave in &self.plan.waves {
+            self.events.send(Event::Wave(wave.name));
+            for group in &wave.groups {
+                if *self.stop.borrow() {
+                    return Err(vec![Error::Stopped {
+                        what: "between two nodes; every service runs on what is in place",
+                    }]);
+                }
+                self.group(wave.name, group).await?;
+            }
+        }
+        drop(held);
+        Ok(())
+    }
+
+    /// Takes hold of every node that will change, or of none.
+    async fn lock(&self) -> Result<Vec<Held>, Vec<Error>> {
+        let nodes = self.plan.nodes();
+        let connections = nodes
+            .iter()
+            .filter_map(|node| self.transports.get(*node)?.ssh());
+        let holding = connections.map(|connection| async move {
+            let (line, held) = connection.hold(script::LOCK, &[&self.holder]).await?;
+            match line.strip_prefix("held ") {
+                _ if line == "locked" => Ok(held),
+                Some(holder) => Err(Error::Held {
+                    node: connection.node().clone(),
+                    holder: holder.to_owned(),
+                }),
+                None => Err(Error::Held {
+                    node: connection.node().clone(),
+                    holder: line,
+                }),
+            }
+        });
+        settle(future::join_all(holding).await)
+    }
+
+    /// Fills the stores of all nodes, while everything still runs as before.
+    async fn stage(&self) -> Result<(), Vec<Error>> {
+        if self.plan.staging.is_empty() {
+            return Ok(());
+        }
+        self.events.send(Event::Phase("staging"));
+        let jobs = self
+            .plan
+            .staging
+            .iter()
+            .map(|(node, digests)| staging::stage(self, &self.transports[node], digests));
+        let staging = stream::iter(jobs)
+            .buffer_unordered(self.jobs)
+            .collect::<Vec<_>>();
+        let mut stop = self.stop.clone();
+        let results = tokio::select! {
+            results = staging => results,
+            _ = stop.wait_for(|stop| *stop) => {
+                return Err(vec![Error::Stopped { what: "while staging; nothing was changed" }]);
+            }
+        };
+        settle(results).map(|_: Vec<()>| ())
+    }
+
+    /// The steps of a group: several nodes at once, one node's in order. A failure on one node
+    /// lets the others of the group finish.
+    async fn group(&self, wave: WaveName, group: &Group) -> Result<(), Vec<Error>> {
+        let prober = Prober::new(self.credentials);
+        let prober = &prober;
+        let nodes = group.steps.iter().map(|(node, actions)| async move {
+            for action in actions {
+                step::take(self, prober, &self.transports[node], action)
+                    .await
+                    .map_err(|source| Error::Step { wave, source })?;
+            }
+            Ok::<(), Error>(())
+        });
+        settle(future::join_all(nodes).await).map(|_: Vec<()>| ())
+    }
+}
+
+/// All results, or all errors.
+fn settle<T, E>(results: Vec<Result<T, E>>) -> Result<Vec<T>, Vec<Error>>
+where
+    Error: From<E>,
+{
+    let mut right = Vec::new();
+    let mut wrong = Vec::new();
+    for result in results {
+        match result {
+            Ok(value) => right.push(value),
+            Err(error) => wrong.push(error.into()),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(right)
+    } else {
+        Err(wrong)
+    }
+}

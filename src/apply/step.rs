@@ -1,0 +1,282 @@
+//! One action on one node.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::Run;
+use crate::action::{Action, Put};
+use crate::event::Event;
+use crate::inventory::NodeName;
+use crate::manifest::{Kind, Manifest, Probe, UnitName};
+use crate::probe::Prober;
+use crate::script::{self};
+use crate::snapshot::Recorded;
+use crate::transport::{self, Body, Transport};
+
+/// How many generations a node keeps.
+const GENERATIONS_KEPT: &str = "5";
+/// How long between two questions whether a unit is healthy, in milliseconds.
+const QUESTION_MILLISECONDS: u64 = 300;
+/// Every how many questions without a good answer the unit itself is looked at.
+const LOOK_EVERY: u32 = 10;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The node could not be reached, or a script failed.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+    /// A unit does not become healthy.
+    #[error("{0}")]
+    Unhealthy(Box<Unhealthy>),
+}
+
+/// A unit that does not become healthy, with what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// The node.
+    pub node: NodeName,
+    /// The unit.
+    pub unit: UnitName,
+    /// What is wrong, in one line.
+    pub why: String,
+    /// How systemd describes the unit.
+    pub state: String,
+    /// Its last lines in the journal.
+    pub journal: Vec<String>,
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}` {}", self.node, self.unit, self.why)?;
+        if !self.state.is_empty() {
+            write!(f, "\n  systemd: {}", self.state)?;
+        }
+        for line in &self.journal {
+            write!(f, "\n  journal: {line}")?;
+        }
+        write!(
+            f,
+            "\n  its new files stay in place on {}; the ones before are in its store",
+            self.node
+        )
+    }
+}
+
+/// Does one thing.
+pub(super) async fn take(
+    run: &Run<'_>,
+    prober: &Prober<'_>,
+    transport: &Transport,
+    action: &Action,
+) -> Result<(), StepError> {
+    let node = transport.node();
+    match action {
+        Action::Begin { manifest } => {
+            transport
+                .run(script::BEGIN, &[], Body::text(begin_text(manifest)))
+                .await?;
+        }
+        Action::Install(puts) => {
+            let lines = puts.iter().map(|put| put.line() + "\n").collect::<String>();
+            transport
+                .run(script::INSTALL, &[], Body::text(lines))
+                .await?;
+            let count = puts
+                .iter()
+                .filter(|put| !matches!(put, Put::Users(_)))
+                .count();
+            run.events.send(Event::Installed {
+                node: node.clone(),
+                count,
+            });
+        }
+        Action::Activate {
+            unit,
+            fingerprint,
+            restart,
+        } => {
+            let (node, unit_name) = (node.clone(), unit.clone());
+            run.events.send(Event::Activating {
+                node,
+                unit: unit_name,
+                restart: *restart,
+            });
+            activate(run, transport, unit, fingerprint).await?;
+        }
+        Action::Stop(unit) => {
+            transport
+                .run(script::STOP, &[unit.as_str()], Body::default())
+                .await?;
+        }
+        Action::Await {
+            unit,
+            probe,
+            settle,
+        } => {
+            let settle = if *settle {
+                run.rollout.stable_seconds
+            } else {
+                0
+            };
+            let question = Question {
+                unit,
+                probe,
+                settle: Duration::from_secs(settle),
+            };
+            wait(run, prober, transport, &question).await?;
+        }
+        Action::Record(recorded) => {
+            let generation = recorded.generation.to_string();
+            let body = Body::text(record_text(recorded));
+            transport
+                .run(script::RECORD, &[&generation, GENERATIONS_KEPT], body)
+                .await?;
+            let (node, generation) = (node.clone(), recorded.generation);
+            run.events.send(Event::Recorded { node, generation });
+        }
+    }
+    Ok(())
+}
+
+/// What `begin.sh` reads.
+fn begin_text(manifest: &Manifest) -> String {
+    let json = serde_json::to_string(manifest).expect("a manifest is made of texts and numbers");
+    let paths = manifest.entries.keys().map(|path| format!("\n{path}"));
+    json + &paths.collect::<String>() + "\n"
+}
+
+/// What `record.sh` reads.
+fn record_text(recorded: &Recorded) -> String {
+    let json = serde_json::to_string(recorded).expect("a manifest is made of texts and numbers");
+    let entries = recorded.manifest.entries.iter().chain(&recorded.superseded);
+    let lines = entries.map(|(path, entry)| match &entry.kind {
+        Kind::File { digest, .. } => format!("\n{path} {digest}"),
+        Kind::Directory | Kind::Link { .. } => format!("\n{path} -"),
+    });
+    json + &lines.collect::<String>() + "\n"
+}
+
+async fn activate(
+    run: &Run<'_>,
+    transport: &Transport,
+    unit: &UnitName,
+    fingerprint: &str,
+) -> Result<(), StepError> {
+    let seconds = run.rollout.ready_seconds.to_string();
+    let arguments = [unit.as_str(), fingerprint, &seconds];
+    let reply = transport
+        .call(script::ACTIVATE, &arguments, Body::default())
+        .await?;
+    match reply.status {
+        0 => Ok(()),
+        1 => {
+            let why = "does not start".to_owned();
+            Err(unhealthy(transport, unit, why, &reply.output))
+        }
+        _ => Err(transport.failed(script::ACTIVATE, &reply).into()),
+    }
+}
+
+/// A unit that is asked until it is healthy, and stays so.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    unit: &'a UnitName,
+    probe: &'a Probe,
+    settle: Duration,
+}
+
+/// Asks until the unit answers that it is healthy, and for the time that it must stay so.
+async fn wait(
+    run: &Run<'_>,
+    prober: &Prober<'_>,
+    transport: &Transport,
+    question: &Question<'_>,
+) -> Result<(), StepError> {
+    let Some(connection) = transport.ssh() else {
+        return Ok(());
+    };
+    let Question {
+        unit,
+        probe,
+        settle,
+    } = *question;
+    let begun = Instant::now();
+    let limit = Duration::from_secs(run.rollout.ready_seconds) + settle;
+    let pause = Duration::from_millis(QUESTION_MILLISECONDS);
+    let mut asked = 0;
+    let mut healthy_since = None;
+    loop {
+        let Some(why) = prober.ask(connection, probe).await? else {
+            if healthy_since.get_or_insert_with(Instant::now).elapsed() >= settle {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            continue;
+        };
+        healthy_since = None;
+        asked += 1;
+        let (node, unit_name) = (transport.node().clone(), unit.clone());
+        run.events.send(Event::Waiting {
+            node,
+            unit: unit_name,
+            why: why.clone(),
+        });
+        let late = begun.elapsed() >= limit;
+        if late || asked % LOOK_EVERY == 0 {
+            let output = transport
+                .run(script::EXPLAIN, &[unit.as_str()], Body::default())
+                .await?;
+            if late {
+                let why = format!("is not healthy after {} s: {why}", limit.as_secs());
+                return Err(unhealthy(transport, unit, why, &output));
+            }
+            if has_died(&output) {
+                return Err(unhealthy(
+                    transport,
+                    unit,
+                    format!("keeps dying: {why}"),
+                    &output,
+                ));
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    run.events.send(Event::Healthy {
+        node: transport.node().clone(),
+        unit: unit.clone(),
+        seconds,
+    });
+    Ok(())
+}
+
+/// Whether systemd has given the unit up, or restarted it again and again.
+fn has_died(output: &str) -> bool {
+    let state = output
+        .lines()
+        .find_map(|line| line.strip_prefix("state "))
+        .unwrap_or_default();
+    let value = |name: &str| {
+        let mut words = state.split(' ').filter_map(|word| word.split_once('='));
+        words
+            .find(|(key, _)| *key == name)
+            .map_or("", |(_, value)| value)
+    };
+    value("ActiveState") == "failed" || value("NRestarts").parse().unwrap_or(0) >= 3
+}
+
+fn unhealthy(transport: &Transport, unit: &UnitName, why: String, output: &str) -> StepError {
+    let of = |word: &'static str| {
+        output
+            .lines()
+            .filter_map(move |line| line.strip_prefix(word))
+    };
+    StepError::Unhealthy(Box::new(Unhealthy {
+        node: transport.node().clone(),
+        unit: unit.clone(),
+        why,
+        state: of("state ").collect::<Vec<_>>().join("; "),
+        journal: of("journal ").map(ToOwned::to_owned).collect(),
+    }))
+}

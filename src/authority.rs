@@ -1,0 +1,124 @@
+//! Where certificates and keys come from.
+//!
+//! An [`Authority`] answers requests with everything a cluster needs, and says of each thing
+//! whether it was there or is new. What it would answer can be asked without anything being kept.
+
+pub mod local;
+
+mod problem;
+
+use std::fmt;
+
+pub use local::Local;
+pub use problem::Error;
+
+use crate::certificate::{AuthorityName, CertificateId, Credentials, Request};
+
+/// Something that answers requests for certificates.
+pub trait Authority {
+    /// What [`obtain`](Self::obtain) would answer now. Nothing is written or asked to be signed
+    /// elsewhere; what is not there yet is made up, and its notes say so.
+    fn foresee(&self, requests: &[Request], now: i64) -> Result<Obtained, Error>;
+
+    /// The certificates and keys, those that were missing made and kept. `now` is in seconds since
+    /// 1970.
+    fn obtain(&self, requests: &[Request], now: i64) -> Result<Obtained, Error>;
+}
+
+/// What an authority answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obtained {
+    /// Everything for the cluster.
+    pub credentials: Credentials,
+    /// What became of each thing, in the order in which they were looked at.
+    pub notes: Vec<Note>,
+}
+
+impl Obtained {
+    /// What is new.
+    pub fn made(&self) -> impl Iterator<Item = &Note> {
+        self.notes
+            .iter()
+            .filter(|note| note.outcome != Outcome::Reused)
+    }
+}
+
+/// What became of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The thing.
+    pub item: Item,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A thing that an authority keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// An authority's own certificate and key.
+    Authority(AuthorityName),
+    /// A certificate and its key.
+    Certificate(CertificateId),
+    /// The service-account pair.
+    ServiceAccount,
+    /// The encryption configuration.
+    EncryptionConfig,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authority(name) => write!(f, "authority {name}"),
+            Self::Certificate(id) => write!(f, "certificate {id}"),
+            Self::ServiceAccount => f.write_str("service-account pair"),
+            Self::EncryptionConfig => f.write_str("encryption configuration"),
+        }
+    }
+}
+
+/// What became of a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was there and serves.
+    Reused,
+    /// It was not there.
+    Created,
+    /// It was there and no longer served.
+    Renewed(Reason),
+}
+
+/// Why a certificate no longer serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It has expired or soon will.
+    Expiring,
+    /// It begins to be valid only later: the clock it was made by was ahead.
+    NotYetValid,
+    /// Its subject is another one than is asked for.
+    Subject,
+    /// Its names and addresses are others than are asked for.
+    Names,
+    /// Its usages are others than are asked for.
+    Usages,
+    /// It was signed by another authority.
+    Signer,
+    /// Another kind of key is asked for.
+    KeyType,
+    /// The key beside it is missing or another one's.
+    Key,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expiring => "it expires soon",
+            Self::NotYetValid => "it is not valid yet",
+            Self::Subject => "its subject changed",
+            Self::Names => "its names changed",
+            Self::Usages => "its usages changed",
+            Self::Signer => "its authority changed",
+            Self::KeyType => "its kind of key changed",
+            Self::Key => "its key was not beside it",
+        })
+    }
+}

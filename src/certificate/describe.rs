@@ -1,0 +1,251 @@
+//! What a certificate says of itself, for listings and for deciding whether it still serves.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::pem::{Pem, parse_x509_pem};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate, X509Name};
+use x509_parser::public_key::PublicKey;
+
+use super::Usage;
+use crate::inventory::KeyType;
+
+/// The name that a certificate was given, as far as Kubernetes looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subject {
+    /// The common name, if there is one: the user, to Kubernetes.
+    pub common_name: Option<String>,
+    /// The organizations: groups, to Kubernetes.
+    pub organizations: Vec<String>,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CN={}", self.common_name.as_deref().unwrap_or_default())?;
+        self.organizations
+            .iter()
+            .try_for_each(|organization| write!(f, ",O={organization}"))
+    }
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Whose it is.
+    pub subject: Subject,
+    /// Who signed it.
+    pub issuer: Subject,
+    /// The names and addresses it is valid for, as text: a foreign one may hold names that an
+    /// inventory could not.
+    pub sans: BTreeSet<String>,
+    /// Seconds since 1970 at which it begins to be valid.
+    pub not_before: i64,
+    /// Seconds since 1970 at which it ends to be valid.
+    pub not_after: i64,
+    /// What it may be used for; empty for an authority's.
+    pub usages: BTreeSet<Usage>,
+    /// The kind of its key, in the inventory's words where it has one: `ecdsa-p256`, `rsa-2048`.
+    pub key: String,
+    /// Whether it may sign others.
+    pub is_authority: bool,
+    /// The serial number in hexadecimal, as openssl writes it.
+    pub serial: String,
+}
+
+/// The text holds no certificate that can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a certificate in PEM: {reason}")]
+pub struct NotACertificate {
+    /// What the parser says.
+    pub reason: String,
+}
+
+/// Describes the first certificate of a PEM text.
+pub fn describe(pem: &str) -> Result<Description, NotACertificate> {
+    with_first(pem, |certificate| Ok(description(certificate)))
+}
+
+/// The public key of the first certificate of a PEM text, as the DER of its
+/// `SubjectPublicKeyInfo`.
+pub fn public_key(pem: &str) -> Result<Vec<u8>, NotACertificate> {
+    with_first(pem, |certificate| Ok(certificate.public_key().raw.to_vec()))
+}
+
+/// Whether the first certificate of one PEM text was signed by the key of another's, and names it
+/// as its issuer.
+pub fn is_signed_by(pem: &str, authority_pem: &str) -> Result<bool, NotACertificate> {
+    with_first(pem, |certificate| {
+        with_first(authority_pem, |authority| {
+            let named = certificate.issuer().as_raw() == authority.subject().as_raw();
+            let key = Some(authority.public_key());
+            Ok(named && certificate.verify_signature(key).is_ok())
+        })
+    })
+}
+
+/// The kind of a public key, given as the DER of its `SubjectPublicKeyInfo`, in the words of
+/// [`Description::key`].
+pub fn key_of(public_key_der: &[u8]) -> Option<String> {
+    let (_, info) = SubjectPublicKeyInfo::from_der(public_key_der).ok()?;
+    Some(public_key_word(&info))
+}
+
+/// The word for a kind of key, as the inventory has it.
+pub const fn key_word(key: KeyType) -> &'static str {
+    match key {
+        KeyType::EcdsaP256 => "ecdsa-p256",
+        KeyType::Rsa2048 => "rsa-2048",
+        KeyType::Rsa4096 => "rsa-4096",
+    }
+}
+
+fn with_first<T>(
+    pem: &str,
+    read: impl FnOnce(&X509Certificate<'_>) -> Result<T, NotACertificate>,
+) -> Result<T, NotACertificate> {
+    let refuse = |reason: String| NotACertificate { reason };
+    let block: Pem = parse_x509_pem(pem.as_bytes())
+        .map_err(|error| refuse(error.to_string()))?
+        .1;
+    if block.label != "CERTIFICATE" {
+        return Err(refuse(format!("it holds a `{}`", block.label)));
+    }
+    let certificate = block.parse_x509();
+    read(&certificate.map_err(|error| refuse(error.to_string()))?)
+}
+
+fn description(certificate: &X509Certificate<'_>) -> Description {
+    Description {
+        subject: subject(certificate.subject()),
+        issuer: subject(certificate.issuer()),
+        sans: sans(certificate),
+        not_before: certificate.validity().not_before.timestamp(),
+        not_after: certificate.validity().not_after.timestamp(),
+        usages: usages(certificate),
+        key: key(certificate),
+        is_authority: certificate.is_ca(),
+        serial: hexadecimal(certificate.raw_serial()),
+    }
+}
+
+fn subject(name: &X509Name<'_>) -> Subject {
+    Subject {
+        common_name: name
+            .iter_common_name()
+            .find_map(|value| value.as_str().ok())
+            .map(str::to_owned),
+        organizations: name
+            .iter_organization()
+            .filter_map(|value| value.as_str().ok())
+            .map(str::to_owned)
+            .collect(),
+    }
+}
+
+fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
+    let names =
+        certificate
+            .iter_extensions()
+            .filter_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+                _ => None,
+            });
+    names.flatten().map(general_name).collect()
+}
+
+fn general_name(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        GeneralName::IPAddress(bytes) => address(bytes),
+        other => other.to_string(),
+    }
+}
+
+fn address(bytes: &[u8]) -> String {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+    match v4.or(v6) {
+        Ok(address) => address.to_string(),
+        Err(_) => hexadecimal(bytes),
+    }
+}
+
+fn usages(certificate: &X509Certificate<'_>) -> BTreeSet<Usage> {
+    let Ok(Some(extension)) = certificate.extended_key_usage() else {
+        return BTreeSet::new();
+    };
+    let usage = extension.value;
+    [
+        (usage.server_auth || usage.any, Usage::Server),
+        (usage.client_auth || usage.any, Usage::Client),
+    ]
+    .into_iter()
+    .filter_map(|(is, usage)| is.then_some(usage))
+    .collect()
+}
+
+fn key(certificate: &X509Certificate<'_>) -> String {
+    public_key_word(certificate.public_key())
+}
+
+fn public_key_word(info: &SubjectPublicKeyInfo<'_>) -> String {
+    let curve = info
+        .algorithm
+        .parameters
+        .as_ref()
+        .and_then(|any| any.as_oid().ok())
+        .map(|oid| oid.to_id_string());
+    match (info.parsed(), curve.as_deref()) {
+        (Ok(PublicKey::RSA(rsa)), _) => format!("rsa-{}", rsa.key_size()),
+        (_, Some("1.2.840.10045.3.1.7")) => "ecdsa-p256".to_owned(),
+        (_, Some("1.3.132.0.34")) => "ecdsa-p384".to_owned(),
+        (_, Some("1.3.132.0.35")) => "ecdsa-p521".to_owned(),
+        _ if info.algorithm.algorithm.to_id_string() == "1.3.101.112" => "ed25519".to_owned(),
+        _ => info.algorithm.algorithm.to_id_string(),
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02X}").expect("a string takes all");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500
+    /// -set_serial 0x1f -subj /O=one/O=two/CN=somebody -addext
+    /// subjectAltName=DNS:*.Home,IP:10.0.0.1,IP:::1 -addext extendedKeyUsage=clientAuth`.
+    const FOREIGN: &str = include_str!("describe/foreign.pem");
+
+    #[test]
+    fn a_foreign_certificate_is_described_too() {
+        let description = describe(FOREIGN).unwrap();
+        assert_eq!(description.subject.to_string(), "CN=somebody,O=one,O=two");
+        assert_eq!(description.issuer, description.subject);
+        assert!(description.sans.iter().eq(["*.Home", "10.0.0.1", "::1"]));
+        assert_eq!(description.usages, [Usage::Client].into());
+        assert_eq!(description.key, "ecdsa-p256");
+        assert_eq!(description.serial, "1F");
+        assert_eq!(
+            description.not_after - description.not_before,
+            36500 * 86_400
+        );
+        assert!(description.is_authority);
+        assert_eq!(is_signed_by(FOREIGN, FOREIGN), Ok(true));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        for text in ["", "hello", key, &FOREIGN.replace("MII", "AAA")] {
+            assert!(describe(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line: one command, one story, one screen.
+
+mod completions;
+mod fail;
+mod fetch;
+mod init;
+mod kubeconfig;
+mod plan;
+mod prepare;
+mod push;
+mod render;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use fail::{Exit, Failure};
+
+use crate::terminal::{Color, Terminal, Volume};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done, or nothing to do
+  1  failed; nothing half-done stays active
+  2  bad usage or bad inventory; nothing was contacted
+  3  plan or status found changes, drift or something unhealthy
+  4  a node could not be reached or refused us
+  5  a download or a digest did not verify
+  7  another run holds the lock
+  130  stopped on request";
+
+/// Installs and upgrades a Kubernetes control plane the hard way, over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "kinstall", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+struct Common {
+    /// Only these nodes, separated by commas
+    #[arg(long, global = true, value_name = "NODE,...", value_delimiter = ',')]
+    limit: Vec<String>,
+    /// How many nodes or downloads at a time
+    #[arg(long, global = true, default_value_t = 16, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=512))]
+    jobs: u16,
+    /// Print data as JSON on the standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tell every step
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Tell nothing but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Where downloads are kept [default: ~/.cache/kinstall]
+    #[arg(long, global = true, value_name = "DIR", env = "KINSTALL_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented starter inventory
+    Init(init::Init),
+    /// Pin, download and verify what an inventory needs
+    Fetch(fetch::Fetch),
+    /// Write the tree that push would install on each node, without any node
+    Render(render::Render),
+    /// Show what push would change; change nothing
+    Plan(plan::PlanCommand),
+    /// Make every node what the inventory says: install, upgrade, or nothing
+    Push(push::Push),
+    /// Show what runs on each node, how it is, and what was changed by hand
+    Status(status::Status),
+    /// Print the administrator's kubeconfig
+    Kubeconfig(kubeconfig::KubeconfigCommand),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+/// How nodes are reached by the commands that reach them.
+#[derive(Debug, Clone, Args)]
+struct Login {
+    /// Ask once for the password that sudo wants on the nodes
+    #[arg(long)]
+    ask_sudo_password: bool,
+}
+
+/// Runs the program with these words and says how it ended.
+pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap's own printing: help to the standard output, mistakes to the standard error.
+            _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let common = &arguments.common;
+    let volume = match (common.quiet, common.verbose) {
+        (true, _) => Volume::Quiet,
+        (_, true) => Volume::Verbose,
+        _ => Volume::Normal,
+    };
+    let terminal = Terminal::new(common.color, volume);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a machine that runs kinstall can run two threads");
+    let result = runtime.block_on(dispatch(arguments.command, common, &terminal));
+    // Work in the background that nobody waits for any more (a download that was given up) must
+    // not keep the program from ending.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.report(&terminal, common.json);
+            failure.exit.into()
+        }
+    }
+}
+
+async fn dispatch(command: Command, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(command) => command.run(terminal),
+        Command::Fetch(command) => command.run(common, terminal).await,
+        Command::Render(command) => command.run(common, terminal).await,
+        Command::Plan(command) => command.run(common, terminal).await,
+        Command::Push(command) => command.run(common, terminal).await,
+        Command::Status(command) => command.run(common, terminal).await,
+        Command::Kubeconfig(command) => command.run(common, terminal),
+        Command::Completions(command) => command.run(terminal),
+    }
+}

@@ -1,0 +1,23 @@
+//! `kinstall completions`.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Arguments, Exit, Failure};
+use crate::terminal::Terminal;
+
+/// Print completions for a shell.
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Arguments::command(), "kinstall", &mut text);
+        terminal.print(&String::from_utf8_lossy(&text));
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,141 @@
+//! How a command ends: its exit code, and what it reports.
+
+use std::process::ExitCode;
+
+use miette::{Diagnostic, Report};
+use serde::Serialize;
+
+use crate::terminal::Terminal;
+use crate::{apply, survey};
+
+/// The documented exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Failed; nothing half-done stays active.
+    Failed = 1,
+    /// Bad usage or bad inventory; nothing was contacted.
+    Usage = 2,
+    /// `plan` or `status` found something.
+    Found = 3,
+    /// A node could not be reached or refused us.
+    Unreachable = 4,
+    /// A download or a digest did not verify.
+    Unverified = 5,
+    /// Another run holds the lock.
+    Held = 7,
+    /// The user stopped it.
+    Stopped = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: everything at once.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What is reported.
+    pub reports: Vec<Report>,
+}
+
+impl Failure {
+    /// One reason.
+    pub fn new(exit: Exit, report: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self {
+            exit,
+            reports: vec![Report::new(report)],
+        }
+    }
+
+    /// Several reasons.
+    pub fn all<T>(exit: Exit, reports: impl IntoIterator<Item = T>) -> Self
+    where
+        T: Diagnostic + Send + Sync + 'static,
+    {
+        Self {
+            exit,
+            reports: reports.into_iter().map(Report::new).collect(),
+        }
+    }
+
+    /// A reason in words, with a way out.
+    pub fn words(exit: Exit, message: impl Into<String>, help: impl Into<String>) -> Self {
+        let report = miette::miette!(help = help.into(), "{}", message.into());
+        Self {
+            exit,
+            reports: vec![report],
+        }
+    }
+
+    /// Tells the user.
+    pub(super) fn report(&self, terminal: &Terminal, json: bool) {
+        for report in &self.reports {
+            terminal.report(report.as_ref());
+        }
+        if json {
+            let errors = self.reports.iter().map(|report| JsonError {
+                message: report.to_string(),
+                help: report.help().map(|help| help.to_string()),
+            });
+            let failure = JsonFailure {
+                exit_code: self.exit as u8,
+                errors: errors.collect(),
+            };
+            let text = serde_json::to_string_pretty(&failure).expect("texts and numbers");
+            terminal.print(&(text + "\n"));
+        }
+    }
+}
+
+/// What `--json` prints of a failure.
+#[derive(Serialize)]
+struct JsonFailure {
+    exit_code: u8,
+    errors: Vec<JsonError>,
+}
+
+#[derive(Serialize)]
+struct JsonError {
+    message: String,
+    help: Option<String>,
+}
+
+impl From<Vec<survey::Error>> for Failure {
+    fn from(errors: Vec<survey::Error>) -> Self {
+        let unreachable = errors.iter().any(survey::Error::is_transport);
+        let exit = if unreachable {
+            Exit::Unreachable
+        } else {
+            Exit::Failed
+        };
+        Self::all(exit, errors)
+    }
+}
+
+impl From<Vec<apply::Error>> for Failure {
+    fn from(errors: Vec<apply::Error>) -> Self {
+        let exit = |error: &apply::Error| match error {
+            apply::Error::Held { .. } => Exit::Held,
+            apply::Error::Stopped { .. } => Exit::Stopped,
+            apply::Error::Transport(_) => Exit::Unreachable,
+            apply::Error::Staging(_) | apply::Error::Step { .. } => Exit::Failed,
+        };
+        let exit = errors.first().map_or(Exit::Failed, exit);
+        Self::all(exit, errors)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self {
+            exit: Exit::Failed,
+            reports: vec![miette::miette!("{error}")],
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `kinstall kubeconfig`: the administrator's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Common, Exit, Failure, prepare};
+use crate::authority::{Authority, Local};
+use crate::certificate;
+use crate::kubeconfig::{self, Client};
+use crate::terminal::Terminal;
+
+/// Print the administrator's kubeconfig.
+#[derive(Debug, Args)]
+pub(super) struct KubeconfigCommand {
+    /// The inventory
+    inventory: PathBuf,
+    /// The kube-apiserver of this node, instead of the cluster's endpoint
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+}
+
+impl KubeconfigCommand {
+    pub(super) fn run(self, _common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+        let mut inventory = prepare::inventory(&self.inventory, terminal)?;
+        if let Some(word) = &self.node {
+            let node = inventory
+                .nodes
+                .values()
+                .find(|node| node.name.as_str() == word);
+            let node = node.ok_or_else(|| {
+                let message = format!("`--node {word}`: the inventory has no node of that name");
+                Failure::words(
+                    Exit::Usage,
+                    message,
+                    "see the inventory's `[[node]]` tables",
+                )
+            })?;
+            inventory.cluster.endpoint.host = crate::inventory::San::Ip(node.address);
+        }
+        let authority = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let obtained = authority
+            .obtain(&certificate::requests(&inventory), prepare::now())
+            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        let text = kubeconfig::render(Client::Admin, &inventory.cluster, &obtained.credentials)
+            .map_err(|error| {
+                Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
+            })?;
+        terminal.print(text.expose_text().unwrap_or_default());
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,223 @@
+//! `kinstall plan`: what push would change.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use clap::Args;
+
+use super::prepare::{self, Keep, Site, Talk};
+use super::{Common, Exit, Failure, Login};
+use crate::artifact::Program;
+use crate::certificate::Credentials;
+use crate::diff::{ChangeKind, Difference};
+use crate::event::Events;
+use crate::fetch::Cache;
+use crate::inventory::{Inventory, NodeName};
+use crate::lockfile::Lockfile;
+use crate::manifest::{Content, Desired, Kind};
+use crate::plan::{Plan, View};
+use crate::remote_path::RemotePath;
+use crate::script;
+use crate::survey::Reach;
+use crate::terminal::{
+    Terminal,
+    listing::{self, Listing},
+};
+use crate::transport::Body;
+
+/// Show what push would change; change nothing.
+#[derive(Debug, Args)]
+pub(super) struct PlanCommand {
+    /// The inventory
+    inventory: PathBuf,
+    /// Compare with the trees in DIR/<node> instead of reaching nodes
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// Read every managed file again, whatever its size and times say
+    #[arg(long)]
+    verify: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+impl PlanCommand {
+    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let talk = Talk::open(terminal);
+        let ask = Ask {
+            into: self.into.as_deref(),
+            login: &self.login,
+            verify: self.verify,
+            keep: Keep::No,
+        };
+        let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
+        talk.close().await;
+        let listing = outcome?;
+        terminal.print(&if common.json {
+            serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers") + "\n"
+        } else {
+            listing.text(terminal.uses_color())
+        });
+        Ok(if listing.changes {
+            Exit::Found
+        } else {
+            Exit::Done
+        })
+    }
+}
+
+async fn plan(
+    inventory: &Inventory,
+    ask: Ask<'_>,
+    common: &Common,
+    terminal: &Terminal,
+    events: &Events,
+) -> Result<Listing, Failure> {
+    let desk = desk(inventory, ask, common, terminal, events).await?;
+    let views = desk.site.views(&desk.desired, &desk.differences);
+    let plan = Plan::new(&views).map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let listing = listing(inventory, &plan, &views, &desk).await;
+    drop(views);
+    desk.site.close().await;
+    Ok(listing)
+}
+
+/// How plan and push look at a cluster.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) into: Option<&'a Path>,
+    pub(super) login: &'a Login,
+    pub(super) verify: bool,
+    pub(super) keep: Keep,
+}
+
+/// Everything that a plan is made from.
+pub(super) struct Desk {
+    pub(super) cache: Cache,
+    pub(super) lockfile: Lockfile,
+    pub(super) credentials: Credentials,
+    pub(super) site: Site,
+    pub(super) desired: Desired,
+    pub(super) differences: BTreeMap<NodeName, Difference>,
+}
+
+/// From an inventory to the differences of its nodes.
+pub(super) async fn desk(
+    inventory: &Inventory,
+    ask: Ask<'_>,
+    common: &Common,
+    _terminal: &Terminal,
+    events: &Events,
+) -> Result<Desk, Failure> {
+    let scope = prepare::scope(inventory, common)?;
+    let cache = prepare::cache(common)?;
+    let mut lockfile = prepare::lockfile(inventory)?;
+    let password = prepare::password(ask.login)?;
+    let jobs = usize::from(common.jobs);
+    let reach = Reach {
+        into: ask.into,
+        password: password.as_ref(),
+        jobs,
+    };
+    let mut site = prepare::site(inventory, &scope, reach, ask.verify, events).await?;
+    let credentials = prepare::credentials(inventory, ask.keep, events)?;
+    let programs = prepare::programs(inventory, &site.archs);
+    let unpinned: Vec<&Program> = programs
+        .iter()
+        .filter(|program| lockfile.program(program).is_none())
+        .collect();
+    if !unpinned.is_empty() {
+        if ask.keep == Keep::No {
+            return Err(not_pinned(&unpinned));
+        }
+        let options = prepare::fetch_options(common);
+        (lockfile, _) = prepare::pin(inventory, &programs, &cache, &options, events).await?;
+    }
+    let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
+    let differences = site.compare(&desired, jobs).await?;
+    Ok(Desk {
+        cache,
+        lockfile,
+        credentials,
+        site,
+        desired,
+        differences,
+    })
+}
+
+fn not_pinned(programs: &[&Program]) -> Failure {
+    let names: Vec<String> = programs.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "not pinned in `{}` yet: {}",
+        crate::fetch::LOCKFILE,
+        names.join(", ")
+    );
+    Failure::words(
+        Exit::Usage,
+        message,
+        "plan downloads nothing: run `kinstall fetch` on this inventory first",
+    )
+}
+
+/// Tells a plan, with the lines that change in texts that are no secrets.
+pub(super) async fn listing(
+    inventory: &Inventory,
+    plan: &Plan,
+    views: &BTreeMap<NodeName, View<'_>>,
+    desk: &Desk,
+) -> Listing {
+    let mut present = BTreeMap::new();
+    for (name, view) in views {
+        let texts = replaced_texts(view, &desk.desired);
+        if texts.is_empty() {
+            continue;
+        }
+        let asked: String = texts.iter().map(|path| format!("{path}\n")).collect();
+        // A diff is a comfort: a node that cannot give one still has its plan.
+        let Ok(output) = desk.site.transports[name]
+            .run(script::READ, &[], Body::text(asked))
+            .await
+        else {
+            continue;
+        };
+        for (path, text) in output.lines().filter_map(read_line) {
+            present.insert((name.clone(), path), text);
+        }
+    }
+    listing::of(
+        inventory.cluster.name.as_str(),
+        plan,
+        views,
+        &desk.desired,
+        &present,
+    )
+}
+
+/// Texts that lie on a node and are replaced, secrets left out: of what is there as of what comes.
+fn replaced_texts(view: &View<'_>, desired: &Desired) -> Vec<RemotePath> {
+    let changes = view.difference.entries.iter();
+    let replaced = changes.filter(|(_, change)| change.kind == ChangeKind::Replace);
+    let is_text = |path: &&RemotePath| {
+        let Some(entry) = view.manifest.entries.get(*path) else {
+            return false;
+        };
+        let Kind::File { digest, .. } = &entry.kind else {
+            return false;
+        };
+        !entry.secret && matches!(desired.contents.get(digest), Some(Content::Inline(_)))
+    };
+    replaced
+        .map(|(path, _)| path)
+        .filter(is_text)
+        .cloned()
+        .collect()
+}
+
+fn read_line(line: &str) -> Option<(RemotePath, String)> {
+    let (path, text) = line.split_once(' ')?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
+    Some((path.parse().ok()?, String::from_utf8(bytes).ok()?))
+}

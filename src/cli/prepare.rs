@@ -1,0 +1,273 @@
+//! What several commands begin with: the inventory, the credentials, the nodes, the pins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::task::JoinHandle;
+
+use super::{Common, Exit, Failure, Login};
+use crate::arch::Arch;
+use crate::artifact::{self, Program};
+use crate::authority::{Authority, Local};
+use crate::certificate::{self, Credentials};
+use crate::diff::{self, Difference};
+use crate::event::{Event, Events};
+use crate::fetch::{self, Cache};
+use crate::inventory::{Inventory, NodeName, Problems};
+use crate::lockfile::Lockfile;
+use crate::manifest::{self, Desired, UnitName};
+use crate::plan::View;
+use crate::secret::Secret;
+use crate::snapshot::Snapshot;
+use crate::survey::{self, Reach};
+use crate::terminal::Terminal;
+use crate::transport::Transport;
+
+/// The conversation with the terminal while a command works.
+pub(super) struct Talk {
+    pub(super) events: Events,
+    following: JoinHandle<()>,
+}
+
+impl Talk {
+    pub(super) fn open(terminal: &Terminal) -> Self {
+        let (events, receiver) = Events::channel();
+        Self {
+            events,
+            following: terminal.follow(receiver),
+        }
+    }
+
+    /// Has everything that was told shown before anything else is.
+    pub(super) async fn close(self) {
+        drop(self.events);
+        // It ends when its senders are gone, and it does not panic.
+        drop(self.following.await);
+    }
+}
+
+/// Reads an inventory, and tells what is doubtful in it.
+pub(super) fn inventory(path: &Path, terminal: &Terminal) -> Result<Inventory, Failure> {
+    let text = fs_err::read_to_string(path).map_err(|error| {
+        let help = "`kinstall init` writes a starter inventory";
+        Failure::words(Exit::Usage, error.to_string(), help)
+    })?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let name = path.display().to_string();
+    let (inventory, warnings) = Inventory::parse(&text, &name, &directory)
+        .map_err(|problems| Failure::new(Exit::Usage, problems))?;
+    if !warnings.is_empty() {
+        terminal.report(&Problems::new(&name, &text, warnings));
+    }
+    Ok(inventory)
+}
+
+/// The nodes of `--limit`, or all of them.
+pub(super) fn scope(inventory: &Inventory, common: &Common) -> Result<BTreeSet<NodeName>, Failure> {
+    if common.limit.is_empty() {
+        return Ok(inventory.nodes.keys().cloned().collect());
+    }
+    let known: Vec<&str> = inventory.nodes.keys().map(NodeName::as_str).collect();
+    let find = |word: &String| {
+        let found = inventory.nodes.keys().find(|name| name.as_str() == word);
+        found.cloned().ok_or_else(|| {
+            let message = format!("`--limit {word}`: the inventory has no node of that name");
+            Failure::words(Exit::Usage, message, format!("it has {}", known.join(", ")))
+        })
+    };
+    common.limit.iter().map(find).collect()
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Whether what an authority makes is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Yes,
+    No,
+}
+
+/// The credentials of the cluster; what is new is told.
+pub(super) fn credentials(
+    inventory: &Inventory,
+    keep: Keep,
+    events: &Events,
+) -> Result<Credentials, Failure> {
+    let authority = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let requests = certificate::requests(inventory);
+    let obtained = match keep {
+        Keep::Yes => authority.obtain(&requests, now()),
+        Keep::No => authority.foresee(&requests, now()),
+    };
+    let obtained = obtained.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let made: Vec<String> = obtained.made().map(|note| note.item.to_string()).collect();
+    if !made.is_empty() {
+        let verb = if keep == Keep::Yes {
+            "made"
+        } else {
+            "would make"
+        };
+        events.send(Event::Note(format!("{verb} in pki/: {}", made.join(", "))));
+    }
+    Ok(obtained.credentials)
+}
+
+/// Asks for sudo's password, where that was asked for.
+pub(super) fn password(login: &Login) -> Result<Option<Secret>, Failure> {
+    if !login.ask_sudo_password {
+        return Ok(None);
+    }
+    let password = rpassword::prompt_password("password for sudo on the nodes: ");
+    Ok(Some(Secret::new(password?.into_bytes())))
+}
+
+/// The nodes, reached and looked at.
+pub(super) struct Site {
+    pub(super) transports: BTreeMap<NodeName, Transport>,
+    pub(super) snapshots: BTreeMap<NodeName, Snapshot>,
+    pub(super) archs: BTreeMap<NodeName, Arch>,
+}
+
+/// Every unit that any component may have.
+pub(super) fn units() -> BTreeSet<UnitName> {
+    crate::component::COMPONENTS
+        .iter()
+        .filter_map(|component| component.unit_name())
+        .collect()
+}
+
+/// Reaches nodes and takes their snapshots.
+pub(super) async fn site(
+    inventory: &Inventory,
+    scope: &BTreeSet<NodeName>,
+    reach: Reach<'_>,
+    verify: bool,
+    events: &Events,
+) -> Result<Site, Failure> {
+    let transports = survey::connect(inventory, scope, reach, events).await?;
+    let snapshots = survey::take(&transports, &units(), verify, reach.jobs, events).await?;
+    let archs = survey::archs(inventory, &snapshots, reach.into.is_some())?;
+    Ok(Site {
+        transports,
+        snapshots,
+        archs,
+    })
+}
+
+impl Site {
+    /// What each node lacks of what it should hold; looks at what it has not on record first.
+    pub(super) async fn compare(
+        &mut self,
+        desired: &Desired,
+        jobs: usize,
+    ) -> Result<BTreeMap<NodeName, Difference>, Failure> {
+        let manifests = &desired.manifests;
+        survey::complete(&self.transports, &mut self.snapshots, manifests, jobs).await?;
+        let differences = self.snapshots.iter().filter_map(|(name, snapshot)| {
+            Some((name.clone(), diff::between(manifests.get(name)?, snapshot)))
+        });
+        Ok(differences.collect())
+    }
+
+    /// The nodes as a plan sees them.
+    pub(super) fn views<'a>(
+        &'a self,
+        desired: &'a Desired,
+        differences: &'a BTreeMap<NodeName, Difference>,
+    ) -> BTreeMap<NodeName, View<'a>> {
+        let view = |(name, difference): (&NodeName, &'a Difference)| {
+            let manifest = desired.manifests.get(name)?;
+            let snapshot = self.snapshots.get(name)?;
+            Some((
+                name.clone(),
+                View {
+                    manifest,
+                    snapshot,
+                    difference,
+                },
+            ))
+        };
+        differences.iter().filter_map(view).collect()
+    }
+
+    /// Ends the connections.
+    pub(super) async fn close(self) {
+        let closing = self.transports.into_values().map(Transport::close);
+        futures_util::future::join_all(closing).await;
+    }
+}
+
+/// The cache that the user chose.
+pub(super) fn cache(common: &Common) -> Result<Cache, Failure> {
+    Cache::open(common.cache.as_deref()).map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+/// The lockfile beside the inventory.
+pub(super) fn lockfile(inventory: &Inventory) -> Result<Lockfile, Failure> {
+    fetch::read_lockfile(inventory).map_err(fetch_failure)
+}
+
+/// Makes the lockfile cover these programs, and keeps it.
+pub(super) async fn pin(
+    inventory: &Inventory,
+    programs: &BTreeSet<Program>,
+    cache: &Cache,
+    options: &fetch::Options,
+    events: &Events,
+) -> Result<(Lockfile, fetch::PinReport), Failure> {
+    let mut lockfile = lockfile(inventory)?;
+    let tell = |event| events.send(Event::Fetch(event));
+    let pinned = fetch::pin(inventory, programs, &mut lockfile, cache, options, &tell);
+    let report = pinned.await.map_err(fetch_failure)?;
+    if fetch::write_lockfile(inventory, &lockfile).map_err(fetch_failure)? {
+        events.send(Event::Note(format!("wrote {}", fetch::LOCKFILE)));
+    }
+    Ok((lockfile, report))
+}
+
+/// What each node should hold.
+pub(super) fn compose(
+    inventory: &Inventory,
+    archs: &BTreeMap<NodeName, Arch>,
+    lockfile: &Lockfile,
+    credentials: &Credentials,
+) -> Result<Desired, Failure> {
+    manifest::compose(inventory, archs, lockfile, credentials)
+        .map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+/// The architectures of nodes that none is known of are taken for those of the others.
+pub(super) fn programs(
+    inventory: &Inventory,
+    archs: &BTreeMap<NodeName, Arch>,
+) -> BTreeSet<Program> {
+    artifact::of_cluster(inventory, archs)
+}
+
+/// How a fetch that went wrong ends.
+pub(super) fn fetch_failure(error: fetch::Error) -> Failure {
+    let exit = match error.exit_code() {
+        2 => Exit::Usage,
+        5 => Exit::Unverified,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error)
+}
+
+/// How fetches are done, by what the user said.
+pub(super) fn fetch_options(common: &Common) -> fetch::Options {
+    fetch::Options {
+        jobs: usize::from(common.jobs).min(8),
+        ..fetch::Options::default()
+    }
+}

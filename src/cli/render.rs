@@ -1,0 +1,179 @@
+//! `kinstall render`: the tree that push would install, without any node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::prepare::{self, Keep, Talk};
+use super::{Common, Exit, Failure};
+use crate::arch::Arch;
+use crate::artifact::Program;
+use crate::digest::Digest;
+use crate::event::Events;
+use crate::fetch;
+use crate::inventory::{Inventory, NodeName};
+use crate::lockfile::{Lockfile, PinnedProgram};
+use crate::manifest::{Content, Desired, Entry, Kind};
+use crate::remote_path::RemotePath;
+use crate::terminal::Terminal;
+
+/// Write the tree that push would install on each node, without any node.
+#[derive(Debug, Args)]
+pub(super) struct Render {
+    /// The inventory
+    inventory: PathBuf,
+    /// Where to: DIR/<node>/etc/... is written
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The architecture of nodes that the inventory says none of
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Write the binaries too, downloading what is not in the cache
+    #[arg(long)]
+    binaries: bool,
+}
+
+impl Render {
+    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let talk = Talk::open(terminal);
+        let outcome = self.render(&inventory, common, &talk.events).await;
+        talk.close().await;
+        let (nodes, files) = outcome?;
+        terminal.say(&format!(
+            "{files} files for {nodes} nodes in {}",
+            self.out.display()
+        ));
+        Ok(Exit::Done)
+    }
+
+    async fn render(
+        &self,
+        inventory: &Inventory,
+        common: &Common,
+        events: &Events,
+    ) -> Result<(usize, usize), Failure> {
+        let scope = prepare::scope(inventory, common)?;
+        let archs = self.archs(inventory, &scope)?;
+        let programs = prepare::programs(inventory, &archs);
+        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        let cache = prepare::cache(common)?;
+        let lockfile = if self.binaries {
+            let options = prepare::fetch_options(common);
+            let (lockfile, _) =
+                prepare::pin(inventory, &programs, &cache, &options, events).await?;
+            let tell = |event| events.send(crate::event::Event::Fetch(event));
+            fetch::ensure(inventory, &programs, &lockfile, &cache, &options, &tell)
+                .await
+                .map_err(prepare::fetch_failure)?;
+            lockfile
+        } else {
+            supposed(prepare::lockfile(inventory)?, &programs)
+        };
+        let desired = prepare::compose(inventory, &archs, &lockfile, &credentials)?;
+        let mut files = 0;
+        for (node, manifest) in &desired.manifests {
+            let root = self.out.join(node.as_str());
+            for (path, entry) in &manifest.entries {
+                files += usize::from(self.write(&root, path, entry, &desired, &cache)?);
+            }
+        }
+        Ok((desired.manifests.len(), files))
+    }
+
+    fn archs(
+        &self,
+        inventory: &Inventory,
+        scope: &BTreeSet<NodeName>,
+    ) -> Result<BTreeMap<NodeName, Arch>, Failure> {
+        let nodes = inventory
+            .nodes
+            .values()
+            .filter(|node| scope.contains(&node.name));
+        let arch = |node: &crate::inventory::Node| {
+            let known = node.arch.or(self.arch);
+            let known = known.ok_or_else(|| {
+                let message = format!(
+                    "the architecture of `{}` is not known without asking it",
+                    node.name
+                );
+                Failure::words(
+                    Exit::Usage,
+                    message,
+                    "write `arch` into the inventory, or give `--arch arm64`",
+                )
+            })?;
+            Ok((node.name.clone(), known))
+        };
+        nodes.map(arch).collect()
+    }
+
+    /// Writes one entry; whether it was a file or a link.
+    fn write(
+        &self,
+        root: &Path,
+        path: &RemotePath,
+        entry: &Entry,
+        desired: &Desired,
+        cache: &fetch::Cache,
+    ) -> Result<bool, Failure> {
+        let at = root.join(&path.as_str()[1..]);
+        if let Some(parent) = at.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        match &entry.kind {
+            Kind::Directory => {
+                fs_err::create_dir_all(&at)?;
+                return Ok(false);
+            }
+            Kind::Link { target } => {
+                if fs_err::symlink_metadata(&at).is_ok() {
+                    fs_err::remove_file(&at)?;
+                }
+                fs_err::os::unix::fs::symlink(target, &at)?;
+            }
+            Kind::File { digest, .. } => match desired.contents.get(digest) {
+                Some(Content::Inline(bytes)) => write_file(&at, entry, &mut bytes.expose())?,
+                Some(Content::Binary { .. }) if self.binaries => {
+                    let mut source = cache
+                        .read(*digest)
+                        .map_err(|error| Failure::new(Exit::Failed, error))?;
+                    write_file(&at, entry, &mut source)?;
+                }
+                _ => return Ok(false),
+            },
+        }
+        Ok(true)
+    }
+}
+
+/// Written anew with the mode it shall have, so that a secret is never open in between.
+fn write_file(at: &Path, entry: &Entry, source: &mut dyn std::io::Read) -> Result<(), Failure> {
+    use fs_err::os::unix::fs::OpenOptionsExt;
+    if at.exists() {
+        fs_err::remove_file(at)?;
+    }
+    let mode = u32::from(entry.mode.0);
+    let mut file = fs_err::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(at)?;
+    std::io::copy(source, &mut file)?;
+    // The mask of the user may have taken bits away.
+    fs_err::set_permissions(at, std::fs::Permissions::from_mode(mode))?;
+    Ok(())
+}
+
+/// Programs that are not pinned have a place in the tree, and no bytes that anybody writes.
+fn supposed(mut lockfile: Lockfile, programs: &BTreeSet<Program>) -> Lockfile {
+    for program in programs {
+        if lockfile.program(program).is_none() {
+            let digest = Digest::of(program.to_string().as_bytes());
+            lockfile.suppose(program, PinnedProgram { digest, size: 0 });
+        }
+    }
+    lockfile
+}

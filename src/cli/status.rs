@@ -1,0 +1,182 @@
+//! `kinstall status`: what runs, how it is, and what was changed by hand.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use base64::Engine;
+use clap::Args;
+
+use super::prepare::{self, Keep, Talk};
+use super::{Common, Exit, Failure, Login};
+use crate::certificate;
+use crate::diff;
+use crate::event::Events;
+use crate::inventory::{Inventory, NodeName};
+use crate::manifest::Kind;
+use crate::probe::Prober;
+use crate::remote_path::RemotePath;
+use crate::script;
+use crate::snapshot::{Recorded, Snapshot};
+use crate::survey::Reach;
+use crate::terminal::Terminal;
+use crate::terminal::report::{CertificateReport, NodeReport, Report, UnitReport};
+use crate::transport::{Body, Transport};
+
+/// Show what runs on each node, how it is, and what was changed by hand.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// The inventory
+    inventory: PathBuf,
+    /// Read every managed file again, whatever its size and times say
+    #[arg(long)]
+    verify: bool,
+    /// Tell certificates that end within so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    expiry_days: u32,
+    #[command(flatten)]
+    login: Login,
+}
+
+impl Status {
+    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let talk = Talk::open(terminal);
+        let outcome = self.look(&inventory, common, &talk.events).await;
+        talk.close().await;
+        let report = outcome?;
+        terminal.print(&if common.json {
+            serde_json::to_string_pretty(&report).expect("a report is texts and numbers") + "\n"
+        } else {
+            report.text(terminal.uses_color())
+        });
+        Ok(if report.is_well() {
+            Exit::Done
+        } else {
+            Exit::Found
+        })
+    }
+
+    async fn look(
+        &self,
+        inventory: &Inventory,
+        common: &Common,
+        events: &Events,
+    ) -> Result<Report, Failure> {
+        let scope = prepare::scope(inventory, common)?;
+        let password = prepare::password(&self.login)?;
+        let jobs = usize::from(common.jobs);
+        let reach = Reach {
+            into: None,
+            password: password.as_ref(),
+            jobs,
+        };
+        let site = prepare::site(inventory, &scope, reach, self.verify, events).await?;
+        // Nothing is made here: a cluster that was pushed has its credentials in pki/.
+        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        let prober = Prober::new(&credentials);
+        let looking = site
+            .snapshots
+            .iter()
+            .map(|(name, snapshot)| self.node(name, snapshot, &site.transports[name], &prober));
+        let nodes = futures_util::future::try_join_all(looking).await?;
+        site.close().await;
+        Ok(Report {
+            cluster: inventory.cluster.name.to_string(),
+            nodes,
+        })
+    }
+
+    async fn node(
+        &self,
+        name: &NodeName,
+        snapshot: &Snapshot,
+        transport: &Transport,
+        prober: &Prober<'_>,
+    ) -> Result<NodeReport, Failure> {
+        let mut report = NodeReport {
+            node: name.to_string(),
+            ..NodeReport::default()
+        };
+        report.arch = snapshot.arch.map(|arch| arch.to_string());
+        report.unfinished = snapshot.begun.is_some();
+        let Some(recorded) = &snapshot.recorded else {
+            return Ok(report);
+        };
+        report.generation = Some(recorded.generation);
+        report.drift = drift(recorded, snapshot);
+        for (unit, wanted) in &recorded.manifest.units {
+            let state = snapshot.units.get(unit).cloned().unwrap_or_default();
+            let complaint = match (state.is_active(), transport.ssh()) {
+                (true, Some(connection)) => prober
+                    .ask(connection, &wanted.probe)
+                    .await
+                    .map_err(|error| Failure::new(Exit::Unreachable, error))?,
+                _ => Some(format!("{} ({})", state.active, state.sub)),
+            };
+            let fingerprint = diff::fingerprint(&recorded.manifest, &wanted.watches);
+            report.units.push(UnitReport {
+                unit: unit.to_string(),
+                version: recorded.manifest.versions.get(&wanted.component).cloned(),
+                active: state.active.clone(),
+                enabled: state.enabled,
+                healthy: complaint.is_none(),
+                complaint,
+                since: state.since.clone(),
+                restarts: state.restarts,
+                outdated: state.applied.as_deref() != Some(&fingerprint),
+            });
+        }
+        report.certificates = self.certificates(recorded, transport).await?;
+        Ok(report)
+    }
+
+    /// The certificates that lie on the node, the first to end first.
+    async fn certificates(
+        &self,
+        recorded: &Recorded,
+        transport: &Transport,
+    ) -> Result<Vec<CertificateReport>, Failure> {
+        let files = recorded.manifest.entries.iter().filter(|(path, entry)| {
+            let is_file = matches!(entry.kind, Kind::File { .. });
+            is_file && !entry.secret && path.file_name().ends_with(".pem")
+        });
+        let asked: String = files.map(|(path, _)| format!("{path}\n")).collect();
+        let output = transport.run(script::READ, &[], Body::text(asked)).await;
+        let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+        let mut certificates: Vec<CertificateReport> = output
+            .lines()
+            .filter_map(|line| {
+                let (path, text) = line.split_once(' ')?;
+                let pem = base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .ok()?;
+                let pem = String::from_utf8(pem).ok()?;
+                let certificate = certificate::describe(&pem).ok()?;
+                let days = (certificate.not_after - prepare::now()).div_euclid(86_400);
+                Some(CertificateReport {
+                    path: path.to_owned(),
+                    subject: certificate.subject.to_string(),
+                    days_left: days,
+                    near_end: days < i64::from(self.expiry_days),
+                })
+            })
+            .collect();
+        certificates.sort_by(|a, b| (a.days_left, &a.path).cmp(&(b.days_left, &b.path)));
+        Ok(certificates)
+    }
+}
+
+/// What differs from what was recorded: changed or removed by hand.
+fn drift(recorded: &Recorded, snapshot: &Snapshot) -> BTreeMap<RemotePath, &'static str> {
+    let difference = diff::between(&recorded.manifest, snapshot);
+    let changes = difference.entries.into_iter().map(|(path, change)| {
+        let what = match change.kind {
+            diff::ChangeKind::Create => "missing",
+            diff::ChangeKind::Replace => "changed",
+            diff::ChangeKind::Attributes => "mode or owner changed",
+            diff::ChangeKind::Remove => "left over",
+        };
+        (path, what)
+    });
+    changes.collect()
+}

@@ -1,0 +1,385 @@
+//! What a node runs: one row a component, plain static data.
+//!
+//! Values and paths are handlebars text over [`crate::template::Context`]. A new component is one
+//! file below this one, one line in [`COMPONENTS`] and its templates; [`crate::manifest::compose`]
+//! reads the table and knows no component by name.
+
+mod etcd;
+mod kube_apiserver;
+mod kube_controller_manager;
+mod kube_scheduler;
+mod kubectl;
+mod shared;
+
+use crate::certificate::{AuthorityName, Kind};
+use crate::inventory::Role;
+use crate::kubeconfig::Client;
+use crate::manifest::{Stage, UnitName};
+use crate::version::{Minor, Version};
+
+/// Every component, in the order of a rollout.
+pub const COMPONENTS: &[&Component] = &[
+    &etcd::ETCD,
+    &kube_apiserver::KUBE_APISERVER,
+    &kube_controller_manager::KUBE_CONTROLLER_MANAGER,
+    &kube_scheduler::KUBE_SCHEDULER,
+    &kubectl::KUBECTL,
+];
+
+/// The component of a name.
+pub fn named(name: &str) -> Option<&'static Component> {
+    COMPONENTS
+        .iter()
+        .copied()
+        .find(|component| component.name == name)
+}
+
+/// Something that a node of a role gets.
+#[derive(Debug)]
+pub struct Component {
+    /// Its name: what an inventory calls it, and the program whose version is its version.
+    pub name: &'static str,
+    /// The nodes that get it.
+    pub role: Role,
+    /// Its programs, each behind a stable link in `/usr/local/bin`.
+    pub programs: &'static [&'static str],
+    /// The directories its files need, parents first.
+    pub directories: &'static [Directory],
+    /// Its configuration, certificates and keys.
+    pub files: &'static [File],
+    /// Words of its templates that depend on its version.
+    pub words: &'static [Word],
+    /// The systemd service that runs it; none for a tool.
+    pub service: Option<Service>,
+}
+
+impl Component {
+    /// The name of its unit; none for a tool.
+    pub fn unit_name(&self) -> Option<UnitName> {
+        let name = format!("{}.service", self.name);
+        self.service
+            .as_ref()
+            .map(|_| name.parse().expect("a component's name is a unit's name"))
+    }
+
+    /// The stage of a rollout in which its unit has its turn.
+    pub fn stage(&self) -> Option<Stage> {
+        self.service.as_ref().map(|service| service.stage)
+    }
+}
+
+/// A systemd service. Its user and group bear the component's name.
+#[derive(Debug)]
+pub struct Service {
+    /// The home that its user is given; nothing is written there unless the unit says so.
+    pub home: &'static str,
+    /// When it has its turn.
+    pub stage: Stage,
+    /// The text of its unit file.
+    pub template: &'static str,
+    /// The flags of its command line, in the order they are written.
+    pub flags: &'static [Flag],
+    /// Its environment, where kinstall has something to say.
+    pub environment: &'static [Variable],
+    /// How to ask whether it is healthy.
+    pub probe: Probe,
+}
+
+/// How to ask a service whether it is healthy.
+#[derive(Debug)]
+pub struct Probe {
+    /// The port, unless the flag `secure-port` says another.
+    pub port: u16,
+    /// The path.
+    pub path: &'static str,
+    /// The client certificate to show.
+    pub client: Option<Kind>,
+    /// Who signed what the server shows.
+    pub authority: Option<AuthorityName>,
+}
+
+/// One flag of a command line, for the versions and clusters in which it is right.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Its name, without `--`.
+    pub name: &'static str,
+    /// Its value: handlebars text.
+    pub value: &'static str,
+    /// The versions it is written for.
+    pub valid: Valid,
+    /// The clusters and nodes it is written for.
+    pub when: When,
+}
+
+/// A variable of a unit's environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value: handlebars text.
+    pub value: &'static str,
+    /// The versions it is written for.
+    pub valid: Valid,
+    /// The clusters and nodes it is written for.
+    pub when: When,
+}
+
+/// A word that templates see as `word.<name>`. In each version one row of a name is valid.
+#[derive(Debug, Clone, Copy)]
+pub struct Word {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub value: &'static str,
+    /// The versions it says so in.
+    pub valid: Valid,
+}
+
+/// A file or a pair of files. The paths are handlebars text.
+#[derive(Debug, Clone, Copy)]
+pub enum File {
+    /// A text that kinstall writes.
+    Template {
+        /// Where it lies.
+        path: &'static str,
+        /// Its text: handlebars.
+        text: &'static str,
+        /// Who may read it.
+        access: Access,
+    },
+    /// An authority's certificate.
+    Authority {
+        /// Where it lies.
+        path: &'static str,
+        /// Whose it is.
+        name: AuthorityName,
+    },
+    /// A certificate and its key, each under a dated name behind a stable link.
+    Pair {
+        /// The stable path without its ending: `.pem` and `.key` are put behind it.
+        stem: &'static str,
+        /// Which certificate.
+        kind: Kind,
+        /// Who may read the key.
+        access: Access,
+    },
+    /// A kubeconfig for the kube-apiserver of the same node.
+    Kubeconfig {
+        /// Where it lies.
+        path: &'static str,
+        /// Whose it is.
+        client: Client,
+        /// Who may read it.
+        access: Access,
+    },
+    /// The service-account pair: `.pem` is the public key, `.key` the private one.
+    ServiceAccount {
+        /// The path without its ending.
+        stem: &'static str,
+        /// Who may read the private key.
+        access: Access,
+    },
+    /// `encryption-config.yaml`.
+    EncryptionConfig {
+        /// Where it lies.
+        path: &'static str,
+        /// Who may read it.
+        access: Access,
+    },
+    /// The authority's key that certificate requests are signed with, where it is at hand.
+    SigningKey {
+        /// Where it lies.
+        path: &'static str,
+        /// Who may read it.
+        access: Access,
+    },
+}
+
+impl File {
+    /// Who may read it, or what is secret in it.
+    pub const fn access(&self) -> Access {
+        match *self {
+            Self::Authority { .. } => Access::Anyone,
+            Self::Template { access, .. }
+            | Self::Pair { access, .. }
+            | Self::Kubeconfig { access, .. }
+            | Self::ServiceAccount { access, .. }
+            | Self::EncryptionConfig { access, .. }
+            | Self::SigningKey { access, .. } => access,
+        }
+    }
+}
+
+/// A directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Directory {
+    /// Where it lies.
+    pub path: &'static str,
+    /// Who may enter it.
+    pub access: Access,
+}
+
+/// Who may read a file or enter a directory. Nothing but root may write either, save a service
+/// that owns a key of its own, which is read-only even to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone: `root:root`, 0644 or 0755.
+    Anyone,
+    /// root: `root:root`, 0600 or 0700.
+    Root,
+    /// One user: a file is its own, 0400; a directory is root's and lets its group in, 0750.
+    User(&'static str),
+    /// The members of a group: `root:GROUP`, 0440 or 0750.
+    Group(&'static str),
+}
+
+impl Access {
+    /// The user and the group of a file, and its permission bits.
+    pub const fn of_file(self) -> (&'static str, &'static str, u16) {
+        match self {
+            Self::Anyone => ("root", "root", 0o644),
+            Self::Root => ("root", "root", 0o600),
+            Self::User(user) => (user, user, 0o400),
+            Self::Group(group) => ("root", group, 0o440),
+        }
+    }
+
+    /// The user and the group of a directory, and its permission bits.
+    pub const fn of_directory(self) -> (&'static str, &'static str, u16) {
+        match self {
+            Self::Anyone => ("root", "root", 0o755),
+            Self::Root => ("root", "root", 0o700),
+            Self::User(group) | Self::Group(group) => ("root", group, 0o750),
+        }
+    }
+}
+
+/// A range of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Valid {
+    /// The first version in it.
+    pub since: Version,
+    /// The first line of releases that is no longer in it.
+    pub before: Minor,
+}
+
+impl Valid {
+    /// Every version.
+    pub const ALWAYS: Self = Self {
+        since: Version::new(0, 0, 0),
+        before: Minor::new(u64::MAX, u64::MAX),
+    };
+
+    /// From the first release of a line on.
+    pub const fn since(major: u64, minor: u64) -> Self {
+        Self {
+            since: Version::new(major, minor, 0),
+            ..Self::ALWAYS
+        }
+    }
+
+    /// Up to, but not with, a line of releases.
+    pub const fn before(major: u64, minor: u64) -> Self {
+        Self {
+            before: Minor::new(major, minor),
+            ..Self::ALWAYS
+        }
+    }
+
+    /// From a release on, up to, but not with, a line of releases.
+    pub const fn between(since: Version, before: Minor) -> Self {
+        Self { since, before }
+    }
+
+    /// Whether a version is in it.
+    pub fn contains(&self, version: Version) -> bool {
+        self.since <= version && version.minor() < self.before
+    }
+}
+
+/// The clusters and nodes something is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// All.
+    Always,
+    /// Clusters of several kube-apiservers.
+    SeveralApiservers,
+    /// Nodes without the role `worker`: no kube-proxy runs there.
+    NotWorker,
+    /// Clusters whose signing key is at hand.
+    SigningKey,
+    /// Nodes of the architecture `armhf`.
+    Armhf,
+    /// Nodes of the architecture `arm64`.
+    Arm64,
+}
+
+/// A flag for every version and every cluster.
+const fn flag(name: &'static str, value: &'static str) -> Flag {
+    Flag {
+        name,
+        value,
+        valid: Valid::ALWAYS,
+        when: When::Always,
+    }
+}
+
+impl Flag {
+    /// The same flag for some versions only.
+    const fn valid(self, valid: Valid) -> Self {
+        Self { valid, ..self }
+    }
+
+    /// The same flag for some clusters or nodes only.
+    const fn when(self, when: When) -> Self {
+        Self { when, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::COMPONENT_NAMES;
+
+    #[test]
+    fn the_inventory_knows_exactly_these_components() {
+        let names: Vec<_> = COMPONENTS.iter().map(|component| component.name).collect();
+        assert_eq!(names, COMPONENT_NAMES);
+    }
+
+    #[test]
+    fn no_version_has_two_rows_of_a_flag_or_a_word() {
+        let versions = (20..=37)
+            .flat_map(|minor| [0, 14].map(|patch| Version::new(1, minor, patch)))
+            .chain((3..=7).flat_map(|minor| [0, 30].map(|patch| Version::new(3, minor, patch))));
+        for version in versions {
+            for component in COMPONENTS {
+                let flags = component.service.iter().flat_map(|service| service.flags);
+                let flags = flags.filter(|flag| flag.valid.contains(version));
+                let words = component.words.iter();
+                let words = words.filter(|word| word.valid.contains(version));
+                for mut names in [
+                    flags.map(|flag| flag.name).collect::<Vec<_>>(),
+                    words.map(|word| word.name).collect(),
+                ] {
+                    let all = names.len();
+                    names.sort_unstable();
+                    names.dedup();
+                    assert_eq!(names.len(), all, "{} {version}", component.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_counts_its_first_version_and_not_its_last_line() {
+        let range = Valid::between(Version::new(3, 4, 25), Minor::new(3, 5));
+        let check = |text: &str, expected| {
+            assert_eq!(range.contains(text.parse().unwrap()), expected, "{text}");
+        };
+        check("3.4.24", false);
+        check("3.4.25", true);
+        check("3.4.99", true);
+        check("3.5.0", false);
+    }
+}

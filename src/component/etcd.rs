@@ -1,0 +1,157 @@
+//! etcd and etcdctl.
+//!
+//! Which flag exists in which etcd is told by upstream's changelogs and upgrade guides
+//! (`CHANGELOG-3.4.md` to `CHANGELOG-3.7.md`).
+
+use super::{
+    Access, Component, Directory, File, Flag, Probe, Service, Valid, Variable, When, flag,
+};
+use crate::certificate::{AuthorityName, Kind};
+use crate::inventory::Role;
+use crate::manifest::Stage;
+use crate::version::{Minor, Version};
+
+/// etcd: a member on each node of the role.
+pub(super) const ETCD: Component = Component {
+    name: "etcd",
+    role: Role::Etcd,
+    programs: &["etcd", "etcdctl"],
+    directories: &[
+        Directory {
+            path: "/etc/etcd",
+            access: Access::User("etcd"),
+        },
+        Directory {
+            path: "/etc/etcd/certs",
+            access: Access::User("etcd"),
+        },
+        Directory {
+            path: "/etc/etcd/certs/server",
+            access: Access::User("etcd"),
+        },
+        Directory {
+            path: "/etc/etcd/certs/client",
+            access: Access::User("etcd"),
+        },
+        Directory {
+            path: "/etc/etcd/certs/healthcheck",
+            access: Access::Root,
+        },
+    ],
+    files: &[
+        File::Authority {
+            path: "/etc/etcd/certs/rootCA.pem",
+            name: AuthorityName::Etcd,
+        },
+        File::Pair {
+            stem: "/etc/etcd/certs/server/{{node.etcd_domain}}",
+            kind: Kind::EtcdPeer,
+            access: Access::User("etcd"),
+        },
+        File::Pair {
+            stem: "/etc/etcd/certs/client/{{node.etcd_domain}}",
+            kind: Kind::EtcdServer,
+            access: Access::User("etcd"),
+        },
+        // For etcdctl in root's hands: health, and the snapshot before an upgrade.
+        File::Pair {
+            stem: "/etc/etcd/certs/healthcheck/etcd-healthcheck-client",
+            kind: Kind::EtcdHealthcheckClient,
+            access: Access::Root,
+        },
+    ],
+    words: &[],
+    service: Some(Service {
+        home: "/var/lib/etcd",
+        stage: Stage::Etcd,
+        template: include_str!("../../templates/etc/systemd/system/etcd.service.hbs"),
+        flags: FLAGS,
+        environment: &[
+            // Upstream builds nothing for 32-bit ARM, and etcd refuses to start there unless told.
+            Variable {
+                name: "ETCD_UNSUPPORTED_ARCH",
+                value: "arm",
+                valid: Valid::ALWAYS,
+                when: When::Armhf,
+            },
+            // 64-bit ARM is supported from 3.5 on.
+            Variable {
+                name: "ETCD_UNSUPPORTED_ARCH",
+                value: "arm64",
+                valid: Valid::before(3, 5),
+                when: When::Arm64,
+            },
+        ],
+        probe: Probe {
+            port: 2379,
+            path: "/health",
+            client: Some(Kind::EtcdHealthcheckClient),
+            authority: Some(AuthorityName::Etcd),
+        },
+    }),
+};
+
+const FLAGS: &[Flag] = &[
+    flag("name", "{{node.name}}"),
+    flag("data-dir", "/var/lib/etcd"),
+    flag("listen-client-urls", "{{etcd.listen_client_urls}}"),
+    flag(
+        "advertise-client-urls",
+        "https://{{node.etcd_url_host}}:2379",
+    ),
+    flag("listen-peer-urls", "https://{{node.etcd_url_host}}:2380"),
+    flag(
+        "initial-advertise-peer-urls",
+        "https://{{node.etcd_url_host}}:2380",
+    ),
+    flag("initial-cluster", "{{etcd.initial_cluster}}"),
+    // The same on all members, or each of them forms a cluster of its own.
+    flag("initial-cluster-token", "{{cluster.name}}-etcd"),
+    flag("initial-cluster-state", "new"),
+    flag(
+        "cert-file",
+        "/etc/etcd/certs/client/{{node.etcd_domain}}.pem",
+    ),
+    flag(
+        "key-file",
+        "/etc/etcd/certs/client/{{node.etcd_domain}}.key",
+    ),
+    flag("client-cert-auth", "true"),
+    flag("trusted-ca-file", "/etc/etcd/certs/rootCA.pem"),
+    flag(
+        "peer-cert-file",
+        "/etc/etcd/certs/server/{{node.etcd_domain}}.pem",
+    ),
+    flag(
+        "peer-key-file",
+        "/etc/etcd/certs/server/{{node.etcd_domain}}.key",
+    ),
+    flag("peer-client-cert-auth", "true"),
+    flag("peer-trusted-ca-file", "/etc/etcd/certs/rootCA.pem"),
+    flag("tls-min-version", "TLS1.2")
+        .valid(Valid::between(Version::new(3, 4, 25), Minor::new(3, 5))),
+    flag("tls-min-version", "TLS1.2").valid(Valid {
+        since: Version::new(3, 5, 8),
+        ..Valid::ALWAYS
+    }),
+    // The names without `_SHA256` behind ChaCha20 are the ones that every version knows.
+    flag(
+        "cipher-suites",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
+         TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,\
+         TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+    ),
+    // Metrics and health for whoever is on the node, without a client certificate.
+    flag("listen-metrics-urls", "http://127.0.0.1:2381"),
+    // The default of 2 GiB turns a large cluster read-only.
+    flag("quota-backend-bytes", "8589934592"),
+    // 3.6's default; before it 100000, which costs a small machine its memory.
+    flag("snapshot-count", "10000"),
+    // capnslog was the default before 3.5.
+    flag("logger", "zap").valid(Valid::between(Version::new(3, 4, 0), Minor::new(3, 5))),
+    flag("experimental-initial-corrupt-check", "true").valid(Valid::before(3, 6)),
+    flag("feature-gates", "InitialCorruptCheck=true").valid(Valid::since(3, 6)),
+    flag("experimental-watch-progress-notify-interval", "5s")
+        .valid(Valid::between(Version::new(3, 4, 11), Minor::new(3, 6))),
+    flag("watch-progress-notify-interval", "5s").valid(Valid::since(3, 6)),
+];

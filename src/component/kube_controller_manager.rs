@@ -1,0 +1,92 @@
+//! kube-controller-manager, which talks to the kube-apiserver of its own node.
+
+use super::shared::{ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA, KUBERNETES_CA, SERVICE_ACCOUNT};
+use super::{Access, Component, Directory, File, Flag, Probe, Service, Valid, When, flag};
+use crate::inventory::Role;
+use crate::kubeconfig::Client;
+use crate::manifest::Stage;
+
+const OWN: Access = Access::User("kube-controller-manager");
+const KUBECONFIG: &str = "/etc/k8s/kube-controller-manager/kube-controller-manager.kubeconfig";
+const SIGNING_KEY: &str = "/etc/k8s/kube-controller-manager/kubernetes-ca.key";
+
+/// kube-controller-manager: one on each node of the control plane, one of them leading.
+pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
+    name: "kube-controller-manager",
+    role: Role::ControlPlane,
+    programs: &["kube-controller-manager"],
+    directories: &[
+        ETC_K8S,
+        ETC_K8S_SHARED,
+        Directory {
+            path: "/etc/k8s/kube-controller-manager",
+            access: OWN,
+        },
+    ],
+    files: &[
+        KUBERNETES_CA,
+        FRONT_PROXY_CA,
+        SERVICE_ACCOUNT,
+        File::Kubeconfig {
+            path: KUBECONFIG,
+            client: Client::ControllerManager,
+            access: OWN,
+        },
+        File::SigningKey {
+            path: SIGNING_KEY,
+            access: OWN,
+        },
+    ],
+    words: &[],
+    service: Some(Service {
+        home: "/nonexistent",
+        stage: Stage::Controllers,
+        template: include_str!(
+            "../../templates/etc/systemd/system/kube-controller-manager.service.hbs"
+        ),
+        flags: FLAGS,
+        environment: &[],
+        probe: Probe {
+            port: 10257,
+            path: "/healthz",
+            client: None,
+            authority: None,
+        },
+    }),
+};
+
+const FLAGS: &[Flag] = &[
+    flag("kubeconfig", KUBECONFIG),
+    flag("authentication-kubeconfig", KUBECONFIG),
+    flag("authorization-kubeconfig", KUBECONFIG),
+    flag("bind-address", "127.0.0.1"),
+    // Until 1.21 plain HTTP was served to everyone by default; 1.24 forgot the flag.
+    flag("port", "0").valid(Valid::before(1, 24)),
+    flag("tls-min-version", "VersionTLS12"),
+    flag("profiling", "false"),
+    flag("client-ca-file", "/etc/k8s/shared/kubernetes-ca.pem"),
+    flag(
+        "requestheader-client-ca-file",
+        "/etc/k8s/shared/front-proxy-ca.pem",
+    ),
+    flag("requestheader-allowed-names", "front-proxy-client"),
+    flag("cluster-name", "{{cluster.name}}"),
+    flag("allocate-node-cidrs", "true"),
+    flag("cluster-cidr", "{{cluster.pod_cidr}}"),
+    flag("service-cluster-ip-range", "{{cluster.service_cidr}}"),
+    flag(
+        "cluster-signing-cert-file",
+        "/etc/k8s/shared/kubernetes-ca.pem",
+    )
+    .when(When::SigningKey),
+    flag("cluster-signing-key-file", SIGNING_KEY).when(When::SigningKey),
+    flag("root-ca-file", "/etc/k8s/shared/kubernetes-ca.pem"),
+    flag(
+        "service-account-private-key-file",
+        "/etc/k8s/shared/service-account.key",
+    ),
+    flag("use-service-account-credentials", "true"),
+    flag("leader-elect", "true"),
+    // The default of 12500 fills a small etcd with the dead.
+    flag("terminated-pod-gc-threshold", "1000"),
+];

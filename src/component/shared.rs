@@ -1,0 +1,38 @@
+//! What several components of a node have in common: `/etc/k8s` and `/etc/k8s/shared`.
+
+use super::{Access, Directory, File};
+use crate::certificate::AuthorityName;
+
+/// The group that may read the private service-account key: kube-apiserver signs with it,
+/// kube-controller-manager too.
+pub(super) const SERVICE_ACCOUNT_GROUP: &str = "kube-service-account";
+
+/// Where the configuration of Kubernetes lies.
+pub(super) const ETC_K8S: Directory = Directory {
+    path: "/etc/k8s",
+    access: Access::Anyone,
+};
+
+/// Where files lie that several services read.
+pub(super) const ETC_K8S_SHARED: Directory = Directory {
+    path: "/etc/k8s/shared",
+    access: Access::Anyone,
+};
+
+/// The cluster's authority.
+pub(super) const KUBERNETES_CA: File = File::Authority {
+    path: "/etc/k8s/shared/kubernetes-ca.pem",
+    name: AuthorityName::Kubernetes,
+};
+
+/// The authority of the aggregation layer.
+pub(super) const FRONT_PROXY_CA: File = File::Authority {
+    path: "/etc/k8s/shared/front-proxy-ca.pem",
+    name: AuthorityName::FrontProxy,
+};
+
+/// The service-account pair.
+pub(super) const SERVICE_ACCOUNT: File = File::ServiceAccount {
+    stem: "/etc/k8s/shared/service-account",
+    access: Access::Group(SERVICE_ACCOUNT_GROUP),
+};

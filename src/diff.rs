@@ -1,0 +1,244 @@
+//! The difference between what a node should hold and what it holds. Pure, and it cannot fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Digest;
+use crate::manifest::{Entry, Kind, Manifest, UnitName};
+use crate::remote_path::RemotePath;
+use crate::snapshot::{Found, FoundKind, Snapshot, UnitState};
+
+/// What must change on one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Entries that must be made, replaced or removed.
+    pub entries: BTreeMap<RemotePath, Change>,
+    /// Units that must be started or restarted.
+    pub units: BTreeMap<UnitName, Activation>,
+    /// Contents that the node's store lacks and the entries need.
+    pub missing: BTreeSet<Digest>,
+    /// Entries of the recorded generation that stay for a way back.
+    pub superseded: BTreeMap<RemotePath, Entry>,
+    /// Whether the node's record must be written anew although nothing else changes.
+    pub unrecorded: bool,
+}
+
+/// What happens to an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What kind of change it is.
+    pub kind: ChangeKind,
+    /// Whether it undoes what somebody did by hand: the record and the inventory agree, the node
+    /// does not.
+    pub drift: bool,
+    /// Whether it replaces something that kinstall did not put there.
+    pub unmanaged: bool,
+}
+
+/// The kinds of change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// Nothing is there.
+    Create,
+    /// Another content, target or kind is there.
+    Replace,
+    /// The content is right, the mode or the owner is not.
+    Attributes,
+    /// Something of kinstall's is there that nothing asks for any more.
+    Remove,
+}
+
+/// Why a unit is started or restarted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// The reason.
+    pub reason: Reason,
+    /// What it will run on: kept on the node once it does.
+    pub fingerprint: String,
+    /// Whether it runs now.
+    pub running: bool,
+}
+
+/// The reasons to start or restart a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It does not run.
+    NotRunning,
+    /// It runs, and something it reads changes.
+    Changes(BTreeSet<RemotePath>),
+    /// It runs on something else than what is in place: a run before this one was cut short.
+    Outdated,
+    /// It runs, and would not start with the machine.
+    NotEnabled,
+}
+
+/// What must change on a node so that it holds what its manifest says.
+pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
+    let mut difference = Difference::default();
+    let ours = snapshot.ours();
+    for (path, entry) in &manifest.entries {
+        let found = snapshot.entries.get(path);
+        let Some(kind) = change_of(entry, found, snapshot.owned) else {
+            continue;
+        };
+        let recorded = snapshot
+            .recorded
+            .as_ref()
+            .and_then(|it| it.manifest.entries.get(path));
+        let drift = recorded.is_some_and(|recorded| recorded == entry);
+        let unmanaged = kind == ChangeKind::Replace && !ours.contains_key(path);
+        difference.entries.insert(
+            path.clone(),
+            Change {
+                kind,
+                drift,
+                unmanaged,
+            },
+        );
+        if let Kind::File { digest, .. } = entry.kind
+            && !snapshot.stored.contains(&digest)
+        {
+            difference.missing.insert(digest);
+        }
+    }
+    difference.superseded = superseded(manifest, snapshot);
+    for path in ours.keys() {
+        let wanted =
+            manifest.entries.contains_key(*path) || difference.superseded.contains_key(*path);
+        if !wanted && snapshot.entries.contains_key(*path) {
+            let removal = Change {
+                kind: ChangeKind::Remove,
+                drift: false,
+                unmanaged: false,
+            };
+            difference.entries.insert((*path).clone(), removal);
+        }
+    }
+    for (name, unit) in &manifest.units {
+        let state = snapshot.units.get(name).cloned().unwrap_or_default();
+        let changed = unit
+            .watches
+            .iter()
+            .filter(|path| touches_process(&difference, path));
+        let changed: BTreeSet<RemotePath> = changed.cloned().collect();
+        let fingerprint = fingerprint(manifest, &unit.watches);
+        if let Some(reason) = reason(&state, changed, &fingerprint, snapshot) {
+            let running = state.is_active();
+            difference.units.insert(
+                name.clone(),
+                Activation {
+                    reason,
+                    fingerprint,
+                    running,
+                },
+            );
+        }
+    }
+    difference.unrecorded = snapshot.begun.is_some()
+        || snapshot
+            .recorded
+            .as_ref()
+            .is_none_or(|recorded| recorded.manifest != *manifest);
+    difference
+}
+
+impl Difference {
+    /// Whether the node is as it should be.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.units.is_empty() && !self.unrecorded
+    }
+}
+
+/// How an entry that should be differs from what is there; none where it does not.
+fn change_of(entry: &Entry, found: Option<&Found>, owned: bool) -> Option<ChangeKind> {
+    let Some(found) = found else {
+        return Some(ChangeKind::Create);
+    };
+    let same = match (&entry.kind, &found.kind) {
+        (Kind::File { digest, .. }, FoundKind::File { digest: there, .. }) => {
+            *there == Some(*digest)
+        }
+        (Kind::Directory, FoundKind::Directory) => true,
+        (Kind::Link { target }, FoundKind::Link { target: there }) => {
+            return (target != there).then_some(ChangeKind::Replace);
+        }
+        _ => false,
+    };
+    if !same {
+        return Some(ChangeKind::Replace);
+    }
+    let owner = !owned || (entry.user == found.user && entry.group == found.group);
+    (entry.mode.0 != found.mode || !owner).then_some(ChangeKind::Attributes)
+}
+
+/// What the stable links of the recorded generation pointed at and the new ones do not: the way
+/// back of somebody who works by hand.
+fn superseded(manifest: &Manifest, snapshot: &Snapshot) -> BTreeMap<RemotePath, Entry> {
+    let Some(recorded) = &snapshot.recorded else {
+        return BTreeMap::new();
+    };
+    let old = &recorded.manifest.entries;
+    let mut kept: BTreeMap<_, _> = if *old == manifest.entries {
+        recorded.superseded.clone()
+    } else {
+        BTreeMap::new()
+    };
+    for (link, entry) in old {
+        let Kind::Link { target } = &entry.kind else {
+            continue;
+        };
+        let still_managed = manifest.entries.contains_key(link);
+        let Some(path) = link.parent().and_then(|parent| parent.join(target).ok()) else {
+            continue;
+        };
+        if still_managed
+            && !manifest.entries.contains_key(&path)
+            && let Some(entry) = old.get(&path)
+        {
+            kept.insert(path, entry.clone());
+        }
+    }
+    kept.retain(|path, _| !manifest.entries.contains_key(path));
+    kept
+}
+
+/// Whether a change of this path is one that a running process would not notice by itself. A mode
+/// or an owner is looked at when a file is opened, so it matters only where it is opened anew.
+fn touches_process(difference: &Difference, path: &RemotePath) -> bool {
+    let change = difference.entries.get(path);
+    change.is_some_and(|change| matches!(change.kind, ChangeKind::Create | ChangeKind::Replace))
+}
+
+/// What stands for everything a unit reads: equal exactly when all of it is equal.
+pub fn fingerprint(manifest: &Manifest, watches: &BTreeSet<RemotePath>) -> String {
+    let mut text = String::new();
+    for path in watches {
+        let what = match manifest.entries.get(path).map(|entry| &entry.kind) {
+            Some(Kind::File { digest, .. }) => digest.to_string(),
+            Some(Kind::Link { target }) => format!("-> {target}"),
+            Some(Kind::Directory) => "directory".to_owned(),
+            None => "nothing".to_owned(),
+        };
+        text.push_str(&format!("{path} {what}\n"));
+    }
+    Digest::of(text.as_bytes()).to_string()
+}
+
+fn reason(
+    state: &UnitState,
+    changed: BTreeSet<RemotePath>,
+    fingerprint: &str,
+    snapshot: &Snapshot,
+) -> Option<Reason> {
+    // A directory has no running units; what is enabled there starts on the first boot.
+    let dormant = snapshot.systemd.is_none() && state.enabled && state.applied.is_some();
+    if !state.is_active() && !dormant {
+        return Some(Reason::NotRunning);
+    }
+    if !changed.is_empty() {
+        return Some(Reason::Changes(changed));
+    }
+    if state.applied.as_deref() != Some(fingerprint) {
+        return Some(Reason::Outdated);
+    }
+    (!state.enabled).then_some(Reason::NotEnabled)
+}

@@ -1,0 +1,167 @@
+//! Versions that run together, and builds that exist.
+//!
+//! Source of the rules: the Kubernetes version skew policy, and etcd's upgrade guides.
+
+use crate::arch::Arch;
+use crate::inventory::draft::{Draft, NodeDraft};
+use crate::inventory::node::Role;
+use crate::inventory::pairing::ARMHF_LAST;
+use crate::inventory::problem::Problem;
+use crate::inventory::table::{At, Found};
+use crate::version::Version;
+
+/// Kubernetes' components too far from their kube-apiserver, and kube-apiservers from each other.
+pub(super) fn skew(draft: &Draft, found: &mut Found) {
+    let nodes = draft
+        .nodes
+        .iter()
+        .filter(|node| node.has(Role::ControlPlane));
+    let versions = |component: &'static str| {
+        nodes
+            .clone()
+            .filter_map(move |node| Some((node, draft.version(component, node)?)))
+    };
+    let apart = versions("kube-apiserver").collect();
+    if let Some(problem) = too_far_apart(apart, "kube-apiserver", "kube-apiservers") {
+        found
+            .push(problem.help("their minor versions may differ by one, while an upgrade goes on"));
+    }
+    for component in ["kube-controller-manager", "kube-scheduler", "kubectl"] {
+        let mut told = Vec::new();
+        for (node, version) in versions(component) {
+            let Some(server) = draft.version("kube-apiserver", node) else {
+                continue;
+            };
+            // What is said once for all nodes is wrong once.
+            let place = (version.span.start, server.span.start);
+            if !told.contains(&place)
+                && let Some(problem) = beside(component, &version, &server)
+            {
+                found.push(problem);
+                told.push(place);
+            }
+        }
+    }
+}
+
+/// A component beside the kube-apiserver it talks to: the one of its own node.
+fn beside(component: &str, version: &At<Version>, server: &At<Version>) -> Option<Problem> {
+    let (own, servers) = (version.value.minor(), server.value.minor());
+    let older = servers.minor.saturating_sub(own.minor);
+    let message = if own > servers && (component != "kubectl" || own.minor - servers.minor > 1) {
+        format!(
+            "{component} {} is newer than its kube-apiserver {}",
+            version.value, server.value
+        )
+    } else if older > 1 {
+        format!(
+            "{component} {} is {older} minor versions older than its kube-apiserver {}",
+            version.value, server.value
+        )
+    } else {
+        return None;
+    };
+    let problem = Problem::new(version.span.clone(), component, message)
+        .and_at(server.span.clone(), "kube-apiserver");
+    Some(if component == "kubectl" {
+        problem
+            .help("kubectl may be one minor version newer or older")
+            .warning()
+    } else {
+        problem.help("it may be of the same minor version, or of the one before")
+    })
+}
+
+/// Members of etcd, and of which lines they are.
+pub(super) fn etcd(draft: &Draft, found: &mut Found) {
+    let nodes = draft.nodes.iter().filter(|node| node.has(Role::Etcd));
+    let versions = nodes.filter_map(|node| Some((node, draft.version("etcd", node)?)));
+    if let Some(problem) = too_far_apart(versions.collect(), "etcd", "members of etcd") {
+        found.push(problem.help("etcd is upgraded one minor version at a time, all members"));
+    }
+}
+
+/// The oldest and the newest of a component, if they are more than one minor version apart.
+fn too_far_apart(
+    mut versions: Vec<(&NodeDraft, At<Version>)>,
+    component: &str,
+    plural: &str,
+) -> Option<Problem> {
+    versions.sort_by_key(|(_, version)| version.value);
+    let [(oldest_node, oldest), .., (newest_node, newest)] = versions.as_slice() else {
+        return None;
+    };
+    if newest.value.minor - oldest.value.minor <= 1 {
+        return None;
+    }
+    let message = format!(
+        "{plural} {} and {} cannot run in one cluster",
+        oldest.value, newest.value
+    );
+    let label = |node: &NodeDraft, version: &At<Version>| {
+        format!("{component} {} of {}", version.value, node.title())
+    };
+    let problem = Problem::new(newest.span.clone(), label(newest_node, newest), message);
+    Some(problem.and_at(oldest.span.clone(), label(oldest_node, oldest)))
+}
+
+/// Builds that upstream never published, for nodes whose architecture is said.
+pub(super) fn published(draft: &Draft, found: &mut Found) {
+    let armhf = |node: &&NodeDraft| {
+        node.arch
+            .this()
+            .is_some_and(|arch| arch.value == Arch::Armhf)
+    };
+    for node in draft.nodes.iter().filter(armhf) {
+        let Some(arch) = node.arch.this() else {
+            continue;
+        };
+        if node.has(Role::Etcd) && !draft.has_own_build("etcd", node) {
+            let message = format!("there is no etcd for armhf, which {} wants", node.title());
+            let help = "etcd was never published for 32-bit ARM: build it and name its directory \
+                        in `[component.etcd]`, `path = \"builds/{arch}\"`, or use a 64-bit system";
+            found.push(
+                Problem::new(arch.span.clone(), "no etcd is built for it", message).help(help),
+            );
+        }
+        if node.has(Role::ControlPlane)
+            && let Some(problem) = too_new_for_armhf(draft, node, arch)
+        {
+            found.push(problem);
+        }
+    }
+}
+
+/// The servers of a 32-bit node that are newer than the last ones built for it.
+fn too_new_for_armhf(draft: &Draft, node: &NodeDraft, arch: &At<Arch>) -> Option<Problem> {
+    let servers = [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ];
+    let upstreams = servers
+        .into_iter()
+        .filter(|server| !draft.has_own_build(server, node));
+    let versions = upstreams.filter_map(|server| Some((server, draft.version(server, node)?)));
+    let missing: Vec<_> = versions
+        .filter(|(_, version)| version.value > ARMHF_LAST)
+        .collect();
+    let (first, version) = missing.first()?;
+    let names: Vec<_> = missing.iter().map(|(server, _)| *server).collect();
+    let message = format!(
+        "there is no {} {} for armhf, which {} wants",
+        names.join(", "),
+        version.value,
+        node.title()
+    );
+    let help = format!(
+        "{ARMHF_LAST} was the last for 32-bit ARM: take that, a 64-bit system, or builds of your \
+         own by `path`, as in `[component.{first}]`"
+    );
+    let problem = Problem::new(arch.span.clone(), "a 32-bit system", message);
+    Some(
+        problem
+            .and_at(version.span.clone(), "this version")
+            .help(help),
+    )
+}

@@ -1,0 +1,221 @@
+//! An inventory half read: what each key said and where, so that checks can point at it.
+//!
+//! A value that was wrong has been reported already; a check that needs it is left out rather than
+//! made on a guess.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::Range;
+
+use ipnet::IpNet;
+
+use super::cluster::Endpoint;
+use super::name::{ClusterName, DomainName, NodeName};
+use super::node::{Role, San};
+use super::pairing::etcd_for;
+use super::settings::{ComponentSettings, Encryption, Pki, Rollout, Source};
+use super::table::{At, Found, Table, Value};
+use crate::arch::Arch;
+use crate::version::Version;
+
+/// What a key said.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Said<T> {
+    /// Nothing: the default holds.
+    #[default]
+    Nothing,
+    /// Something that was refused.
+    Wrong,
+    /// This.
+    This(At<T>),
+}
+
+impl<T> Said<T> {
+    pub(super) fn this(&self) -> Option<&At<T>> {
+        match self {
+            Self::This(at) => Some(at),
+            Self::Nothing | Self::Wrong => None,
+        }
+    }
+
+    pub(super) fn value(self) -> Option<T> {
+        match self {
+            Self::This(at) => Some(at.value),
+            Self::Nothing | Self::Wrong => None,
+        }
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong)
+    }
+}
+
+impl<T: Clone> Said<T> {
+    /// What holds, and whether it is the default; none where what was said is wrong.
+    pub(super) fn or_default(&self, default: T) -> Option<(T, bool)> {
+        match self {
+            Self::Nothing => Some((default, true)),
+            Self::Wrong => None,
+            Self::This(at) => Some((at.value.clone(), false)),
+        }
+    }
+}
+
+impl<'a> Table<'a> {
+    /// Reads a key that may be left out.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        found: &mut Found,
+        read: impl FnOnce(&Value<'a>, &mut Found) -> Option<At<T>>,
+    ) -> Said<T> {
+        match self.take(key) {
+            None => Said::Nothing,
+            Some(value) => read(&value, found).map_or(Said::Wrong, Said::This),
+        }
+    }
+
+    /// Reads a key that may not be left out.
+    pub(super) fn read_required<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        found: &mut Found,
+        read: impl FnOnce(&Value<'a>, &mut Found) -> Option<At<T>>,
+    ) -> Said<T> {
+        let value = self.require(key, example, found);
+        let read = value.and_then(|value| read(&value, found));
+        read.map_or(Said::Wrong, Said::This)
+    }
+}
+
+/// A whole inventory, half read.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) cluster: ClusterDraft,
+    pub(super) source: Source,
+    pub(super) pki: Pki,
+    pub(super) encryption: Encryption,
+    pub(super) rollout: Rollout,
+    pub(super) ssh: SshDraft,
+    pub(super) components: BTreeMap<&'static str, ComponentDraft>,
+    /// In the order of the file.
+    pub(super) nodes: Vec<NodeDraft>,
+}
+
+/// `[cluster]`, half read.
+#[derive(Debug, Default)]
+pub(super) struct ClusterDraft {
+    /// Where the table begins.
+    pub(super) place: Range<usize>,
+    pub(super) name: Said<ClusterName>,
+    pub(super) kubernetes: Said<Version>,
+    pub(super) etcd: Said<Version>,
+    pub(super) domain: Said<DomainName>,
+    pub(super) endpoint: Said<Endpoint>,
+    pub(super) service_cidr: Said<IpNet>,
+    pub(super) pod_cidr: Said<IpNet>,
+}
+
+/// `[[node]]`, half read.
+#[derive(Debug, Default)]
+pub(super) struct NodeDraft {
+    /// Where the table begins.
+    pub(super) place: Range<usize>,
+    /// The name as it was written, valid or not.
+    pub(super) written_name: Option<At<String>>,
+    pub(super) name: Said<NodeName>,
+    pub(super) address: Said<IpAddr>,
+    pub(super) etcd_address: Said<IpAddr>,
+    pub(super) roles: Said<BTreeSet<Role>>,
+    pub(super) arch: Said<Arch>,
+    pub(super) domain: Said<DomainName>,
+    pub(super) etcd_domain: Said<DomainName>,
+    pub(super) zone: Said<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) sans: BTreeSet<San>,
+    pub(super) ssh: SshDraft,
+    pub(super) components: BTreeMap<&'static str, ComponentDraft>,
+}
+
+/// `[ssh]` or a node's own, half read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SshDraft {
+    pub(super) host: Said<String>,
+    pub(super) user: Said<String>,
+    pub(super) port: Said<u16>,
+    pub(super) sudo: Said<bool>,
+    pub(super) config: Said<std::path::PathBuf>,
+    pub(super) host_keys: Said<super::settings::HostKeys>,
+}
+
+/// `[component.NAME]`, half read. The version and the path are in the settings too.
+#[derive(Debug, Default)]
+pub(super) struct ComponentDraft {
+    pub(super) version: Said<Version>,
+    pub(super) path: Said<String>,
+    pub(super) settings: ComponentSettings,
+}
+
+impl NodeDraft {
+    /// The name as a message shows it.
+    pub(super) fn title(&self) -> String {
+        match &self.written_name {
+            Some(name) => format!("node `{}`", super::table::shown(&name.value)),
+            None => "a node without a name".to_owned(),
+        }
+    }
+
+    /// Where to point when the node as a whole is meant.
+    pub(super) fn name_place(&self) -> Range<usize> {
+        let name = self.written_name.as_ref();
+        name.map_or_else(|| self.place.clone(), |name| name.span.clone())
+    }
+
+    /// Its roles, the default ones included; none where they are wrong.
+    pub(super) fn roles(&self) -> Option<BTreeSet<Role>> {
+        let default = BTreeSet::from([Role::Etcd, Role::ControlPlane]);
+        self.roles.or_default(default).map(|(roles, _)| roles)
+    }
+
+    /// Whether it certainly has a role.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.roles().is_some_and(|roles| roles.contains(&role))
+    }
+}
+
+impl Draft {
+    /// The version of a component on a node, and where it is said; none where that is unknown.
+    pub(super) fn version(&self, component: &str, node: &NodeDraft) -> Option<At<Version>> {
+        let own = node.components.get(component).map(|it| &it.version);
+        let common = self.components.get(component).map(|it| &it.version);
+        for said in [own, common].into_iter().flatten() {
+            match said {
+                Said::This(version) => return Some(version.clone()),
+                Said::Wrong => return None,
+                Said::Nothing => {}
+            }
+        }
+        let kubernetes = self.cluster.kubernetes.this()?;
+        if component != "etcd" {
+            return Some(kubernetes.clone());
+        }
+        match &self.cluster.etcd {
+            Said::This(etcd) => Some(etcd.clone()),
+            Said::Wrong => None,
+            Said::Nothing => Some(At {
+                value: etcd_for(kubernetes.value.minor())?,
+                span: kubernetes.span.clone(),
+            }),
+        }
+    }
+
+    /// Whether the user brings a build of their own, even if its path is wrong.
+    pub(super) fn has_own_build(&self, component: &str, node: &NodeDraft) -> bool {
+        let said = |components: &BTreeMap<&'static str, ComponentDraft>| {
+            let component = components.get(component);
+            component.is_some_and(|it| !matches!(it.path, Said::Nothing))
+        };
+        said(&node.components) || said(&self.components)
+    }
+}

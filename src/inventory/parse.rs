@@ -1,0 +1,209 @@
+//! From text to an [`Inventory`], noting everything that is wrong on the way.
+
+mod address;
+mod cluster;
+mod component;
+mod node;
+mod settings;
+mod word;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, Error};
+
+use super::cluster::{Cluster, Endpoint};
+use super::draft::{ClusterDraft, ComponentDraft, Draft, NodeDraft, Said, SshDraft};
+use super::node::{Node, Role, San, Ssh};
+use super::pairing::etcd_for;
+use super::problem::{Problem, Problems};
+use super::settings::ComponentSettings;
+use super::table::{Found, Table};
+use super::{Inventory, check};
+
+impl Inventory {
+    /// Reads an inventory, and answers it with what is doubtful in it.
+    ///
+    /// The file's name is only for showing; relative paths in the inventory start from the
+    /// directory. Errors are all the problems of the text at once, or the one place where it
+    /// stops to be TOML.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        directory: &Path,
+    ) -> Result<(Self, Vec<Problem>), Problems> {
+        // Some editors begin a file with a byte order mark. As a space of the same three bytes it
+        // does no harm, and places still fit the text.
+        let bare = text
+            .strip_prefix('\u{feff}')
+            .map(|rest| format!("   {rest}"));
+        let shown = bare.as_deref().unwrap_or(text);
+        let refuse = |problems| Problems::new(file, shown, problems);
+        let root = DeTable::parse(shown).map_err(|error| refuse(vec![no_toml(shown, &error)]))?;
+        let mut found = Found::new();
+        let draft = read(&root, &mut found);
+        check::all(&draft, &mut found);
+        if found.iter().all(Problem::is_warning) {
+            let inventory = finish(draft, directory);
+            let inventory = inventory.expect("a draft without problems has everything it needs");
+            Ok((inventory, found))
+        } else {
+            Err(refuse(found))
+        }
+    }
+}
+
+/// The problem of a text that is not TOML.
+fn no_toml(text: &str, error: &Error) -> Problem {
+    let end = text.len();
+    let span = error.span().unwrap_or(end..end);
+    let span = span.start.min(end)..span.end.min(end);
+    let message = format!("not TOML: {}", error.message());
+    let help = if message.contains("quoted") {
+        "a text goes in quotes: `name = \"home\"`"
+    } else if message.contains("duplicate key") {
+        "a key can be said once: leave one of them out"
+    } else {
+        "the format is described at https://toml.io"
+    };
+    Problem::new(span, "here it stops to be TOML", message).help(help)
+}
+
+/// Reads all tables.
+fn read(root: &Spanned<DeTable<'_>>, found: &mut Found) -> Draft {
+    let mut draft = Draft::default();
+    let mut root = Table::new("an inventory", 0..0, root.get_ref());
+    if !root.has("cluster") {
+        found.push(
+            Problem::new(
+                0..0,
+                "nothing is said of the cluster",
+                "there is no `[cluster]`",
+            )
+            .help("begin with `[cluster]`, `name = \"home\"` and `kubernetes = \"1.32.3\"`"),
+        );
+    }
+    if let Some(table) = section(&mut root, "cluster", found) {
+        draft.cluster = cluster::read(table, found);
+    }
+    if let Some(table) = section(&mut root, "ssh", found) {
+        draft.ssh = node::ssh_of_all(table, found);
+    }
+    if let Some(table) = section(&mut root, "source", found) {
+        draft.source = settings::source(table, found);
+    }
+    if let Some(table) = section(&mut root, "pki", found) {
+        draft.pki = settings::pki(table, found);
+    }
+    if let Some(table) = section(&mut root, "encryption", found) {
+        draft.encryption = settings::encryption(table, &draft.cluster, found);
+    }
+    if let Some(table) = section(&mut root, "rollout", found) {
+        draft.rollout = settings::rollout(table, found);
+    }
+    if let Some(table) = section(&mut root, "component", found) {
+        draft.components = component::all(table, "", found);
+    }
+    match root.take("node") {
+        Some(nodes) => draft.nodes = node::all(&nodes, found),
+        None => found.push(
+            Problem::new(0..0, "no node is named", "there is no node")
+                .help("add `[[node]]` with `name = \"az1\"` and `address = \"10.0.12.1\"`"),
+        ),
+    }
+    root.finish(found);
+    draft
+}
+
+/// A table of the whole inventory.
+fn section<'a>(root: &mut Table<'a>, key: &'static str, found: &mut Found) -> Option<Table<'a>> {
+    root.take(key)?.table(format!("`[{key}]`"), found)
+}
+
+/// Makes an inventory of a draft without problems.
+fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
+    let cluster = finish_cluster(&draft)?;
+    let common = draft.ssh;
+    let node = |node: NodeDraft| finish_node(node, &common);
+    let nodes = draft.nodes.into_iter().map(node);
+    let nodes: Option<Vec<Node>> = nodes.collect();
+    Some(Inventory {
+        directory: directory.to_owned(),
+        cluster,
+        source: draft.source,
+        pki: draft.pki,
+        encryption: draft.encryption,
+        rollout: draft.rollout,
+        components: finish_components(draft.components),
+        nodes: nodes?
+            .into_iter()
+            .map(|node| (node.name.clone(), node))
+            .collect(),
+    })
+}
+
+fn finish_cluster(draft: &Draft) -> Option<Cluster> {
+    let cluster: &ClusterDraft = &draft.cluster;
+    let kubernetes = cluster.kubernetes.this()?.value;
+    let first = draft
+        .nodes
+        .iter()
+        .find(|node| node.has(Role::ControlPlane))?;
+    let endpoint = Endpoint {
+        host: San::Ip(first.address.this()?.value),
+        port: Endpoint::PORT,
+    };
+    let (etcd, _) = cluster.etcd.or_default(etcd_for(kubernetes.minor())?)?;
+    Some(Cluster {
+        name: cluster.name.this()?.value.clone(),
+        kubernetes,
+        etcd,
+        domain: cluster.domain.or_default(Cluster::default_domain())?.0,
+        endpoint: cluster.endpoint.or_default(endpoint)?.0,
+        service_cidr: cluster
+            .service_cidr
+            .or_default(Cluster::default_service_cidr())?
+            .0,
+        pod_cidr: cluster.pod_cidr.or_default(Cluster::default_pod_cidr())?.0,
+    })
+}
+
+fn finish_node(draft: NodeDraft, common: &SshDraft) -> Option<Node> {
+    Some(Node {
+        roles: draft.roles()?,
+        name: draft.name.value()?,
+        address: draft.address.value()?,
+        etcd_address: draft.etcd_address.value(),
+        arch: draft.arch.value(),
+        domain: draft.domain.value(),
+        etcd_domain: draft.etcd_domain.value(),
+        zone: draft.zone.value(),
+        labels: draft.labels,
+        sans: draft.sans,
+        ssh: finish_ssh(draft.ssh, common),
+        components: finish_components(draft.components),
+    })
+}
+
+/// A node's own words over those for all.
+fn finish_ssh(own: SshDraft, common: &SshDraft) -> Ssh {
+    fn over<T: Clone>(own: Said<T>, common: &Said<T>) -> Option<T> {
+        own.value().or_else(|| common.clone().value())
+    }
+    Ssh {
+        host: own.host.value(),
+        user: over(own.user, &common.user),
+        port: over(own.port, &common.port),
+        sudo: over(own.sudo, &common.sudo).unwrap_or(true),
+        config: over(own.config, &common.config),
+        host_keys: over(own.host_keys, &common.host_keys).unwrap_or_default(),
+    }
+}
+
+fn finish_components(
+    drafts: BTreeMap<&'static str, ComponentDraft>,
+) -> BTreeMap<String, ComponentSettings> {
+    let finish = |(name, draft): (&str, ComponentDraft)| (name.to_owned(), draft.settings);
+    drafts.into_iter().map(finish).collect()
+}

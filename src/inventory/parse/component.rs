@@ -1,0 +1,132 @@
+//! `[component.NAME]`, for all nodes or for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::word;
+use crate::inventory::COMPONENT_NAMES;
+use crate::inventory::draft::ComponentDraft;
+use crate::inventory::problem::Problem;
+use crate::inventory::settings::ComponentSettings;
+use crate::inventory::table::{Found, Table, Value, shown};
+
+/// Reads what is said of each component. The end of a title names the node, if it is of one.
+pub(super) fn all(
+    mut table: Table<'_>,
+    of: &str,
+    found: &mut Found,
+) -> BTreeMap<&'static str, ComponentDraft> {
+    let mut components = BTreeMap::new();
+    for name in COMPONENT_NAMES {
+        if let Some(value) = table.take(name) {
+            let title = format!("`[component.{name}]`{of}");
+            if let Some(table) = value.table(title, found) {
+                components.insert(name, one(name, table, found));
+            }
+        }
+    }
+    for name in ["kubelet", "kube-proxy"] {
+        if let Some(value) = table.take_foreign(name) {
+            let message = format!("this version of kinstall does not install {name}");
+            let help = "it installs etcd and the control plane: leave this out";
+            found.push(Problem::new(value.key_span, "not installed", message).help(help));
+        }
+    }
+    table.finish(found);
+    components
+}
+
+fn one(name: &'static str, mut table: Table<'_>, found: &mut Found) -> ComponentDraft {
+    let read_version = if name == "etcd" {
+        word::etcd
+    } else {
+        word::kubernetes
+    };
+    let version = table.read("version", found, read_version);
+    let path = table.read("path", found, word::build_path);
+    let mut settings = ComponentSettings {
+        version: version.this().map(|version| version.value),
+        path: path.this().map(|path| path.value.clone()),
+        ..ComponentSettings::default()
+    };
+    let service = ["flags", "flags-removed", "environment"].map(|key| table.take(key));
+    if name == "kubectl" {
+        service
+            .iter()
+            .flatten()
+            .for_each(|value| no_service(value, found));
+    } else {
+        let [flags, flags_removed, environment] = service;
+        if let Some(value) = flags {
+            settings.flags = read_flags(&value, found);
+        }
+        if let Some(value) = flags_removed {
+            settings.flags_removed = read_flags_removed(&value, &settings.flags, found);
+        }
+        if let Some(value) = environment {
+            settings.environment = read_environment(&value, found);
+        }
+    }
+    table.finish(found);
+    ComponentDraft {
+        version,
+        path,
+        settings,
+    }
+}
+
+/// kubectl is run by people: there is no unit to put a flag into.
+fn no_service(value: &Value<'_>, found: &mut Found) {
+    let message = format!("kubectl is not a service, and has no `{}`", value.key);
+    let help = "`version` and `path` can be said of it";
+    found.push(Problem::new(value.key_span.clone(), "of a service only", message).help(help));
+}
+
+fn read_flags(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> {
+    let mut flags = BTreeMap::new();
+    let Some(mut table) = value.table("`flags`", found) else {
+        return flags;
+    };
+    for (name, value) in table.take_all() {
+        let flag = word::flag(name, value.key_span.clone(), found);
+        let text = value.flag_text(found);
+        let text = text.filter(|text| word::one_line(text, &value, found));
+        flags.extend(flag.zip(text));
+    }
+    flags
+}
+
+fn read_flags_removed(
+    value: &Value<'_>,
+    flags: &BTreeMap<String, String>,
+    found: &mut Found,
+) -> BTreeSet<String> {
+    let mut removed = BTreeSet::new();
+    for name in value.texts(found).unwrap_or_default() {
+        let Some(flag) = word::flag(name.value, name.span.clone(), found) else {
+            continue;
+        };
+        if flags.contains_key(&flag) {
+            let message = format!("the flag `{}` is both set and removed", shown(&flag));
+            let help = "leave it in `flags` or in `flags-removed`";
+            found.push(Problem::new(name.span, "set in `flags`", message).help(help));
+        }
+        removed.insert(flag);
+    }
+    removed
+}
+
+fn read_environment(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    let Some(mut table) = value.table("`environment`", found) else {
+        return environment;
+    };
+    for (name, value) in table.take_all() {
+        let valid = word::variable(name, &value, found);
+        let text = value.text(found);
+        let text = text.filter(|text| word::one_line(text, &value, found));
+        if let (true, Some(text)) = (valid, text) {
+            environment.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    environment
+}

@@ -1,0 +1,275 @@
+//! `[source]`, `[pki]`, `[encryption]` and `[rollout]`.
+
+use super::{address, word};
+use crate::inventory::draft::{ClusterDraft, Said};
+use crate::inventory::name::DomainName;
+use crate::inventory::problem::Problem;
+use crate::inventory::settings::{
+    Authorities, Encryption, KeyType, Pki, PkiSource, Provider, Rollout, Source,
+};
+use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
+use crate::version::Minor;
+
+/// A hundred years, about: the longest validity in the documents of the field.
+const DAYS_MAX: u32 = 36_500;
+
+/// The first Kubernetes that takes `*` in the resources of an `EncryptionConfiguration`.
+const WILDCARDS_SINCE: Minor = Minor::new(1, 27);
+
+/// Reads `[source]`.
+pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
+    let default = Source::default();
+    let mut urls = |key, default| {
+        let read = table.read(key, found, sources);
+        read.value().unwrap_or(default)
+    };
+    let source = Source {
+        kubernetes: urls("kubernetes", default.kubernetes),
+        etcd: urls("etcd", default.etcd),
+    };
+    table.finish(found);
+    source
+}
+
+fn sources(value: &Value<'_>, found: &mut Found) -> Option<At<Vec<String>>> {
+    let elements = value.elements("an array of strings", found)?;
+    if elements.is_empty() {
+        let message = format!("`{}` names no source", value.key);
+        let help = "name one, or leave the key out: the default is upstream's own";
+        return refuse(found, value.problem("empty", message).help(help));
+    }
+    let source = |element: &Value<'_>| Some(address::source(element, found)?.value);
+    let sources: Vec<_> = elements.iter().filter_map(source).collect();
+    Some(value.at(sources))
+}
+
+/// Reads `[pki]`.
+pub(super) fn pki(mut table: Table<'_>, found: &mut Found) -> Pki {
+    let default = Pki::default();
+    let authorities = [
+        ("single", Authorities::Single),
+        ("kubeadm", Authorities::Kubeadm),
+        ("separate", Authorities::Separate),
+    ];
+    let keys = [
+        ("ecdsa-p256", KeyType::EcdsaP256),
+        ("rsa-2048", KeyType::Rsa2048),
+        ("rsa-4096", KeyType::Rsa4096),
+    ];
+    let from = pki_source(&mut table, found);
+    let authorities = table.read("authorities", found, |value, found| {
+        value.word(&authorities, &[], found)
+    });
+    let key = table.read("key", found, |value, found| {
+        value.word(
+            &keys,
+            &[("ecdsa", "ecdsa-p256"), ("rsa", "rsa-2048")],
+            found,
+        )
+    });
+    let days = table.read("days", found, days);
+    let ca_days = table.read("ca-days", found, self::days);
+    leaf_within_authority(&days, &ca_days, found);
+    table.finish(found);
+    Pki {
+        from: from.unwrap_or(default.from),
+        authorities: authorities.value().unwrap_or(default.authorities),
+        key: key.value().unwrap_or(default.key),
+        days: days.value().unwrap_or(default.days),
+        ca_days: ca_days.value().unwrap_or(default.ca_days),
+    }
+}
+
+/// `from`, and what belongs to each of its words.
+fn pki_source(table: &mut Table<'_>, found: &mut Found) -> Option<PkiSource> {
+    /// The words; Vault's is known, and refused with a message of its own.
+    #[derive(Clone, Copy, PartialEq)]
+    enum From {
+        Local,
+        Directory,
+        Vault,
+    }
+    let words = [
+        ("local", From::Local),
+        ("directory", From::Directory),
+        ("vault", From::Vault),
+    ];
+    let aliases = [("cfssl", "directory"), ("kubeadm", "directory")];
+    let from = table.read("from", found, |value, found| {
+        value.word(&words, &aliases, found)
+    });
+    let dir_place = table.take("dir");
+    let vault = table.take("vault");
+    let from_word = from.or_default(From::Local).map(|(from, _)| from);
+    let asked_of_vault = from.this().filter(|from| from.value == From::Vault);
+    if let Some(place) = asked_of_vault
+        .map(|from| from.span.clone())
+        .or(vault.map(|vault| vault.key_span))
+    {
+        let message = "this version of kinstall does not take certificates from Vault yet";
+        let help = "use `from = \"local\"`, or let Vault's certificates be written into a \
+                    directory and use `from = \"directory\"`";
+        found.push(Problem::new(place, "not yet possible", message).help(help));
+    }
+    match (from_word?, dir_place) {
+        (From::Directory, Some(dir)) => {
+            let dir = word::local_path(&dir, found)?;
+            Some(PkiSource::Directory(dir.value))
+        }
+        (From::Directory, None) => {
+            let place = from
+                .this()
+                .map_or(table.span.clone(), |from| from.span.clone());
+            let message = "`from = \"directory\"` wants a `dir`";
+            let help = "name the directory: `dir = \"pki\"`";
+            refuse(
+                found,
+                Problem::new(place, "which directory?", message).help(help),
+            )
+        }
+        (From::Local, Some(dir)) => {
+            let message = "`dir` says nothing where certificates are kinstall's own";
+            let help = "add `from = \"directory\"`, or leave `dir` out: kinstall's own lie in \
+                        `pki/` beside the inventory";
+            refuse(
+                found,
+                Problem::new(dir.key_span, "not used", message).help(help),
+            )
+        }
+        (From::Local, None) => Some(PkiSource::Local),
+        (From::Vault, _) => None,
+    }
+}
+
+fn days(value: &Value<'_>, found: &mut Found) -> Option<At<u32>> {
+    let days = value.integer("days", 1..=DAYS_MAX, found)?;
+    Some(value.at(days))
+}
+
+/// A leaf that outlives its authority is refused by every peer once the authority has expired.
+fn leaf_within_authority(days: &Said<u32>, ca_days: &Said<u32>, found: &mut Found) {
+    let default = Pki::default();
+    let Some((leaf, _)) = days.or_default(default.days) else {
+        return;
+    };
+    let Some((authority, _)) = ca_days.or_default(default.ca_days) else {
+        return;
+    };
+    let places = [(days.this(), "the leaf"), (ca_days.this(), "the authority")];
+    let mut places = places
+        .into_iter()
+        .filter_map(|(at, label)| Some((at?.span.clone(), label)));
+    if leaf > authority
+        && let Some((span, label)) = places.next()
+    {
+        let message =
+            format!("a leaf of {leaf} days would outlive its authority of {authority} days");
+        let problem = Problem::new(span, label, message);
+        let problem = places.fold(problem, |problem, (span, label)| {
+            problem.and_at(span, label)
+        });
+        found.push(problem.help("set `ca-days` to at least `days`; by default it is 3650"));
+    }
+}
+
+/// Reads `[encryption]`.
+pub(super) fn encryption(
+    mut table: Table<'_>,
+    cluster: &ClusterDraft,
+    found: &mut Found,
+) -> Encryption {
+    let default = Encryption::default();
+    let words = [Provider::Aescbc, Provider::Aesgcm, Provider::Secretbox];
+    let words = words.map(|provider| (provider.name(), provider));
+    let provider = table.read("provider", found, |value, found| {
+        value.word(&words, &[], found)
+    });
+    let kubernetes = cluster
+        .kubernetes
+        .this()
+        .map(|version| version.value.minor());
+    let resources = table.read("resources", found, |value, found| {
+        resources(value, kubernetes, found)
+    });
+    table.finish(found);
+    Encryption {
+        provider: provider.value().unwrap_or(default.provider),
+        resources: resources.value().unwrap_or(default.resources),
+    }
+}
+
+fn resources(
+    value: &Value<'_>,
+    kubernetes: Option<Minor>,
+    found: &mut Found,
+) -> Option<At<Vec<String>>> {
+    let texts = value.texts(found)?;
+    if texts.is_empty() {
+        let message = "`resources` is empty: nothing would be encrypted";
+        let help = "name at least `secrets`";
+        return refuse(found, value.problem("empty", message).help(help));
+    }
+    let mut resources: Vec<String> = Vec::new();
+    for text in texts {
+        let wildcard = text.value.starts_with("*.");
+        let problem = |label, message: String| Problem::new(text.span.clone(), label, message);
+        let other = resources.iter().find(|other| overlap(other, text.value));
+        if let Some(other) = other {
+            let (word, other) = (shown(text.value), shown(other));
+            let message = format!("`{word}` is named already, by `{other}`");
+            found.push(problem("again", message).help("leave one of them out"));
+        } else if !is_resource(text.value) {
+            let message = format!("`{}` is not a resource", shown(text.value));
+            let help = "write its plural, and its group after a dot unless that is the core \
+                        one: `secrets`, `leases.coordination.k8s.io`";
+            found.push(problem("not a resource", message).help(help));
+        } else if wildcard && kubernetes.is_some_and(|it| it < WILDCARDS_SINCE) {
+            let message = format!("`{}`: Kubernetes takes no `*` here", text.value);
+            let help = format!("it does since {WILDCARDS_SINCE}: name each resource");
+            found.push(problem("too new", message).help(help));
+        }
+        resources.push(text.value.to_owned());
+    }
+    Some(value.at(resources))
+}
+
+/// Whether two of them name the same: kube-apiserver refuses that.
+fn overlap(one: &str, other: &str) -> bool {
+    let group = |resource: &str| {
+        resource
+            .split_once('.')
+            .map_or("", |(_, group)| group)
+            .to_owned()
+    };
+    let holds = |wild: &str, resource: &str| {
+        wild == "*.*" || wild.starts_with("*.") && group(wild) == group(resource)
+    };
+    one == other || holds(one, other) || holds(other, one)
+}
+
+/// Whether this is `plural`, `plural.group`, `*.group`, `*.` or `*.*`.
+fn is_resource(text: &str) -> bool {
+    match text.strip_prefix("*.") {
+        Some("" | "*") => true,
+        Some(group) => group.parse::<DomainName>().is_ok(),
+        None => text.parse::<DomainName>().is_ok(),
+    }
+}
+
+/// Reads `[rollout]`.
+pub(super) fn rollout(mut table: Table<'_>, found: &mut Found) -> Rollout {
+    let default = Rollout::default();
+    let mut seconds = |key, bounds, default| {
+        let read = table.read(key, found, |value, found| {
+            let seconds = value.integer("seconds", bounds, found)?;
+            Some(value.at(u64::from(seconds)))
+        });
+        read.value().unwrap_or(default)
+    };
+    let rollout = Rollout {
+        ready_seconds: seconds("ready-seconds", 1..=3600, default.ready_seconds),
+        stable_seconds: seconds("stable-seconds", 0..=600, default.stable_seconds),
+    };
+    table.finish(found);
+    rollout
+}

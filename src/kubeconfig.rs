@@ -1,0 +1,219 @@
+//! Kubeconfigs: how a client finds kube-apiserver and proves who it is, in one file.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::certificate::{AuthorityName, CertificateId, Credentials, Kind};
+use crate::inventory::Cluster;
+use crate::secret::Secret;
+
+/// A client of kube-apiserver that is given a kubeconfig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    /// The administrator, from anywhere: goes to the cluster's endpoint.
+    Admin,
+    /// kube-controller-manager: goes to the kube-apiserver of its own node.
+    ControllerManager,
+    /// kube-scheduler: goes to the kube-apiserver of its own node.
+    Scheduler,
+}
+
+/// The kube-apiserver of a component's own node. Each of its certificates is valid for it, and a
+/// rolling upgrade never pairs a newer component with an older server.
+pub const OWN_NODE_SERVER: &str = "https://127.0.0.1:6443";
+
+/// What a kubeconfig needs is not among the credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the kubeconfig of `{client}` needs the certificate `{missing}`, which the authority did not give"
+)]
+pub struct Missing {
+    /// The client it is for.
+    pub client: &'static str,
+    /// The certificate, or the authority, that is missing.
+    pub missing: String,
+}
+
+impl Client {
+    /// The certificate it shows.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Admin => Kind::Admin,
+            Self::ControllerManager => Kind::ControllerManager,
+            Self::Scheduler => Kind::Scheduler,
+        }
+    }
+
+    /// Its name in the kubeconfig. The administrator's carries the cluster's name, so that the
+    /// kubeconfigs of several clusters can be merged into one.
+    fn user(self, cluster: &Cluster) -> String {
+        match self {
+            Self::Admin => format!("{}-admin", cluster.name),
+            Self::ControllerManager => "system:kube-controller-manager".to_owned(),
+            Self::Scheduler => "system:kube-scheduler".to_owned(),
+        }
+    }
+
+    fn server(self, cluster: &Cluster) -> String {
+        match self {
+            Self::Admin => cluster.endpoint.to_string(),
+            Self::ControllerManager | Self::Scheduler => OWN_NODE_SERVER.to_owned(),
+        }
+    }
+}
+
+/// The kubeconfig of a client, certificates embedded, in YAML.
+///
+/// The form is `v1` `Config` of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
+pub fn render(
+    client: Client,
+    cluster: &Cluster,
+    credentials: &Credentials,
+) -> Result<Secret, Missing> {
+    let id = CertificateId {
+        kind: client.kind(),
+        node: None,
+    };
+    let missing = |missing: String| Missing {
+        client: client.kind().name(),
+        missing,
+    };
+    let leaf = credentials.leaves.get(&id);
+    let leaf = leaf.ok_or_else(|| missing(id.to_string()))?;
+    let authority = credentials.authorities.get(&AuthorityName::Kubernetes);
+    let authority = authority.ok_or_else(|| missing(AuthorityName::Kubernetes.to_string()))?;
+
+    let key = Zeroizing::new(STANDARD.encode(leaf.key_pem.expose()));
+    let text = Zeroizing::new(format!(
+        "\
+apiVersion: v1
+kind: Config
+current-context: {cluster}
+clusters:
+- name: {cluster}
+  cluster:
+    server: {server}
+    certificate-authority-data: {authority}
+users:
+- name: {user}
+  user:
+    client-certificate-data: {certificate}
+    client-key-data: {key}
+contexts:
+- name: {cluster}
+  context:
+    cluster: {cluster}
+    user: {user}
+",
+        cluster = quoted(cluster.name.as_str()),
+        server = quoted(&client.server(cluster)),
+        authority = STANDARD.encode(authority),
+        user = quoted(&client.user(cluster)),
+        certificate = STANDARD.encode(&leaf.chain_pem),
+        key = *key,
+    ));
+    Ok(Secret::new(text.as_bytes()))
+}
+
+/// A name as a double-quoted scalar: a cluster may be called `1` or `null`.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::process::Command;
+
+    use super::*;
+    use crate::certificate::{Leaf, ServiceAccountPair, fixture};
+
+    fn credentials() -> Credentials {
+        let leaf = |kind: Kind| {
+            let id = CertificateId { kind, node: None };
+            let leaf = Leaf {
+                chain_pem: format!("certificate of {}", kind.name()),
+                key_pem: Secret::new(format!("key of {}", kind.name())),
+                not_before: 0,
+                not_after: 1,
+            };
+            (id, leaf)
+        };
+        Credentials {
+            authorities: [(AuthorityName::Kubernetes, "the authority".to_owned())].into(),
+            leaves: [Kind::Admin, Kind::ControllerManager, Kind::Scheduler]
+                .map(leaf)
+                .into(),
+            service_account: ServiceAccountPair {
+                private_pem: Secret::new(""),
+                public_pem: String::new(),
+            },
+            encryption_config: Secret::new(""),
+            signing_key_pem: None,
+        }
+    }
+
+    /// Needs the `kubectl` program: what it reads is what counts.
+    #[track_caller]
+    fn check(client: Client, jsonpath: &str, expected: &str) {
+        let mut cluster = fixture::inventory().cluster;
+        cluster.name = "1".parse().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = render(client, &cluster, &credentials()).unwrap();
+        fs_err::write(file.path(), text.expose()).unwrap();
+        let output = Command::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(file.path())
+            .args(["config", "view", "--raw", "-o"])
+            .arg(format!("jsonpath={jsonpath}"))
+            .output()
+            .expect("this test needs `kubectl`");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    }
+
+    #[test]
+    fn kubectl_reads_them() {
+        let server = "{.clusters[?(@.name==\"1\")].cluster.server}";
+        check(
+            Client::Admin,
+            server,
+            "https://kube-apiserver.k8s.home:8443",
+        );
+        check(Client::ControllerManager, server, OWN_NODE_SERVER);
+        check(Client::Scheduler, server, OWN_NODE_SERVER);
+        check(Client::Admin, "{.current-context}", "1");
+        check(Client::Admin, "{.contexts[0].context.user}", "1-admin");
+        check(
+            Client::Scheduler,
+            "{.contexts[0].context.cluster} {.users[0].name}",
+            "1 system:kube-scheduler",
+        );
+        check(
+            Client::ControllerManager,
+            "{.users[0].user.client-key-data}",
+            &STANDARD.encode("key of controller-manager"),
+        );
+        check(
+            Client::Admin,
+            "{.users[0].user.client-certificate-data} {.clusters[0].cluster.certificate-authority-data}",
+            &["certificate of admin", "the authority"]
+                .map(|text| STANDARD.encode(text))
+                .join(" "),
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_is_missing_is_named() {
+        let mut credentials = credentials();
+        credentials.leaves = BTreeMap::new();
+        let cluster = fixture::inventory().cluster;
+        let error = render(Client::Admin, &cluster, &credentials).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the kubeconfig of `admin` needs the certificate `admin`, which the authority did not give"
+        );
+    }
+}

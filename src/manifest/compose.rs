@@ -1,0 +1,261 @@
+//! Writes the manifests: what each node of an inventory should hold.
+//!
+//! A pure function of the inventory, the nodes' architectures, the pins and the credentials; the
+//! same input gives the same bytes. What a component is stands in [`crate::component`].
+
+mod command;
+mod files;
+mod problem;
+mod tree;
+mod words;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod units;
+#[cfg(test)]
+mod versions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+pub use self::problem::Error;
+use self::tree::Tree;
+use super::{Desired, Manifest, Probe, Unit, UnitName};
+use crate::arch::Arch;
+use crate::artifact;
+use crate::certificate::Credentials;
+use crate::component::{self, Access, COMPONENTS, Component, When};
+use crate::inventory::{Inventory, Node, NodeName, Role};
+use crate::lockfile::Lockfile;
+use crate::remote_path::RemotePath;
+use crate::template::{self, Context, Renderer, ServiceWords};
+
+/// The directories that kinstall puts things into and that are not its own: their owner and mode
+/// are left as they are. Where one is missing (a bare tree), it is made 0755 for root. Every other
+/// directory that a file needs is an entry.
+pub const BASE_DIRECTORIES: [&str; 6] = [
+    "/etc",
+    "/etc/systemd",
+    "/etc/systemd/system",
+    "/etc/sysusers.d",
+    "/etc/tmpfiles.d",
+    "/usr/local/bin",
+];
+
+/// The users that services run as; `systemd-sysusers` makes them before anything is given to them.
+pub const SYSUSERS: &str = "/etc/sysusers.d/kinstall.conf";
+
+/// Who owns what, for a tree that was written where these users did not exist yet.
+pub const TMPFILES: &str = "/etc/tmpfiles.d/kinstall.conf";
+
+/// What each node whose architecture is known should hold.
+pub fn compose(
+    inventory: &Inventory,
+    archs: &BTreeMap<NodeName, Arch>,
+    lockfile: &Lockfile,
+    credentials: &Credentials,
+) -> Result<Desired, Error> {
+    let renderer = Renderer::default();
+    let mut desired = Desired {
+        manifests: BTreeMap::new(),
+        contents: BTreeMap::new(),
+    };
+    for node in inventory.nodes.values() {
+        let Some(arch) = archs.get(&node.name).copied() else {
+            continue;
+        };
+        let mut composer = Composer {
+            inventory,
+            lockfile,
+            credentials,
+            renderer: &renderer,
+            node,
+            arch,
+            context: words::of_node(inventory, node),
+            tree: Tree::new(&mut desired.contents),
+            accounts: Accounts::default(),
+            units: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        };
+        for component in COMPONENTS {
+            if node.roles.contains(&component.role) {
+                composer.component(component)?;
+            }
+        }
+        let manifest = composer.finish()?;
+        desired.manifests.insert(node.name.clone(), manifest);
+    }
+    Ok(desired)
+}
+
+/// Writes the manifest of one node, component by component.
+struct Composer<'a> {
+    inventory: &'a Inventory,
+    lockfile: &'a Lockfile,
+    credentials: &'a Credentials,
+    renderer: &'a Renderer,
+    node: &'a Node,
+    arch: Arch,
+    context: Context,
+    tree: Tree<'a>,
+    accounts: Accounts,
+    units: BTreeMap<UnitName, Unit>,
+    versions: BTreeMap<String, String>,
+}
+
+/// The users and groups of a node, as its sysusers file wants them.
+#[derive(Default, Serialize)]
+struct Accounts {
+    groups: BTreeSet<&'static str>,
+    users: Vec<User>,
+    members: Vec<Member>,
+}
+
+#[derive(Serialize)]
+struct User {
+    name: &'static str,
+    home: &'static str,
+}
+
+#[derive(Serialize)]
+struct Member {
+    user: &'static str,
+    group: &'static str,
+}
+
+impl Composer<'_> {
+    fn component(&mut self, component: &'static Component) -> Result<(), Error> {
+        let mut watches = BTreeSet::new();
+        let programs = artifact::of_node(self.inventory, self.node, self.arch);
+        for program in programs {
+            if !component.programs.contains(&program.name.as_str()) {
+                continue;
+            }
+            let paths = self.program(&program)?;
+            if program.name == component.name {
+                watches.extend(paths);
+                self.versions
+                    .insert(component.name.to_owned(), program.version.to_string());
+                let words = component.words.iter();
+                let words = words.filter(|word| word.valid.contains(program.version));
+                self.context.word = words.map(|word| (word.name, word.value)).collect();
+                if let Some(service) = &component.service {
+                    self.context.service = self.command(component, service, program.version)?;
+                }
+            }
+        }
+        for directory in component.directories {
+            self.tree.directory(directory);
+        }
+        for file in component.files {
+            let paths = self.file(file)?;
+            // What only root may read, the service does not read.
+            if file.access() != Access::Root {
+                watches.extend(paths);
+            }
+        }
+        if let Some(service) = &component.service {
+            self.account(component, service);
+            self.unit(component, service, watches)?;
+        }
+        Ok(())
+    }
+
+    /// The user of a service, and the groups it is in.
+    fn account(&mut self, component: &'static Component, service: &component::Service) {
+        self.accounts.users.push(User {
+            name: component.name,
+            home: service.home,
+        });
+        for file in component.files {
+            if let Access::Group(group) = file.access() {
+                self.accounts.groups.insert(group);
+                self.accounts.members.push(Member {
+                    user: component.name,
+                    group,
+                });
+            }
+        }
+    }
+
+    fn unit(
+        &mut self,
+        component: &'static Component,
+        service: &component::Service,
+        mut watches: BTreeSet<RemotePath>,
+    ) -> Result<(), Error> {
+        let name: UnitName = format!("{}.service", component.name)
+            .parse()
+            .expect("the name of a component is the name of a service");
+        let path = RemotePath::fixed("/etc/systemd/system").join(name.as_str())?;
+        let text = self.text(path.as_str(), service.template)?;
+        // Nobody but root: what the CIS benchmark asks of the control plane's configuration, and
+        // the environment may hold a proxy's password. systemd would let others read it, and says
+        // so in its journal; they still have to ask systemd, and the file is no weaker for it.
+        self.tree.open(&path, text, Access::Root);
+        watches.insert(path);
+        let probe = Probe {
+            port: self.port(component, service)?,
+            path: service.probe.path.to_owned(),
+            client: service.probe.client.map(|kind| kind.name().to_owned()),
+            authority: service.probe.authority.map(|name| name.name().to_owned()),
+        };
+        let unit = Unit {
+            component: component.name.to_owned(),
+            stage: service.stage,
+            probe,
+            watches,
+        };
+        self.units.insert(name, unit);
+        self.context.service = ServiceWords::default();
+        Ok(())
+    }
+
+    /// Whether something is written for this node.
+    fn holds(&self, when: When) -> bool {
+        match when {
+            When::Always => true,
+            When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
+            When::NotWorker => !self.node.roles.contains(&Role::Worker),
+            When::SigningKey => self.credentials.signing_key_pem.is_some(),
+            When::Armhf => self.arch == Arch::Armhf,
+            When::Arm64 => self.arch == Arch::Arm64,
+        }
+    }
+
+    fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {
+        self.renderer.render(name, text, &self.context)
+    }
+
+    fn path(&self, text: &str, ending: &str) -> Result<RemotePath, Error> {
+        Ok(format!("{}{ending}", self.text("a path", text)?).parse()?)
+    }
+
+    /// The accounts and owners last, when all entries are known; then the whole.
+    fn finish(mut self) -> Result<Manifest, Error> {
+        if !self.accounts.users.is_empty() {
+            let text = include_str!("../../templates/etc/sysusers.d/kinstall.conf.hbs");
+            let text = self.renderer.render(SYSUSERS, text, &self.accounts)?;
+            let path = RemotePath::fixed(SYSUSERS);
+            self.tree.open(&path, text, Access::Anyone);
+        }
+        if !self.tree.is_empty() {
+            let text = include_str!("../../templates/etc/tmpfiles.d/kinstall.conf.hbs");
+            let text = self.renderer.render(TMPFILES, text, &self.tree.owners())?;
+            let path = RemotePath::fixed(TMPFILES);
+            self.tree.open(&path, text, Access::Anyone);
+        }
+        Ok(Manifest {
+            cluster: self.inventory.cluster.name.to_string(),
+            node: self.node.name.to_string(),
+            arch: self.arch,
+            versions: self.versions,
+            entries: self.tree.entries(),
+            units: self.units,
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! From rows of files to entries: programs, certificates, keys and configuration.
+
+use super::{Composer, Error, tree};
+use crate::artifact::Program;
+use crate::certificate::{CertificateId, Kind, Leaf};
+use crate::component::{Access, File};
+use crate::kubeconfig;
+use crate::remote_path::RemotePath;
+
+impl<'a> Composer<'a> {
+    /// A program under its versioned name, and the link that leads to it.
+    pub(super) fn program(&mut self, program: &Program) -> Result<[RemotePath; 2], Error> {
+        let pinned = self.lockfile.program(program);
+        let pinned = pinned.ok_or_else(|| Error::NotPinned {
+            program: program.clone(),
+            node: self.node.name.clone(),
+        })?;
+        let mut name = format!("{}-v{}", program.name, program.version);
+        if program.own.is_some() {
+            name = format!("{name}-own-{}", &pinned.digest.to_string()[..8]);
+        }
+        let directory = RemotePath::fixed("/usr/local/bin");
+        let (path, link) = (directory.join(&name)?, directory.join(&program.name)?);
+        self.tree.binary(&path, &program.name, pinned);
+        self.tree.link(&link, &name);
+        Ok([path, link])
+    }
+
+    /// The entries of a row of files; their paths.
+    pub(super) fn file(&mut self, file: &File) -> Result<Vec<RemotePath>, Error> {
+        match *file {
+            File::Template { path, text, access } => {
+                let path = self.path(path, "")?;
+                let text = self.text(path.as_str(), text)?;
+                self.tree.open(&path, text, access);
+                Ok(vec![path])
+            }
+            File::Authority { path, name } => {
+                let path = self.path(path, "")?;
+                let authority = self.credentials.authorities.get(&name);
+                let pem = authority.ok_or(Error::NoAuthority { name })?;
+                self.tree.open(&path, pem.clone(), Access::Anyone);
+                Ok(vec![path])
+            }
+            File::Pair { stem, kind, access } => self.pair(stem, kind, access),
+            File::Kubeconfig {
+                path,
+                client,
+                access,
+            } => {
+                let path = self.path(path, "")?;
+                let kubeconfig =
+                    kubeconfig::render(client, &self.inventory.cluster, self.credentials)?;
+                self.tree.secret(&path, &kubeconfig, access);
+                Ok(vec![path])
+            }
+            File::ServiceAccount { stem, access } => {
+                let pair = &self.credentials.service_account;
+                let (public, private) = (self.path(stem, ".pem")?, self.path(stem, ".key")?);
+                self.tree
+                    .open(&public, pair.public_pem.clone(), Access::Anyone);
+                self.tree.precious(&private, &pair.private_pem, access);
+                Ok(vec![public, private])
+            }
+            File::EncryptionConfig { path, access } => {
+                let path = self.path(path, "")?;
+                let text = &self.credentials.encryption_config;
+                self.tree.precious(&path, text, access);
+                Ok(vec![path])
+            }
+            File::SigningKey { path, access } => {
+                let Some(key) = &self.credentials.signing_key_pem else {
+                    return Ok(Vec::new());
+                };
+                let path = self.path(path, "")?;
+                self.tree.secret(&path, key, access);
+                Ok(vec![path])
+            }
+        }
+    }
+
+    /// A certificate and its key under dated names, and the links that lead to them.
+    fn pair(
+        &mut self,
+        stem: &'static str,
+        kind: Kind,
+        access: Access,
+    ) -> Result<Vec<RemotePath>, Error> {
+        let (id, leaf) = self.leaf(kind)?;
+        let date = tree::date(leaf.not_before).ok_or_else(|| Error::NotADate {
+            id: id.clone(),
+            not_before: leaf.not_before,
+        })?;
+        let dated = |ending: &str| self.path(stem, &format!("-{date}{ending}"));
+        let (dated_pem, dated_key) = (dated(".pem")?, dated(".key")?);
+        let (pem, key) = (self.path(stem, ".pem")?, self.path(stem, ".key")?);
+        self.tree
+            .open(&dated_pem, leaf.chain_pem.clone(), Access::Anyone);
+        self.tree.secret(&dated_key, &leaf.key_pem, access);
+        self.tree.link(&pem, dated_pem.file_name());
+        self.tree.link(&key, dated_key.file_name());
+        Ok(vec![dated_pem, dated_key, pem, key])
+    }
+
+    /// The certificate of a kind: the node's own, else the one that the cluster shares.
+    fn leaf(&self, kind: Kind) -> Result<(CertificateId, &'a Leaf), Error> {
+        let leaves = &self.credentials.leaves;
+        let ids = [Some(self.node.name.clone()), None].map(|node| CertificateId { kind, node });
+        let found = ids
+            .into_iter()
+            .find_map(|id| leaves.get(&id).map(|leaf| (id, leaf)));
+        found.ok_or_else(|| Error::NoCertificate {
+            kind,
+            node: self.node.name.clone(),
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! Clusters to compose in tests, with credentials that are only words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::arch::Arch;
+use crate::artifact;
+use crate::certificate::{
+    AuthorityName, CertificateId, Credentials, Kind, Leaf, ServiceAccountPair,
+};
+use crate::digest::Digest;
+use crate::inventory::{
+    Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San, Source, Ssh,
+};
+use crate::lockfile::{Lockfile, PinnedProgram};
+use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
+use crate::remote_path::RemotePath;
+use crate::secret::Secret;
+
+/// What `compose` takes.
+pub(crate) struct Fixture {
+    pub(crate) inventory: Inventory,
+    pub(crate) archs: BTreeMap<NodeName, Arch>,
+    pub(crate) credentials: Credentials,
+}
+
+/// The certificates that each node has its own of.
+const OF_A_NODE: [Kind; 3] = [Kind::EtcdPeer, Kind::EtcdServer, Kind::Apiserver];
+
+const OF_THE_CLUSTER: [Kind; 7] = [
+    Kind::EtcdHealthcheckClient,
+    Kind::ApiserverEtcdClient,
+    Kind::ApiserverKubeletClient,
+    Kind::FrontProxyClient,
+    Kind::ControllerManager,
+    Kind::Scheduler,
+    Kind::Admin,
+];
+
+impl Fixture {
+    /// Nodes `az1`, `az2`, ... that are everything, of `arm64`.
+    pub(crate) fn new(nodes: u8, kubernetes: &str, etcd: &str) -> Self {
+        let node = |number| {
+            let node = node(number);
+            (node.name.clone(), node)
+        };
+        let inventory = Inventory {
+            directory: "/inventory".into(),
+            cluster: Cluster {
+                name: "home".parse().unwrap(),
+                kubernetes: kubernetes.parse().unwrap(),
+                etcd: etcd.parse().unwrap(),
+                domain: "cluster.local".parse().unwrap(),
+                endpoint: Endpoint {
+                    host: San::Ip([10, 0, 12, 1].into()),
+                    port: 6443,
+                },
+                service_cidr: "10.32.0.0/24".parse().unwrap(),
+                pod_cidr: "10.200.0.0/16".parse().unwrap(),
+            },
+            source: Source::default(),
+            pki: Pki::default(),
+            encryption: Encryption::default(),
+            rollout: Rollout::default(),
+            components: BTreeMap::new(),
+            nodes: (1..=nodes).map(node).collect(),
+        };
+        let names = inventory.nodes.keys();
+        let credentials = credentials(names.clone());
+        Self {
+            archs: names.map(|name| (name.clone(), Arch::Arm64)).collect(),
+            inventory,
+            credentials,
+        }
+    }
+
+    pub(crate) fn node(&mut self, name: &str) -> &mut Node {
+        self.inventory
+            .nodes
+            .get_mut(&name.parse().unwrap())
+            .unwrap()
+    }
+
+    pub(crate) fn lockfile(&self) -> Lockfile {
+        let programs = artifact::of_cluster(&self.inventory, &self.archs);
+        let mut lockfile = Lockfile::default();
+        for program in programs {
+            let text = program.to_string();
+            let digest = Digest::of(text.as_bytes());
+            let size = text.len() as u64;
+            lockfile.suppose(&program, PinnedProgram { digest, size });
+        }
+        lockfile
+    }
+
+    pub(crate) fn compose(&self) -> Result<Desired, super::Error> {
+        super::compose(
+            &self.inventory,
+            &self.archs,
+            &self.lockfile(),
+            &self.credentials,
+        )
+    }
+
+    #[track_caller]
+    pub(crate) fn composed(&self) -> Desired {
+        self.compose().unwrap()
+    }
+}
+
+/// The manifest of a node.
+#[track_caller]
+pub(crate) fn manifest<'a>(desired: &'a Desired, node: &str) -> &'a Manifest {
+    &desired.manifests[&node.parse().unwrap()]
+}
+
+/// The text of a file.
+#[track_caller]
+pub(crate) fn text(desired: &Desired, node: &str, path: &str) -> String {
+    let entry = &manifest(desired, node).entries[&RemotePath::fixed(path)];
+    let EntryKind::File { digest, .. } = &entry.kind else {
+        panic!("`{path}` is no file");
+    };
+    let Content::Inline(content) = &desired.contents[digest] else {
+        panic!("`{path}` is not rendered");
+    };
+    content.expose_text().unwrap().to_owned()
+}
+
+/// The command line of a service as systemd would run it, without the program.
+#[track_caller]
+pub(crate) fn arguments(desired: &Desired, node: &str, component: &str) -> Vec<String> {
+    let unit = text(
+        desired,
+        node,
+        &format!("/etc/systemd/system/{component}.service"),
+    );
+    let (_, command) = unit.split_once("ExecStart=").unwrap();
+    let (command, _) = command.split_once("\nRestart=").unwrap();
+    let words = command.split(" \\\n    ").skip(1);
+    words.map(str::to_owned).collect()
+}
+
+fn node(number: u8) -> Node {
+    Node {
+        name: format!("az{number}").parse().unwrap(),
+        address: [10, 0, 10 * number + 2, 1].into(),
+        etcd_address: None,
+        roles: BTreeSet::from([Role::Etcd, Role::ControlPlane]),
+        arch: None,
+        domain: Some(format!("api.az{number}.k8s.home").parse().unwrap()),
+        etcd_domain: Some(format!("etcd.az{number}.k8s.home").parse().unwrap()),
+        zone: None,
+        labels: BTreeMap::new(),
+        sans: BTreeSet::new(),
+        ssh: Ssh::default(),
+        components: BTreeMap::new(),
+    }
+}
+
+fn credentials<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> Credentials {
+    let authorities = [
+        AuthorityName::Kubernetes,
+        AuthorityName::Etcd,
+        AuthorityName::FrontProxy,
+    ];
+    let authority = |name: AuthorityName| (name, format!("authority {name}\n"));
+    let leaf = |id: CertificateId| {
+        let leaf = Leaf {
+            chain_pem: format!("certificate {id}\n"),
+            key_pem: Secret::new(format!("key {id}\n")),
+            not_before: 1_735_787_045,
+            not_after: 1_767_323_045,
+        };
+        (id, leaf)
+    };
+    let of_nodes = nodes.flat_map(|node| {
+        OF_A_NODE.map(|kind| CertificateId {
+            kind,
+            node: Some(node.clone()),
+        })
+    });
+    let of_the_cluster = OF_THE_CLUSTER.map(|kind| CertificateId { kind, node: None });
+    Credentials {
+        authorities: authorities.into_iter().map(authority).collect(),
+        leaves: of_nodes.chain(of_the_cluster).map(leaf).collect(),
+        service_account: ServiceAccountPair {
+            private_pem: Secret::new("private\n"),
+            public_pem: "public\n".to_owned(),
+        },
+        encryption_config: Secret::new("encryption\n"),
+        signing_key_pem: Some(Secret::new("signing key\n")),
+    }
+}

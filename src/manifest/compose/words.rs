@@ -1,0 +1,64 @@
+//! What the templates of a node see of the inventory.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::inventory::{Inventory, Node, Role};
+use crate::template::{ClusterWords, Context, EtcdWords, NodeWords, ServiceWords};
+
+/// The words of a node.
+pub(super) fn of_node(inventory: &Inventory, node: &Node) -> Context {
+    let cluster = &inventory.cluster;
+    Context {
+        cluster: ClusterWords {
+            name: cluster.name.to_string(),
+            domain: cluster.domain.to_string(),
+            service_cidr: cluster.service_cidr.to_string(),
+            pod_cidr: cluster.pod_cidr.to_string(),
+        },
+        node: NodeWords {
+            name: node.name.to_string(),
+            address: node.address.to_string(),
+            any_address: match node.address {
+                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.to_string(),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.to_string(),
+            },
+            etcd_domain: node.etcd_domain().to_owned(),
+            etcd_url_host: url_host(node.etcd_address()),
+        },
+        etcd: etcd(inventory, node),
+        word: BTreeMap::new(),
+        service: ServiceWords::default(),
+    }
+}
+
+fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
+    let client = |address: IpAddr| format!("https://{}:2379", url_host(address));
+    let mut members: Vec<_> = inventory.with_role(Role::Etcd).collect();
+    let peers = members.iter().map(|member| {
+        let host = url_host(member.etcd_address());
+        format!("{}=https://{host}:2380", member.name)
+    });
+    let initial_cluster = peers.collect::<Vec<_>>().join(",");
+    // A stable sort: the node's own member, if it has one, comes first, the others stay in order.
+    members.sort_by_key(|member| member.name != node.name);
+    let servers = members.iter().map(|member| client(member.etcd_address()));
+    let servers = servers.collect::<Vec<_>>().join(",");
+    // etcd cannot listen twice on one address.
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut listen = vec![node.etcd_address(), loopback];
+    listen.dedup();
+    let listen = listen.into_iter().map(client).collect::<Vec<_>>();
+    EtcdWords {
+        servers,
+        initial_cluster,
+        listen_client_urls: listen.join(","),
+    }
+}
+
+fn url_host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}

@@ -1,0 +1,121 @@
+//! What must never be done, however it was asked for.
+
+use std::collections::BTreeMap;
+
+use super::View;
+use crate::diff::ChangeKind;
+use crate::inventory::NodeName;
+use crate::manifest::Stage;
+use crate::remote_path::RemotePath;
+
+/// Why there must be no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum Refusal {
+    /// A key that the cluster's data or tokens depend on would be replaced.
+    #[error(
+        "{node}: `{path}` holds another key than the one in `pki/`, and what was made with it would be lost"
+    )]
+    #[diagnostic(help(
+        "if the node is right, put its file into `pki/` in place of the other; if `pki/` is right and nothing on the node is worth keeping, remove the file there"
+    ))]
+    Precious {
+        /// The node.
+        node: NodeName,
+        /// The file.
+        path: RemotePath,
+    },
+    /// The node belongs to a cluster of another name.
+    #[error("{node}: belongs to the cluster `{found}`, and the inventory is for `{wanted}`")]
+    #[diagnostic(help(
+        "is this the right inventory? A machine that shall change clusters is emptied first"
+    ))]
+    OtherCluster {
+        /// The node.
+        node: NodeName,
+        /// The cluster on record.
+        found: String,
+        /// The cluster of the inventory.
+        wanted: String,
+    },
+    /// An etcd member would join a running cluster or leave it.
+    #[error(
+        "{node}: would {what} a running etcd cluster, which this version of kinstall does not do"
+    )]
+    #[diagnostic(help(
+        "a cluster's etcd members are those it was first made with; keep `roles` as they were"
+    ))]
+    Membership {
+        /// The node.
+        node: NodeName,
+        /// `join` or `leave`.
+        what: &'static str,
+    },
+}
+
+/// Everything that forbids a plan for these nodes.
+pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for (node, view) in views {
+        if let Some(recorded) = &view.snapshot.recorded
+            && recorded.manifest.cluster != view.manifest.cluster
+        {
+            let found = recorded.manifest.cluster.clone();
+            let wanted = view.manifest.cluster.clone();
+            refusals.push(Refusal::OtherCluster {
+                node: node.clone(),
+                found,
+                wanted,
+            });
+        }
+        let precious = view
+            .manifest
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.precious);
+        for (path, _) in precious {
+            let change = view.difference.entries.get(path);
+            if change.is_some_and(|change| change.kind == ChangeKind::Replace) {
+                refusals.push(Refusal::Precious {
+                    node: node.clone(),
+                    path: path.clone(),
+                });
+            }
+        }
+    }
+    refusals.extend(membership(views));
+    refusals
+}
+
+/// A cluster that was made before keeps its members: a new one would not find the others' data,
+/// and one that is gone without a word takes its vote along.
+fn membership(views: &BTreeMap<NodeName, View<'_>>) -> Vec<Refusal> {
+    let is_member = |manifest: &crate::manifest::Manifest| {
+        manifest
+            .units
+            .values()
+            .any(|unit| unit.stage == Stage::Etcd)
+    };
+    let was_member = |view: &View<'_>| {
+        let recorded = view.snapshot.recorded.as_ref();
+        recorded.is_some_and(|recorded| is_member(&recorded.manifest))
+    };
+    if !views.values().any(was_member) {
+        return vec![];
+    }
+    let mut refusals = Vec::new();
+    for (node, view) in views {
+        let node = node.clone();
+        match (was_member(view), is_member(view.manifest)) {
+            // A member whose first push was cut short has begun, and is not recorded.
+            (false, true) if view.snapshot.begun.is_none() => {
+                refusals.push(Refusal::Membership { node, what: "join" });
+            }
+            (true, false) => refusals.push(Refusal::Membership {
+                node,
+                what: "leave",
+            }),
+            _ => {}
+        }
+    }
+    refusals
+}

@@ -1,0 +1,143 @@
+//! Who is started or restarted together, who one after the other, and what must be healthy before.
+//!
+//! The facts: a new etcd cluster must start together, because a member tells systemd that it is up
+//! only once there is a quorum; a running one is restarted member by member. kube-apiservers are
+//! restarted one by one, so that two are never away at once. Controllers talk to the kube-apiserver
+//! of their own node, so they come after all of those.
+
+use std::collections::BTreeMap;
+
+use super::{View, puts};
+use crate::action::{Action, Group, Wave, WaveName};
+use crate::inventory::NodeName;
+use crate::manifest::{Stage, UnitName};
+use crate::snapshot::UnitState;
+
+/// The wave of one stage.
+pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wave {
+    let name = match stage {
+        Stage::Etcd => WaveName::Etcd,
+        Stage::Apiserver => WaveName::Apiserver,
+        Stage::Controllers => WaveName::Controllers,
+    };
+    let rolling = runs_anywhere(stage, views);
+    let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
+    for (node, view) in views {
+        let steps = steps(stage, view, rolling);
+        if !steps.is_empty() {
+            turns.push((node, steps));
+        }
+    }
+    if turns.is_empty() {
+        return Wave {
+            name,
+            groups: vec![],
+        };
+    }
+    let groups = if rolling {
+        one_by_one(stage, turns, views)
+    } else {
+        let steps = turns
+            .into_iter()
+            .map(|(node, steps)| (node.clone(), steps))
+            .collect();
+        vec![Group { steps }]
+    };
+    Wave { name, groups }
+}
+
+/// One node after the other: first those that are down, so that nothing healthy is taken away
+/// while something is missing; and before the first healthy one is touched, all others that should
+/// be healthy are asked.
+fn one_by_one(
+    stage: Stage,
+    mut turns: Vec<(&NodeName, Vec<Action>)>,
+    views: &BTreeMap<NodeName, View<'_>>,
+) -> Vec<Group> {
+    turns.sort_by_key(|(node, _)| (runs(stage, &views[*node]), (*node).clone()));
+    let mut groups = Vec::new();
+    for (node, steps) in turns {
+        let restarts = |action: &Action| matches!(action, Action::Activate { restart: true, .. });
+        if steps.iter().any(restarts) {
+            let others = views
+                .iter()
+                .filter(|(other, view)| *other != node && runs(stage, view));
+            let asked: BTreeMap<_, _> = others
+                .map(|(other, view)| (other.clone(), questions(stage, view)))
+                .filter(|(_, questions)| !questions.is_empty())
+                .collect();
+            if !asked.is_empty() {
+                groups.push(Group { steps: asked });
+            }
+        }
+        groups.push(Group {
+            steps: [(node.clone(), steps)].into(),
+        });
+    }
+    groups
+}
+
+/// What one node does in a stage: its entries, its units, then the wait until they are healthy.
+fn steps(stage: Stage, view: &View<'_>, settle: bool) -> Vec<Action> {
+    let mut steps = Vec::new();
+    let puts = puts(view, Some(stage));
+    if !puts.is_empty() {
+        steps.push(Action::Install(puts));
+    }
+    let units = view
+        .manifest
+        .units
+        .iter()
+        .filter(|(_, unit)| unit.stage == stage);
+    let turns: Vec<_> = units
+        .filter_map(|(name, unit)| Some((name, unit, view.difference.units.get(name)?)))
+        .collect();
+    for (name, _, activation) in &turns {
+        steps.push(Action::Activate {
+            unit: (*name).clone(),
+            fingerprint: activation.fingerprint.clone(),
+            restart: activation.running,
+        });
+    }
+    for (name, unit, _) in turns {
+        steps.push(Action::Await {
+            unit: name.clone(),
+            probe: unit.probe.clone(),
+            settle,
+        });
+    }
+    steps
+}
+
+/// The questions whether a node's units of a stage are healthy.
+fn questions(stage: Stage, view: &View<'_>) -> Vec<Action> {
+    let units = view
+        .manifest
+        .units
+        .iter()
+        .filter(|(_, unit)| unit.stage == stage);
+    let ask = |(name, unit): (&UnitName, &crate::manifest::Unit)| Action::Await {
+        unit: name.clone(),
+        probe: unit.probe.clone(),
+        settle: false,
+    };
+    units.map(ask).collect()
+}
+
+fn runs(stage: Stage, view: &View<'_>) -> bool {
+    let mut units = view
+        .manifest
+        .units
+        .iter()
+        .filter(|(_, unit)| unit.stage == stage);
+    units.any(|(name, _)| {
+        view.snapshot
+            .units
+            .get(name)
+            .is_some_and(UnitState::is_active)
+    })
+}
+
+fn runs_anywhere(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> bool {
+    views.values().any(|view| runs(stage, view))
+}

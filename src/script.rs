@@ -1,0 +1,67 @@
+//! The only programs that kinstall runs on a node: fixed scripts. Values travel as arguments or on
+//! the standard input, never spliced into the text.
+//!
+//! What they need of a node: POSIX sh, awk, GNU coreutils and findutils, tar, gzip or zstd,
+//! util-linux' flock, systemctl. Every Debian and Ubuntu has these.
+
+/// A script and its name for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Script {
+    /// Its name.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! script {
+    ($(#[$doc:meta])* $constant:ident, $name:literal) => {
+        $(#[$doc])*
+        pub const $constant: Script =
+            Script { name: $name, text: include_str!(concat!("script/", $name, ".sh")) };
+    };
+}
+
+script! {
+    /// Prints what a node holds; see [`crate::snapshot`].
+    OBSERVE, "observe"
+}
+script! {
+    /// Unpacks contents into the node's store.
+    STAGE, "stage"
+}
+script! {
+    /// Writes down what is about to be put in place.
+    BEGIN, "begin"
+}
+script! {
+    /// Puts entries in place.
+    INSTALL, "install"
+}
+script! {
+    /// Enables and starts a unit.
+    ACTIVATE, "activate"
+}
+script! {
+    /// Stops a unit for good.
+    STOP, "stop"
+}
+script! {
+    /// Tells a unit's state and last words.
+    EXPLAIN, "explain"
+}
+script! {
+    /// Records a generation.
+    RECORD, "record"
+}
+script! {
+    /// Prints files for a diff.
+    READ, "read"
+}
+script! {
+    /// Holds the node for one run.
+    LOCK, "lock"
+}
+script! {
+    /// Runs one of the others as root.
+    BECOME_ROOT, "become_root"
+}

@@ -1,0 +1,39 @@
+# Enables a unit, starts or restarts it, and waits until systemd calls it active.
+# Arguments: ROOT UNIT FINGERPRINT SECONDS. The fingerprint is kept once the unit runs on what it
+# stands for. A unit that keeps dying is given up early; its last words go to the output.
+set -u
+umask 077
+export LC_ALL=C
+cd "$1/" || exit 2
+unit=$2
+units=./var/lib/kinstall/units
+mkdir -p "$units"
+note() { printf '%s\n' "$1" >"$units/$unit.new" && mv -f "$units/$unit.new" "$units/$unit"; }
+if [ -n "$1" ]; then
+  wants=./etc/systemd/system/multi-user.target.wants
+  (umask 022 && mkdir -p "$wants")
+  ln -sfn "/etc/systemd/system/$unit" "$wants/$unit"
+  note "$3"
+  exit 0
+fi
+systemctl daemon-reload || exit 3
+systemctl enable -q "$unit" || exit 3
+systemctl reset-failed "$unit" 2>/dev/null
+systemctl restart --no-block "$unit" || exit 3
+left=$((4 * $4))
+state=
+while [ "$left" -gt 0 ]; do
+  eval "$(systemctl show -p ActiveState,NRestarts "$unit")"
+  state=$ActiveState
+  [ "$state" != active ] || break
+  if [ "$state" = failed ] || [ "${NRestarts:-0}" -ge 3 ]; then break; fi
+  left=$((left - 1))
+  sleep 0.25
+done
+if [ "$state" = active ]; then
+  note "$3"
+  exit 0
+fi
+systemctl show -p ActiveState,SubState,Result,ExecMainStatus,NRestarts "$unit" | tr '\n' ' ' | sed 's/^/state /; s/ *$/\n/'
+journalctl -u "$unit" -n 15 --no-pager -o cat 2>/dev/null | sed 's/^/journal /'
+exit 1

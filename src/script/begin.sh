@@ -1,0 +1,12 @@
+# Writes down what a run is about to put in place, so that the next run knows it for kinstall's
+# even if this one dies. Arguments: ROOT. Input: one line of JSON, then a path a line.
+set -eu
+umask 077
+cd "$1/"
+state=./var/lib/kinstall
+mkdir -p "$state/units"
+IFS= read -r begun
+{ cat; cat "$state/paths" 2>/dev/null || :; } | LC_ALL=C sort -u >"$state/paths.new"
+printf '%s\n' "$begun" >"$state/begun.json.new"
+mv -f "$state/begun.json.new" "$state/begun.json"
+mv -f "$state/paths.new" "$state/paths"

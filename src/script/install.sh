@@ -1,0 +1,60 @@
+# Puts entries in place, each by one rename, after all of them were made ready and are on the disk.
+# Arguments: ROOT. Input: a line each, in order:
+#   directory PATH MODE USER GROUP
+#   file PATH MODE USER GROUP DIGEST SHARE(link|copy)
+#   link PATH TARGET
+#   users PATH          the users that the sysusers.d file at PATH declares are made
+#   remove PATH
+set -eu
+umask 077
+export LC_ALL=C
+root=$1
+cd "$root/"
+store=./var/lib/kinstall/store
+lines=$(cat)
+
+own() { # own PATH MODE USER GROUP
+  if [ -z "$root" ]; then
+    chown "$3:$4" "$1"
+  elif [ "$(id -u)" = 0 ] && grep -qs "^$3:" ./etc/passwd && grep -qs "^$4:" ./etc/group; then
+    chown "$(sed -n "s/^$3:[^:]*:\([0-9]*\):.*/\1/p" ./etc/passwd):$(sed -n "s/^$4:[^:]*:\([0-9]*\):.*/\1/p" ./etc/group)" "$1"
+  fi
+  chmod "$2" "$1"
+}
+parents() { # the parents of an entry that are not entries themselves are the system's own
+  case $1 in */*) [ -d "${1%/*}" ] || (umask 022 && mkdir -p "${1%/*}") ;; esac
+}
+
+printf '%s\n' "$lines" | while read -r what path mode user group digest share; do
+  at=.$path
+  case $what in
+    directory)
+      parents "$at"
+      [ -d "$at" ] && [ ! -L "$at" ] || mkdir "$at"
+      own "$at" "$mode" "$user" "$group"
+      ;;
+    file)
+      parents "$at"
+      rm -f "$at.kinstall-new"
+      if [ "$share" = copy ] || ! ln "$store/$digest" "$at.kinstall-new" 2>/dev/null; then
+        cp "$store/$digest" "$at.kinstall-new"
+      fi
+      own "$at.kinstall-new" "$mode" "$user" "$group"
+      ;;
+    link)
+      parents "$at"
+      rm -f "$at.kinstall-new"
+      ln -s "$mode" "$at.kinstall-new"
+      ;;
+  esac
+done
+sync -f "$store"
+printf '%s\n' "$lines" | while read -r what path _; do
+  at=.$path
+  case $what in
+    file | link) mv -fT "$at.kinstall-new" "$at" ;;
+    users) [ -n "$root" ] || systemd-sysusers "$path" ;;
+    remove) if [ -d "$at" ] && [ ! -L "$at" ]; then rmdir "$at" 2>/dev/null || :; else rm -f "$at"; fi ;;
+  esac
+done
+sync -f "$store"

@@ -1,0 +1,16 @@
+# Holds the node for one run, until the input ends: when kinstall dies, the lock is free.
+# Arguments: ROOT HOLDER.
+set -u
+umask 077
+cd "$1/" || exit 2
+state=./var/lib/kinstall
+mkdir -p "$state" || exit 3
+exec 9>>"$state/lock"
+if ! flock -n 9; then
+  echo "held $(cat "$state/lock.holder" 2>/dev/null)"
+  exit 75
+fi
+printf '%s\n' "$2" >"$state/lock.holder"
+echo locked
+cat >/dev/null
+rm -f "$state/lock.holder"

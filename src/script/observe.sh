@@ -1,0 +1,53 @@
+# Prints what a node holds. Arguments: ROOT VERIFY(index|hash). Input: lines `path P` and `unit U`.
+# A file whose size, times and inode are those in the index is not read again.
+set -u
+umask 077
+export LC_ALL=C TZ=UTC0
+cd "$1/" || exit 2
+state=./var/lib/kinstall
+asked=$(cat)
+index=$state/index
+[ "$2" = index ] || index=/dev/null
+
+echo 'kinstall-observe 1'
+[ -n "$1" ] || echo "dpkg $(dpkg --print-architecture 2>/dev/null)"
+echo "elf $(od -An -v -tx1 -N40 ./bin/sh 2>/dev/null | tr -d ' \n')"
+if [ -z "$1" ] && [ -d /run/systemd/system ]; then
+  echo "systemd $(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
+fi
+command -v zstd >/dev/null 2>&1 && echo 'zstd'
+near=$state
+while [ ! -d "$near" ]; do near=${near%/*}; done
+df -Pk "$near" | awk 'NR == 2 { print "free " $4 }'
+
+found=$({
+  printf '%s\n' "$asked" | sed -n 's/^path //p'
+  cat "$state/paths" 2>/dev/null
+  [ ! -d "$state/store" ] || find "$state/store" -maxdepth 1 -type f | sed 's/^\.//'
+} | sort -u | sed 's/^/./' |
+  xargs -r sh -c 'find "$@" -maxdepth 0 -printf "%p %y %m %u %g %s %T@ %C@ %i %l\n"' find 2>/dev/null |
+  awk -v index_file="$index" '
+    BEGIN { while ((getline line < index_file) > 0) {
+      at = length(line) - 64; known[substr(line, 1, at - 1)] = substr(line, at + 1) } }
+    $2 != "f" { print; next }
+    { key = $1; for (i = 2; i <= 9; i++) key = key " " $i
+      print key " " (key in known ? known[key] : "?") }')
+[ -z "$found" ] || printf '%s\n' "$found" | sed 's/^/entry /'
+printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }' | xargs -r sha256sum |
+  awk '{ print "hash " $2 " " $1 }'
+
+units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
+if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
+  # shellcheck disable=SC2086 # unit names have no spaces
+  systemctl show -p Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
+    awk 'BEGIN { RS = ""; FS = "\n" }
+      { for (i = 1; i <= NF; i++) if ($i ~ /^Id=/) id = substr($i, 4)
+        for (i = 1; i <= NF; i++) print "show " id " " $i }'
+fi
+for unit in $units; do
+  [ ! -e "./etc/systemd/system/multi-user.target.wants/$unit" ] || echo "wanted $unit"
+  [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
+done
+[ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
+[ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"
+echo end

@@ -1,0 +1,40 @@
+# Records a generation: its manifest, the paths it manages and the index of their files; then
+# forgets the oldest generations and the contents that none of the others needs.
+# Arguments: ROOT GENERATION KEEP. Input: one line of JSON, then lines `PATH DIGEST` or `PATH -`.
+set -eu
+umask 077
+export LC_ALL=C TZ=UTC0
+cd "$1/"
+state=./var/lib/kinstall
+generation=$state/generations/$2
+mkdir -p "$generation" "$state/store"
+IFS= read -r recorded
+lines=$(cat)
+printf '%s\n' "$recorded" >"$generation/recorded.json.new"
+mv -f "$generation/recorded.json.new" "$generation/recorded.json"
+
+ls "$state/generations" | sort -n | head -n "-$3" | while read -r old; do
+  rm -rf "$state/generations/$old"
+done
+for content in "$state"/store/*; do
+  [ -f "$content" ] || continue
+  grep -qF "${content##*/}" "$state"/generations/*/recorded.json || rm -f "$content"
+done
+
+printf '%s\n' "$lines" | cut -d' ' -f1 >"$state/paths.new"
+{
+  printf '%s\n' "$lines"
+  find "$state/store" -maxdepth 1 -type f | sed 's|^\.\(.*/\)\([^/]*\)$|\1\2 \2|'
+} | awk -v list="$state/index.list" '$2 != "-" { print "." $1 " " $2 }' >"$state/index.list"
+cut -d' ' -f1 "$state/index.list" |
+  xargs -r sh -c 'find "$@" -maxdepth 0 -type f -printf "%p %y %m %u %g %s %T@ %C@ %i\n"' find 2>/dev/null |
+  awk -v list="$state/index.list" '
+    BEGIN { while ((getline line < list) > 0) { split(line, word, " "); digest[word[1]] = word[2] } }
+    { print $0 " " digest[$1] }' >"$state/index.new"
+rm -f "$state/index.list"
+mv -f "$state/paths.new" "$state/paths"
+mv -f "$state/index.new" "$state/index"
+cp "$generation/recorded.json" "$state/recorded.json.new"
+mv -f "$state/recorded.json.new" "$state/recorded.json"
+rm -f "$state/begun.json"
+sync -f "$state"

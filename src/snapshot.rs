@@ -1,0 +1,407 @@
+//! What a node holds, parsed from what `script/observe.sh` prints.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::Arch;
+use crate::digest::Digest;
+use crate::manifest::{Entry, Manifest, UnitName};
+use crate::remote_path::RemotePath;
+
+/// Where a node keeps contents by their digest.
+pub const STORE: &str = "/var/lib/kinstall/store";
+
+/// What a node holds, of the paths and units that were asked for and those it has on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The architecture of its userland, where it could be told.
+    pub arch: Option<Arch>,
+    /// The version of systemd that runs it; none for a machine that systemd does not run, and for
+    /// a directory.
+    pub systemd: Option<u32>,
+    /// Whether it can unpack zstd.
+    pub zstd: bool,
+    /// Bytes that are free where the store is.
+    pub free_bytes: u64,
+    /// Whether owners mean anything: not in a directory whose users do not exist yet.
+    pub owned: bool,
+    /// The entries that are there.
+    pub entries: BTreeMap<RemotePath, Found>,
+    /// The units that were asked for.
+    pub units: BTreeMap<UnitName, UnitState>,
+    /// The contents in its store, each verified.
+    pub stored: BTreeSet<Digest>,
+    /// The last generation recorded.
+    pub recorded: Option<Recorded>,
+    /// What a run began to put in place and did not finish.
+    pub begun: Option<Manifest>,
+}
+
+/// What a generation's record holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Recorded {
+    /// Its number, counted from 1 on each node.
+    pub generation: u64,
+    /// What the node should hold.
+    pub manifest: Manifest,
+    /// Entries of the generation before that were superseded under another name (a dated
+    /// certificate, a versioned program): they stay for a way back, for one generation.
+    pub superseded: BTreeMap<RemotePath, Entry>,
+}
+
+/// An entry that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: FoundKind,
+    /// Its permission bits.
+    pub mode: u16,
+    /// The user it belongs to: the name, or the number of a user that has none.
+    pub user: String,
+    /// The group it belongs to.
+    pub group: String,
+    /// Seconds since 1970 at which its content was last changed.
+    pub modified: i64,
+}
+
+/// What an entry that is there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A regular file.
+    File {
+        /// The digest of its content; none where it could not be read.
+        digest: Option<Digest>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link {
+        /// What it points at.
+        target: String,
+    },
+    /// A socket, a device: nothing that kinstall makes.
+    Other,
+}
+
+/// How a unit is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// systemd's `ActiveState`: `active`, `failed`, `inactive`, `activating`.
+    pub active: String,
+    /// systemd's `SubState`: `running`, `auto-restart`.
+    pub sub: String,
+    /// Whether it starts with the machine.
+    pub enabled: bool,
+    /// The process, 0 for none.
+    pub pid: u32,
+    /// How often systemd restarted it by itself.
+    pub restarts: u32,
+    /// When its process started, as systemd writes it, in UTC.
+    pub since: Option<String>,
+    /// Whether its unit file is newer than what systemd has read.
+    pub stale: bool,
+    /// The fingerprint of what it was last activated with.
+    pub applied: Option<String>,
+}
+
+impl UnitState {
+    /// Whether it runs.
+    pub fn is_active(&self) -> bool {
+        self.active == "active"
+    }
+}
+
+/// The node printed something that is not what `observe.sh` prints.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the node's answer cannot be read at line {line}: `{text}`")]
+pub struct Unreadable {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// Its first characters.
+    pub text: String,
+}
+
+impl Snapshot {
+    /// Parses what `observe.sh` printed.
+    pub fn parse(output: &str) -> Result<Self, Unreadable> {
+        let mut parser = Parser {
+            snapshot: Self {
+                owned: true,
+                ..Self::default()
+            },
+        };
+        let mut ended = false;
+        for (index, text) in output.lines().enumerate() {
+            let unreadable = || Unreadable {
+                line: index + 1,
+                text: text.chars().take(120).collect(),
+            };
+            if index == 0 {
+                if text != "kinstall-observe 1" {
+                    return Err(unreadable());
+                }
+                continue;
+            }
+            ended = text == "end";
+            parser.line(text).ok_or_else(unreadable)?;
+        }
+        if ended {
+            Ok(parser.snapshot)
+        } else {
+            Err(Unreadable {
+                line: output.lines().count() + 1,
+                text: "the answer ends early".into(),
+            })
+        }
+    }
+
+    /// Takes in a later look at more paths of the same node.
+    pub fn merge(&mut self, later: Self) {
+        self.entries.extend(later.entries);
+        self.units.extend(later.units);
+        self.stored.extend(later.stored);
+    }
+
+    /// Every entry that kinstall put there or began to, by the node's own record.
+    pub fn ours(&self) -> BTreeMap<&RemotePath, &Entry> {
+        let recorded = self
+            .recorded
+            .iter()
+            .flat_map(|recorded| recorded.superseded.iter().chain(&recorded.manifest.entries));
+        let begun = self.begun.iter().flat_map(|begun| &begun.entries);
+        recorded.chain(begun).collect()
+    }
+}
+
+struct Parser {
+    snapshot: Snapshot,
+}
+
+impl Parser {
+    /// Takes one line in; none where it is not understood.
+    fn line(&mut self, text: &str) -> Option<()> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "dpkg" => self.snapshot.arch = rest.parse().ok().or(self.snapshot.arch),
+            "elf" => self.snapshot.arch = self.snapshot.arch.or_else(|| arch_of_elf(rest)),
+            "systemd" => self.snapshot.systemd = rest.parse().ok(),
+            "zstd" => self.snapshot.zstd = true,
+            "free" => self.snapshot.free_bytes = rest.parse::<u64>().ok()?.saturating_mul(1024),
+            "entry" => self.entry(rest)?,
+            "hash" => self.hash(rest)?,
+            "show" => self.show(rest)?,
+            "wanted" => {
+                self.snapshot
+                    .units
+                    .entry(rest.parse().ok()?)
+                    .or_default()
+                    .enabled = true
+            }
+            "applied" => {
+                let (unit, fingerprint) = rest.split_once(' ')?;
+                let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
+                unit.applied = Some(fingerprint.to_owned());
+            }
+            "recorded" => self.snapshot.recorded = Some(serde_json::from_str(rest).ok()?),
+            "begun" => self.snapshot.begun = Some(serde_json::from_str(rest).ok()?),
+            "end" => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// `PATH TYPE MODE USER GROUP SIZE MTIME CTIME INODE LAST`, where LAST is a file's digest or
+    /// `?`, or what a link points at.
+    fn entry(&mut self, rest: &str) -> Option<()> {
+        let words: Vec<&str> = rest.splitn(10, ' ').collect();
+        let [path, kind, mode, user, group, size, modified, _, _, last] = words[..] else {
+            return None;
+        };
+        let path: RemotePath = path.strip_prefix('.')?.parse().ok()?;
+        let kind = match kind {
+            "f" => FoundKind::File {
+                digest: last.parse().ok(),
+                size: size.parse().ok()?,
+            },
+            "d" => FoundKind::Directory,
+            "l" => FoundKind::Link {
+                target: last.to_owned(),
+            },
+            _ => FoundKind::Other,
+        };
+        if let FoundKind::File {
+            digest: Some(digest),
+            ..
+        } = kind
+        {
+            self.stored(&path, digest);
+        }
+        let found = Found {
+            kind,
+            mode: u16::from_str_radix(mode, 8).ok()?,
+            user: user.to_owned(),
+            group: group.to_owned(),
+            modified: modified.split('.').next()?.parse().ok()?,
+        };
+        if !path.as_str().starts_with(STORE) {
+            self.snapshot.entries.insert(path, found);
+        }
+        Some(())
+    }
+
+    fn hash(&mut self, rest: &str) -> Option<()> {
+        let (path, hashed) = rest.split_once(' ')?;
+        let path: RemotePath = path.strip_prefix('.')?.parse().ok()?;
+        let hashed = hashed.parse().ok()?;
+        self.stored(&path, hashed);
+        if let Some(Found {
+            kind: FoundKind::File { digest, .. },
+            ..
+        }) = self.snapshot.entries.get_mut(&path)
+        {
+            *digest = Some(hashed);
+        }
+        Some(())
+    }
+
+    /// A content in the store counts only if its bytes are what its name says.
+    fn stored(&mut self, path: &RemotePath, digest: Digest) {
+        let in_store = path.parent().is_some_and(|parent| parent.as_str() == STORE);
+        if in_store && path.file_name() == digest.to_string() {
+            self.snapshot.stored.insert(digest);
+        }
+    }
+
+    /// `UNIT Property=value`, of `systemctl show`.
+    fn show(&mut self, rest: &str) -> Option<()> {
+        let (unit, rest) = rest.split_once(' ')?;
+        let (property, value) = rest.split_once('=')?;
+        let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
+        match property {
+            "ActiveState" => value.clone_into(&mut unit.active),
+            "SubState" => value.clone_into(&mut unit.sub),
+            "UnitFileState" => unit.enabled = value == "enabled",
+            "MainPID" => unit.pid = value.parse().ok()?,
+            "NRestarts" => unit.restarts = value.parse().ok()?,
+            "NeedDaemonReload" => unit.stale = value == "yes",
+            "ExecMainStartTimestamp" if !value.is_empty() => unit.since = Some(value.to_owned()),
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// The architecture that the first 40 bytes of an ELF file are for, given in hexadecimal.
+///
+/// Source: the ELF specification, `e_ident[EI_CLASS]` at 4, `e_machine` at 18, and for 32-bit files
+/// `e_flags` at 36; the ABI for the ARM architecture, `EF_ARM_ABI_FLOAT_HARD` = 0x400.
+fn arch_of_elf(hex: &str) -> Option<Arch> {
+    let byte = |at: usize| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok();
+    if hex.get(..8)? != "7f454c46" {
+        return None;
+    }
+    match (byte(4)?, u16::from_le_bytes([byte(18)?, byte(19)?])) {
+        (2, 62) => Some(Arch::Amd64),
+        (2, 183) => Some(Arch::Arm64),
+        (1, 40) if byte(37)? & 0x04 != 0 => Some(Arch::Armhf),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_whole_answer_is_understood() {
+        let answer = format!(
+            "kinstall-observe 1\ndpkg armhf\nelf \nsystemd 252\nzstd\nfree 10\n\
+             entry ./etc/a f 600 root root 0 1700000000.5 1700000001.5 7 ?\n\
+             entry ./etc/b f 640 etcd 998 0 1700000000.5 1700000001.5 8 {DIGEST}\n\
+             entry ./etc/c l 777 root root 5 1700000000.5 1700000001.5 9 b c\n\
+             entry ./etc/d d 755 root root 5 1700000000.5 1700000001.5 9 \n\
+             entry .{STORE}/{DIGEST} f 600 root root 0 1.5 1.5 7 {DIGEST}\n\
+             entry .{STORE}/{bad} f 600 root root 0 1.5 1.5 7 {DIGEST}\n\
+             hash ./etc/a {DIGEST}\n\
+             show etcd.service Id=etcd.service\nshow etcd.service ActiveState=active\nshow etcd.service MainPID=12\nshow etcd.service NRestarts=1\n\
+             show etcd.service ExecMainStartTimestamp=Sat 2026-11-21 23:00:00 UTC\n\
+             applied etcd.service abc\nend\n",
+            bad = DIGEST.replace('e', "f"),
+        );
+        let snapshot = Snapshot::parse(&answer).unwrap();
+        assert_eq!(snapshot.arch, Some(Arch::Armhf));
+        assert_eq!(
+            (snapshot.systemd, snapshot.zstd, snapshot.free_bytes),
+            (Some(252), true, 10240)
+        );
+        let digest: Digest = DIGEST.parse().unwrap();
+        assert_eq!(
+            snapshot.stored,
+            [digest].into(),
+            "a content under a wrong name does not count"
+        );
+        let kinds: Vec<_> = snapshot
+            .entries
+            .values()
+            .map(|found| found.kind.clone())
+            .collect();
+        let file = FoundKind::File {
+            digest: Some(digest),
+            size: 0,
+        };
+        let link = FoundKind::Link {
+            target: "b c".into(),
+        };
+        assert_eq!(kinds, [file.clone(), file, link, FoundKind::Directory]);
+        let etcd = &snapshot.units[&"etcd.service".parse().unwrap()];
+        assert!(etcd.is_active() && etcd.pid == 12 && etcd.restarts == 1);
+        assert_eq!(etcd.applied.as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn a_broken_answer_is_not() {
+        for answer in [
+            "",
+            "bash: x\n",
+            "kinstall-observe 1\n",
+            "kinstall-observe 1\nwhat\nend\n",
+        ] {
+            assert!(Snapshot::parse(answer).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_userland_is_told_by_its_shell() {
+        let elf = |class: &str, machine: &str, flags: &str| {
+            format!(
+                "7f454c46{class}010100{zeros}0200{machine}{more}{flags}",
+                zeros = "00".repeat(8),
+                more = "00".repeat(16)
+            )
+        };
+        assert_eq!(
+            arch_of_elf(&elf("02", "3e00", "00000000")),
+            Some(Arch::Amd64)
+        );
+        assert_eq!(
+            arch_of_elf(&elf("02", "b700", "00000000")),
+            Some(Arch::Arm64)
+        );
+        assert_eq!(
+            arch_of_elf(&elf("01", "2800", "00040005")),
+            Some(Arch::Armhf)
+        );
+        assert_eq!(
+            arch_of_elf(&elf("01", "2800", "00020005")),
+            None,
+            "soft float"
+        );
+        assert_eq!(arch_of_elf(""), None);
+    }
+}

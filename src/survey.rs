@@ -1,0 +1,272 @@
+//! Reaching the nodes, all at once, and taking a snapshot of what each holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use futures_util::{StreamExt, stream};
+
+use crate::arch::Arch;
+use crate::event::{Event, Events};
+use crate::inventory::{Inventory, Node, NodeName};
+use crate::manifest::{Manifest, UnitName};
+use crate::remote_path::RemotePath;
+use crate::script;
+use crate::secret::Secret;
+use crate::snapshot::{Snapshot, Unreadable};
+use crate::transport::{self, Body, Transport, local_root::LocalRoot, ssh::Connection};
+
+/// The oldest systemd whose units kinstall writes: `Type=exec` came with 240; Debian 10 has 241.
+const SYSTEMD_MIN: u32 = 241;
+
+/// Why a node cannot be worked on.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// It could not be reached, or did not do as it was told.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Transport(#[from] transport::Error),
+    /// It answered something else than was asked.
+    #[error("{node}: {source}")]
+    Unreadable {
+        /// The node.
+        node: NodeName,
+        /// What was wrong with the answer.
+        source: Unreadable,
+    },
+    /// systemd does not run it, or is too old.
+    #[error("{node}: {found}, and kinstall's units need systemd {SYSTEMD_MIN} or newer")]
+    #[diagnostic(help(
+        "use a Debian, Ubuntu or Raspberry Pi OS of the last years; for an image that does not run yet, use `push --into DIR`"
+    ))]
+    NoSystemd {
+        /// The node.
+        node: NodeName,
+        /// What was found instead.
+        found: String,
+    },
+    /// Its architecture is not the one in the inventory.
+    #[error(
+        "{node}: the inventory says `arch = \"{wanted}\"`, and the node's programs are {found}"
+    )]
+    #[diagnostic(help(
+        "a 32-bit system under a 64-bit kernel is usual on Raspberry Pis; what counts is the system. Write `arch = \"{found}\"`, leave it out, or install a {wanted} system"
+    ))]
+    WrongArch {
+        /// The node.
+        node: NodeName,
+        /// The inventory's word.
+        wanted: Arch,
+        /// What was found.
+        found: Arch,
+    },
+    /// Its architecture cannot be told.
+    #[error("{node}: its architecture cannot be told, by `dpkg` or by `/bin/sh`")]
+    #[diagnostic(help(
+        "write `arch = \"arm64\"` (or `armhf`, `amd64`) under this node in the inventory"
+    ))]
+    UnknownArch {
+        /// The node.
+        node: NodeName,
+    },
+}
+
+impl Error {
+    /// Whether the node itself could not be reached or refused, rather than being unfit.
+    pub fn is_transport(&self) -> bool {
+        matches!(self, Self::Transport(_))
+    }
+}
+
+/// How nodes are reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    /// A directory with one directory a node in it, in place of machines.
+    pub into: Option<&'a Path>,
+    /// The password for sudo.
+    pub password: Option<&'a Secret>,
+    /// How many nodes at a time.
+    pub jobs: usize,
+}
+
+/// Reaches nodes, all at once; every one that could not be reached is told.
+pub async fn connect(
+    inventory: &Inventory,
+    nodes: &BTreeSet<NodeName>,
+    reach: Reach<'_>,
+    events: &Events,
+) -> Result<BTreeMap<NodeName, Transport>, Vec<Error>> {
+    let wanted = inventory
+        .nodes
+        .values()
+        .filter(|node| nodes.contains(&node.name));
+    let connecting = wanted.map(|node| async move {
+        events.send(Event::Connecting(node.name.clone()));
+        let transport = match reach.into {
+            Some(directory) => {
+                let directory = directory.join(node.name.as_str());
+                LocalRoot::new(node.name.clone(), directory).map(Transport::LocalRoot)
+            }
+            None => Connection::open(node, &inventory.directory, reach.password)
+                .await
+                .map(Transport::Ssh),
+        };
+        Ok((node.name.clone(), transport?))
+    });
+    all(stream::iter(connecting)
+        .buffer_unordered(reach.jobs)
+        .collect()
+        .await)
+}
+
+/// What to look at beyond what a node has on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Entries.
+    pub paths: BTreeSet<RemotePath>,
+    /// Units.
+    pub units: BTreeSet<UnitName>,
+}
+
+impl Asked {
+    /// Everything of a manifest that a snapshot does not speak of.
+    pub fn beyond(manifest: &Manifest, snapshot: &Snapshot) -> Self {
+        let known = |path: &RemotePath| {
+            snapshot.entries.contains_key(path) || snapshot.ours().contains_key(path)
+        };
+        let paths = manifest
+            .entries
+            .keys()
+            .filter(|path| !known(path))
+            .cloned()
+            .collect();
+        let units = manifest
+            .units
+            .keys()
+            .filter(|unit| !snapshot.units.contains_key(*unit));
+        Self {
+            paths,
+            units: units.cloned().collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.units.is_empty()
+    }
+}
+
+/// Takes a snapshot of each node. `verify` has every file read again, whatever the index says.
+pub async fn take(
+    transports: &BTreeMap<NodeName, Transport>,
+    units: &BTreeSet<UnitName>,
+    verify: bool,
+    jobs: usize,
+    events: &Events,
+) -> Result<BTreeMap<NodeName, Snapshot>, Vec<Error>> {
+    let asked = Asked {
+        units: units.clone(),
+        ..Asked::default()
+    };
+    let asked = &asked;
+    let looks = transports.iter().map(|(name, transport)| async move {
+        let snapshot = look(transport, asked, verify).await?;
+        events.send(Event::Surveyed(name.clone()));
+        Ok((name.clone(), snapshot))
+    });
+    all(stream::iter(looks).buffer_unordered(jobs).collect().await)
+}
+
+/// Looks at what manifests name and snapshots do not speak of yet. On a rerun that is nothing,
+/// and no node is asked again.
+pub async fn complete(
+    transports: &BTreeMap<NodeName, Transport>,
+    snapshots: &mut BTreeMap<NodeName, Snapshot>,
+    manifests: &BTreeMap<NodeName, Manifest>,
+    jobs: usize,
+) -> Result<(), Vec<Error>> {
+    let mut asked = Vec::new();
+    for (name, snapshot) in snapshots.iter() {
+        let Some(manifest) = manifests.get(name) else {
+            continue;
+        };
+        let beyond = Asked::beyond(manifest, snapshot);
+        if !beyond.is_empty() {
+            asked.push((name.clone(), &transports[name], beyond));
+        }
+    }
+    let looks = asked
+        .into_iter()
+        .map(|(name, transport, asked)| async move {
+            Ok((name, look(transport, &asked, false).await?))
+        });
+    let later = all(stream::iter(looks).buffer_unordered(jobs).collect().await)?;
+    for (name, later) in later {
+        if let Some(snapshot) = snapshots.get_mut(&name) {
+            snapshot.merge(later);
+        }
+    }
+    Ok(())
+}
+
+async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snapshot, Error> {
+    let paths = asked.paths.iter().map(|path| format!("path {path}\n"));
+    let units = asked.units.iter().map(|unit| format!("unit {unit}\n"));
+    let body = Body::text(paths.chain(units).collect::<String>());
+    let how = if verify { "hash" } else { "index" };
+    let output = transport.run(script::OBSERVE, &[how], body).await?;
+    let mut snapshot = Snapshot::parse(&output).map_err(|source| Error::Unreadable {
+        node: transport.node().clone(),
+        source,
+    })?;
+    snapshot.owned = transport.ssh().is_some();
+    Ok(snapshot)
+}
+
+/// The architecture of each node, or why one cannot be worked on.
+pub fn archs(
+    inventory: &Inventory,
+    snapshots: &BTreeMap<NodeName, Snapshot>,
+    into: bool,
+) -> Result<BTreeMap<NodeName, Arch>, Vec<Error>> {
+    let nodes = inventory.nodes.values();
+    let fit = nodes.filter_map(|node| {
+        let snapshot = snapshots.get(&node.name)?;
+        Some(arch(node, snapshot, into).map(|arch| (node.name.clone(), arch)))
+    });
+    all(fit.collect())
+}
+
+fn arch(node: &Node, snapshot: &Snapshot, into: bool) -> Result<Arch, Error> {
+    let name = node.name.clone();
+    if !into && snapshot.systemd.is_none_or(|version| version < SYSTEMD_MIN) {
+        let found = match snapshot.systemd {
+            Some(version) => format!("runs systemd {version}"),
+            None => "is not run by systemd".to_owned(),
+        };
+        return Err(Error::NoSystemd { node: name, found });
+    }
+    match (node.arch, snapshot.arch) {
+        (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongArch {
+            node: name,
+            wanted,
+            found,
+        }),
+        (wanted, found) => wanted.or(found).ok_or(Error::UnknownArch { node: name }),
+    }
+}
+
+/// All results, or all errors.
+fn all<T>(results: Vec<Result<(NodeName, T), Error>>) -> Result<BTreeMap<NodeName, T>, Vec<Error>> {
+    let mut right = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for result in results {
+        match result {
+            Ok((name, value)) => drop(right.insert(name, value)),
+            Err(error) => wrong.push(error),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(right)
+    } else {
+        Err(wrong)
+    }
+}

@@ -1,0 +1,220 @@
+//! Text from templates: handlebars without its HTML habits, and the quoting of systemd.
+//!
+//! A template sees a [`Context`] and nothing else. A name that the context does not have is an
+//! error, not an empty word.
+
+use std::collections::BTreeMap;
+
+use handlebars::{Handlebars, no_escape};
+use serde::Serialize;
+
+/// What every template sees.
+#[derive(Debug, Clone, Serialize)]
+pub struct Context {
+    /// The cluster as a whole.
+    pub cluster: ClusterWords,
+    /// The node that the text is for.
+    pub node: NodeWords,
+    /// The etcd cluster, as seen from the node.
+    pub etcd: EtcdWords,
+    /// The words of the component that depend on its version.
+    pub word: BTreeMap<&'static str, &'static str>,
+    /// The service that a unit is for; empty in any other text.
+    pub service: ServiceWords,
+}
+
+/// What stands in a unit, quoted as systemd wants it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ServiceWords {
+    /// The path of the program.
+    pub program: String,
+    /// The arguments, in order.
+    pub arguments: Vec<String>,
+    /// The environment: `NAME=value`.
+    pub environment: Vec<String>,
+}
+
+/// The cluster as a whole.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterWords {
+    /// Its name.
+    pub name: String,
+    /// Its DNS domain.
+    pub domain: String,
+    /// The network of Service addresses.
+    pub service_cidr: String,
+    /// The network of Pod addresses.
+    pub pod_cidr: String,
+}
+
+/// One node.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeWords {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// What stands for all addresses of the same family: `0.0.0.0` or `::`.
+    pub any_address: String,
+    /// The name its etcd certificates are filed under.
+    pub etcd_domain: String,
+    /// The address of its etcd member as a URL has it: IPv6 in brackets.
+    pub etcd_url_host: String,
+}
+
+/// The etcd cluster, as seen from a node.
+#[derive(Debug, Clone, Serialize)]
+pub struct EtcdWords {
+    /// The client URLs of all members, that of the node itself first.
+    pub servers: String,
+    /// All members with their peer URLs, by name.
+    pub initial_cluster: String,
+    /// Where the member of the node listens for clients: its own address and loopback.
+    pub listen_client_urls: String,
+}
+
+/// What went wrong with a text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A template asks for something the context does not have, or is none.
+    #[error("the template of `{name}` does not render")]
+    Render {
+        /// What the text is for.
+        name: String,
+        /// Why.
+        source: Box<handlebars::RenderError>,
+    },
+}
+
+/// Renders templates.
+#[derive(Debug)]
+pub struct Renderer(Handlebars<'static>);
+
+impl Default for Renderer {
+    fn default() -> Self {
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        registry.register_escape_fn(no_escape);
+        registry
+            .register_partial(
+                "hardening",
+                include_str!("../templates/partial/hardening.hbs"),
+            )
+            .expect("the partial is a template");
+        Self(registry)
+    }
+}
+
+impl Renderer {
+    /// The text of a template. `name` is what it is for, for messages.
+    pub fn render(&self, name: &str, text: &str, data: &impl Serialize) -> Result<String, Error> {
+        let rendered = self.0.render_template(text, data);
+        rendered.map_err(|source| Error::Render {
+            name: name.to_owned(),
+            source: Box::new(source),
+        })
+    }
+}
+
+/// A text that no unit file can hold: it has a character that would end the line or worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` cannot stand in a unit file", .0.escape_default())]
+pub struct Unquotable(pub char);
+
+/// One argument of a command line, as `ExecStart=` must have it to pass on exactly this text.
+///
+/// systemd splits the line at white space, takes quotes and backslashes away, puts in specifiers
+/// (`%`) and variables (`$`): `systemd.service(5)`, "Command lines".
+pub fn exec_argument(text: &str) -> Result<String, Unquotable> {
+    quoted(text, true)
+}
+
+/// A variable as `Environment=` must have it: the same, but `$` has no meaning there
+/// (`systemd.exec(5)`).
+pub fn environment_assignment(name: &str, value: &str) -> Result<String, Unquotable> {
+    quoted(&format!("{name}={value}"), false)
+}
+
+fn quoted(text: &str, variables: bool) -> Result<String, Unquotable> {
+    let mut inner = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '%' => inner.push_str("%%"),
+            '$' if variables => inner.push_str("$$"),
+            '\\' => inner.push_str("\\\\"),
+            '"' => inner.push_str("\\\""),
+            '\t' => inner.push_str("\\t"),
+            char if char.is_control() => return Err(Unquotable(char)),
+            char => inner.push(char),
+        }
+    }
+    // Quoting is for white space, quotes and backslashes, for nothing at all, for a `;` that would
+    // end the command, and for a `#` or `;` that would make a comment of the line.
+    let plain = |byte: u8| !b" \t\"'\\;#".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        Ok(inner)
+    } else {
+        Ok(format!("\"{inner}\""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_survive_systemd() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            assert_eq!(exec_argument(text).as_deref(), Ok(expected));
+        }
+        check("--name=az1", "--name=az1");
+        check("--urls=https://[::1]:2379,b", "--urls=https://[::1]:2379,b");
+        check("", "\"\"");
+        check("--a=b c", "\"--a=b c\"");
+        check("--a=50%", "--a=50%%");
+        check("--a=%i$HOME${x}", "--a=%%i$$HOME$${x}");
+        check("--a=\"q\"", "\"--a=\\\"q\\\"\"");
+        check("--a='q'", "\"--a='q'\"");
+        check("--a=\\n", "\"--a=\\\\n\"");
+        check("--a=\t", "\"--a=\\t\"");
+        check(";", "\";\"");
+        check("#x", "\"#x\"");
+        check("--a=grün", "--a=grün");
+    }
+
+    #[test]
+    fn what_would_end_the_line_is_refused() {
+        for char in ['\n', '\r', '\0', '\u{7f}', '\u{85}'] {
+            assert_eq!(
+                exec_argument(&format!("--a={char}--b")),
+                Err(Unquotable(char))
+            );
+        }
+        assert_eq!(
+            Unquotable('\n').to_string(),
+            "`\\n` cannot stand in a unit file"
+        );
+    }
+
+    #[test]
+    fn a_dollar_means_nothing_in_the_environment() {
+        assert_eq!(
+            environment_assignment("A", "$x 5%").as_deref(),
+            Ok("\"A=$x 5%%\"")
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_an_error_and_nothing_is_escaped() {
+        let renderer = Renderer::default();
+        let data = serde_json::json!({"a": "<&\"'>"});
+        assert_eq!(
+            renderer.render("x", "{{a}}", &data).ok().as_deref(),
+            Some("<&\"'>")
+        );
+        for text in ["{{b}}", "{{a.b}}", "{{#each b}}x{{/each}}", "{{> b}}", "{{"] {
+            assert!(renderer.render("x", text, &data).is_err(), "{text}");
+        }
+    }
+}

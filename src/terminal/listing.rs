@@ -1,0 +1,359 @@
+//! What `plan` and `push` show before anything is touched: every change on every node, as text and
+//! as JSON of the same shape.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::action::Action;
+use crate::certificate::Description;
+use crate::diff::{ChangeKind, Reason};
+use crate::digest::Digest;
+use crate::inventory::NodeName;
+use crate::manifest::{Content, Desired, Kind};
+use crate::plan::{Plan, View};
+use crate::remote_path::RemotePath;
+use crate::snapshot::FoundKind;
+
+/// A plan, told. Its JSON form is documented in the README and changes only by additions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Whether anything is to be done.
+    pub changes: bool,
+    /// Each node on which something is to be done.
+    pub nodes: Vec<NodeListing>,
+    /// The order: each wave, and in it the groups of nodes that are worked on at the same time.
+    pub order: Vec<WaveListing>,
+}
+
+/// What changes on one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeListing {
+    /// Its name.
+    pub node: String,
+    /// Its architecture.
+    pub arch: String,
+    /// The generation this will be.
+    pub generation: u64,
+    /// Bytes that its store lacks, unpacked.
+    pub staging_bytes: u64,
+    /// Entries.
+    pub entries: Vec<EntryListing>,
+    /// Units.
+    pub units: Vec<UnitListing>,
+}
+
+/// What happens to one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EntryListing {
+    /// Its path.
+    pub path: String,
+    /// `create`, `replace`, `attributes` or `remove`.
+    pub change: &'static str,
+    /// Whether this undoes a change made by hand.
+    pub drift: bool,
+    /// Whether this replaces something that kinstall did not put there.
+    pub unmanaged: bool,
+    /// What becomes of it, in a few words; never anything of a secret.
+    pub detail: String,
+    /// For a text that is no secret: the lines that change, as a unified diff.
+    pub diff: Option<String>,
+}
+
+/// What happens to one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnitListing {
+    /// Its name.
+    pub unit: String,
+    /// `start` or `restart`.
+    pub action: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// One wave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaveListing {
+    /// Its name.
+    pub wave: &'static str,
+    /// Nodes that are worked on at the same time, group after group.
+    pub groups: Vec<Vec<String>>,
+}
+
+/// Tells a plan. `present` holds the texts that lie on the nodes now, as far as they were read.
+pub fn of(
+    cluster: &str,
+    plan: &Plan,
+    views: &BTreeMap<NodeName, View<'_>>,
+    desired: &Desired,
+    present: &BTreeMap<(NodeName, RemotePath), String>,
+) -> Listing {
+    let changing = views.iter().filter(|(_, view)| !view.difference.is_empty());
+    let nodes = changing
+        .map(|(name, view)| node(name, view, desired, present))
+        .collect();
+    let order = plan.waves.iter().map(|wave| WaveListing {
+        wave: wave.name.name(),
+        groups: wave.groups.iter().filter_map(touched).collect(),
+    });
+    Listing {
+        cluster: cluster.to_owned(),
+        changes: !plan.is_empty(),
+        nodes,
+        order: order.collect(),
+    }
+}
+
+/// The nodes of a group on which more is done than asking.
+fn touched(group: &crate::action::Group) -> Option<Vec<String>> {
+    let asks = |actions: &Vec<Action>| actions.iter().all(|it| matches!(it, Action::Await { .. }));
+    let nodes = group.steps.iter().filter(|(_, actions)| !asks(actions));
+    let nodes: Vec<String> = nodes.map(|(node, _)| node.to_string()).collect();
+    (!nodes.is_empty()).then_some(nodes)
+}
+
+fn node(
+    name: &NodeName,
+    view: &View<'_>,
+    desired: &Desired,
+    present: &BTreeMap<(NodeName, RemotePath), String>,
+) -> NodeListing {
+    let size = |digest: &Digest| match desired.contents.get(digest) {
+        Some(Content::Inline(bytes)) => bytes.expose().len() as u64,
+        Some(Content::Binary { size, .. }) => *size,
+        None => 0,
+    };
+    let entries = view
+        .difference
+        .entries
+        .iter()
+        .map(|(path, change)| EntryListing {
+            path: path.to_string(),
+            change: match change.kind {
+                ChangeKind::Create => "create",
+                ChangeKind::Replace => "replace",
+                ChangeKind::Attributes => "attributes",
+                ChangeKind::Remove => "remove",
+            },
+            drift: change.drift,
+            unmanaged: change.unmanaged,
+            detail: detail(path, view, desired),
+            diff: present
+                .get(&(name.clone(), path.clone()))
+                .and_then(|old| diff(path, old, view, desired)),
+        });
+    let units = view
+        .difference
+        .units
+        .iter()
+        .map(|(unit, activation)| UnitListing {
+            unit: unit.to_string(),
+            action: if activation.running {
+                "restart"
+            } else {
+                "start"
+            },
+            reason: reason(&activation.reason),
+        });
+    NodeListing {
+        node: name.to_string(),
+        arch: view.manifest.arch.to_string(),
+        generation: view
+            .snapshot
+            .recorded
+            .as_ref()
+            .map_or(0, |it| it.generation)
+            + 1,
+        staging_bytes: view.difference.missing.iter().map(size).sum(),
+        entries: entries.collect(),
+        units: units.collect(),
+    }
+}
+
+fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::NotRunning => "it does not run".to_owned(),
+        Reason::NotEnabled => "it would not start with the machine".to_owned(),
+        Reason::Outdated => "it runs on something else than what is in place".to_owned(),
+        Reason::Changes(paths) => {
+            let first = paths
+                .iter()
+                .next()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            match paths.len() {
+                1 => format!("{first} changes"),
+                more => format!("{first} and {} more change", more - 1),
+            }
+        }
+    }
+}
+
+/// What becomes of an entry.
+fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
+    let Some(entry) = view.manifest.entries.get(path) else {
+        return String::new();
+    };
+    let owner = format!("{} {}:{}", entry.mode, entry.user, entry.group);
+    let found = view.snapshot.entries.get(path);
+    match &entry.kind {
+        Kind::Directory => owner,
+        Kind::Link { target } => match found.map(|found| &found.kind) {
+            Some(FoundKind::Link { target: old }) => format!("{old} → {target}"),
+            _ => format!("→ {target}"),
+        },
+        Kind::File { digest, .. } => match desired.contents.get(digest) {
+            Some(Content::Binary { program, size }) => {
+                format!(
+                    "{program}, {}, sha256 {}",
+                    super::progress::size(*size),
+                    digest.short()
+                )
+            }
+            Some(Content::Inline(_)) if entry.secret => format!("secret, {owner}"),
+            Some(Content::Inline(bytes)) => {
+                let text = bytes.expose_text().unwrap_or_default();
+                match crate::certificate::describe(text) {
+                    Ok(certificate) => format!("{}, {owner}", in_words(&certificate)),
+                    Err(_) => owner,
+                }
+            }
+            None => owner,
+        },
+    }
+}
+
+/// A certificate by its subject, its names and its end.
+fn in_words(certificate: &Description) -> String {
+    let date = time::OffsetDateTime::from_unix_timestamp(certificate.not_after).map_or_else(
+        |_| "an unknown date".to_owned(),
+        |end| end.date().to_string(),
+    );
+    let sans: Vec<&str> = certificate.sans.iter().map(String::as_str).collect();
+    let names = if sans.is_empty() {
+        String::new()
+    } else {
+        format!(" for {}", sans.join(" "))
+    };
+    format!("{}{names} until {date}", certificate.subject)
+}
+
+/// The lines of a text that change.
+fn diff(path: &RemotePath, old: &str, view: &View<'_>, desired: &Desired) -> Option<String> {
+    let entry = view
+        .manifest
+        .entries
+        .get(path)
+        .filter(|entry| !entry.secret)?;
+    let Kind::File { digest, .. } = entry.kind else {
+        return None;
+    };
+    let Some(Content::Inline(new)) = desired.contents.get(&digest) else {
+        return None;
+    };
+    let diff = similar::TextDiff::from_lines(old, new.expose_text()?);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().context_radius(2).iter_hunks() {
+        text.push_str(&hunk.to_string());
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+impl Listing {
+    /// In one line.
+    pub fn summary(&self) -> String {
+        if !self.changes {
+            return format!("{}: nothing to do", self.cluster);
+        }
+        let units: usize = self.nodes.iter().map(|node| node.units.len()).sum();
+        let entries: usize = self.nodes.iter().map(|node| node.entries.len()).sum();
+        let nodes = self.nodes.len();
+        format!(
+            "{}: {entries} changes on {nodes} nodes, {units} services to start or restart",
+            self.cluster,
+        )
+    }
+
+    /// As a person reads it.
+    pub fn text(&self, color: bool) -> String {
+        if !self.changes {
+            return self.summary() + "\n";
+        }
+        let mut text = String::new();
+        for node in &self.nodes {
+            let NodeListing {
+                node: name,
+                arch,
+                generation,
+                staging_bytes,
+                ..
+            } = node;
+            let size = super::progress::size(*staging_bytes);
+            // Writing to a String cannot fail.
+            _ = writeln!(
+                text,
+                "{name} ({arch}): generation {generation}, {size} to stage"
+            );
+            for entry in &node.entries {
+                write_entry(&mut text, entry, color);
+            }
+            for UnitListing {
+                unit,
+                action,
+                reason,
+            } in &node.units
+            {
+                _ = writeln!(
+                    text,
+                    "  {} {unit}: {action}, {reason}",
+                    paint("!", "33", color)
+                );
+            }
+        }
+        _ = writeln!(text, "order:");
+        for wave in &self.order {
+            let groups: Vec<String> = wave.groups.iter().map(|group| group.join(" + ")).collect();
+            _ = writeln!(text, "  {}: {}", wave.wave, groups.join(", then "));
+        }
+        _ = writeln!(text, "{}", self.summary());
+        text
+    }
+}
+
+fn write_entry(text: &mut String, entry: &EntryListing, color: bool) {
+    let (sign, hue) = match entry.change {
+        "create" => ("+", "32"),
+        "remove" => ("-", "31"),
+        _ => ("~", "33"),
+    };
+    let mut notes = String::new();
+    if entry.drift {
+        notes.push_str(" (changed by hand)");
+    }
+    if entry.unmanaged {
+        notes.push_str(" (not put there by kinstall)");
+    }
+    let sign = paint(sign, hue, color);
+    let gap = if entry.detail.is_empty() { "" } else { "  " };
+    _ = writeln!(text, "  {sign} {}{gap}{}{notes}", entry.path, entry.detail);
+    for line in entry.diff.iter().flat_map(|diff| diff.lines()) {
+        let hue = match line.as_bytes().first() {
+            Some(b'+') => "32",
+            Some(b'-') => "31",
+            _ => "2",
+        };
+        _ = writeln!(text, "      {}", paint(line, hue, color));
+    }
+}
+
+/// The text in a colour of ECMA-48, where colour is wanted.
+pub fn paint(text: &str, hue: &str, color: bool) -> String {
+    if color {
+        format!("\u{1b}[{hue}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}

@@ -1,0 +1,162 @@
+//! What `status` tells, as text and as JSON of the same shape.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::listing::paint;
+use crate::remote_path::RemotePath;
+
+/// A cluster, told. Its JSON form is documented in the README and changes only by additions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Each node.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// How one node is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NodeReport {
+    /// Its name.
+    pub node: String,
+    /// Its architecture.
+    pub arch: Option<String>,
+    /// The generation recorded; none where kinstall never finished a push.
+    pub generation: Option<u64>,
+    /// Whether a push was begun and not finished.
+    pub unfinished: bool,
+    /// Each service.
+    pub units: Vec<UnitReport>,
+    /// What differs from what was recorded.
+    pub drift: BTreeMap<RemotePath, &'static str>,
+    /// Certificates, the first to end first.
+    pub certificates: Vec<CertificateReport>,
+}
+
+/// How one service is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnitReport {
+    /// Its name.
+    pub unit: String,
+    /// Its component's version.
+    pub version: Option<String>,
+    /// systemd's `ActiveState`.
+    pub active: String,
+    /// Whether it starts with the machine.
+    pub enabled: bool,
+    /// Whether it answers that it is healthy.
+    pub healthy: bool,
+    /// What it answered instead.
+    pub complaint: Option<String>,
+    /// When its process started, in UTC.
+    pub since: Option<String>,
+    /// How often systemd restarted it by itself.
+    pub restarts: u32,
+    /// Whether its process runs on something older than what is in place.
+    pub outdated: bool,
+}
+
+/// One certificate on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertificateReport {
+    /// Where it lies.
+    pub path: String,
+    /// Whose it is.
+    pub subject: String,
+    /// Days until it ends; negative once it has.
+    pub days_left: i64,
+    /// Whether that is within the days that were asked for.
+    pub near_end: bool,
+}
+
+impl Report {
+    /// Whether there is nothing that somebody should look at.
+    pub fn is_well(&self) -> bool {
+        self.nodes.iter().all(|node| {
+            node.generation.is_some()
+                && !node.unfinished
+                && node.drift.is_empty()
+                && node
+                    .units
+                    .iter()
+                    .all(|unit| unit.healthy && unit.enabled && !unit.outdated)
+                && node
+                    .certificates
+                    .iter()
+                    .all(|certificate| !certificate.near_end)
+        })
+    }
+
+    /// As a person reads it.
+    pub fn text(&self, color: bool) -> String {
+        let mut text = format!("{}: {} nodes\n", self.cluster, self.nodes.len());
+        for node in &self.nodes {
+            node.write(&mut text, color);
+        }
+        let verdict = if self.is_well() {
+            paint("all healthy, nothing changed by hand", "32", color)
+        } else {
+            paint("something needs a look", "31", color)
+        };
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "{verdict}");
+        text
+    }
+}
+
+impl NodeReport {
+    fn write(&self, text: &mut String, color: bool) {
+        let arch = self.arch.as_deref().unwrap_or("unknown architecture");
+        let generation = match self.generation {
+            Some(generation) => format!("generation {generation}"),
+            None => "nothing recorded".to_owned(),
+        };
+        let unfinished = if self.unfinished {
+            ", a push was not finished"
+        } else {
+            ""
+        };
+        _ = writeln!(text, "{} ({arch}): {generation}{unfinished}", self.node);
+        for unit in &self.units {
+            let state = match &unit.complaint {
+                None => paint("healthy", "32", color),
+                Some(complaint) => paint(&format!("unhealthy: {complaint}"), "31", color),
+            };
+            let version = unit.version.as_deref().unwrap_or("");
+            let since = unit
+                .since
+                .as_deref()
+                .map(|since| format!(" since {since}"))
+                .unwrap_or_default();
+            let mut notes = String::new();
+            if unit.restarts > 0 {
+                _ = write!(notes, ", restarted {} times by systemd", unit.restarts);
+            }
+            if !unit.enabled {
+                notes.push_str(", does not start with the machine");
+            }
+            if unit.outdated {
+                notes.push_str(", runs on older files than those in place");
+            }
+            let name = unit.unit.trim_end_matches(".service");
+            _ = writeln!(text, "  {name:24} {version:9} {state}{since}{notes}");
+        }
+        for (path, what) in &self.drift {
+            _ = writeln!(text, "  {} {path}: {what}", paint("drift", "33", color));
+        }
+        if let Some(first) = self.certificates.first() {
+            let days = format!("{} days", first.days_left);
+            let hue = if first.near_end { "31" } else { "32" };
+            let count = self.certificates.len();
+            let days = paint(&days, hue, color);
+            _ = writeln!(
+                text,
+                "  {count} certificates, the first ends in {days}: {}",
+                first.path
+            );
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! A node over SSH, by the user's own OpenSSH client: its configuration, agents, jump hosts and
+//! `known_hosts` hold. One connection a node; scripts are sessions on it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openssh::{ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use super::{Body, Error, Reply, converse};
+use crate::inventory::{HostKeys, Node, NodeName};
+use crate::script::{self, Script};
+use crate::secret::Secret;
+
+/// How long a node may take to answer, in seconds.
+const CONNECT_SECONDS: u64 = 15;
+/// How often a silent connection is asked whether it still lives, in seconds; ssh gives up after
+/// three questions without an answer.
+const ALIVE_SECONDS: u64 = 10;
+
+/// How a script becomes root's.
+#[derive(Debug, Clone)]
+pub enum Privilege {
+    /// The user that logs in runs it as it is.
+    Plain,
+    /// By sudo, which asks for no password.
+    Sudo,
+    /// By sudo, with this password.
+    Password(Secret),
+}
+
+/// A connection to a node.
+pub struct Connection {
+    node: NodeName,
+    session: Arc<Session>,
+    privilege: Privilege,
+    /// Holds the sockets of forwarded ports; gone with the connection.
+    sockets: tempfile::TempDir,
+}
+
+impl Connection {
+    /// Connects. `directory` is where a relative `ssh.config` starts from.
+    pub async fn open(
+        node: &Node,
+        directory: &Path,
+        password: Option<&Secret>,
+    ) -> Result<Self, Error> {
+        let name = node.name.clone();
+        let local = |why| Error::Local {
+            node: name.clone(),
+            why,
+        };
+        // A socket's path has at most 108 bytes, and TMPDIR may be long.
+        let sockets = tempfile::Builder::new()
+            .prefix("kinstall")
+            .tempdir_in("/tmp")
+            .map_err(local)?;
+        let host = node
+            .ssh
+            .host
+            .clone()
+            .unwrap_or_else(|| node.address.to_string());
+        let mut builder = SessionBuilder::default();
+        builder
+            .known_hosts_check(match node.ssh.host_keys {
+                HostKeys::Strict => KnownHosts::Strict,
+                HostKeys::AcceptNew => KnownHosts::Add,
+            })
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+            .server_alive_interval(Duration::from_secs(ALIVE_SECONDS))
+            .control_directory(sockets.path());
+        if let Some(user) = &node.ssh.user {
+            builder.user(user.clone());
+        }
+        if let Some(port) = node.ssh.port {
+            builder.port(port);
+        }
+        if let Some(config) = &node.ssh.config {
+            builder.config_file(directory.join(config));
+        }
+        let session = builder
+            .connect_mux(&host)
+            .await
+            .map_err(|error| refused(node.name.clone(), host, &error))?;
+        let privilege = match (node.ssh.sudo, password) {
+            (false, _) => Privilege::Plain,
+            (true, None) => Privilege::Sudo,
+            (true, Some(password)) => Privilege::Password(password.clone()),
+        };
+        let connection = Self {
+            node: node.name.clone(),
+            session: Arc::new(session),
+            privilege,
+            sockets,
+        };
+        connection.check_password().await?;
+        Ok(connection)
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Tries a password by itself, so that a wrong one is told once and nothing that follows is
+    /// taken for another attempt.
+    async fn check_password(&self) -> Result<(), Error> {
+        let Privilege::Password(password) = &self.privilege else {
+            return Ok(());
+        };
+        let mut line = password.expose().to_vec();
+        line.push(b'\n');
+        let mut child = self
+            .session
+            .command("sh")
+            .args([
+                "-c",
+                "[ \"$(id -u)\" = 0 ] || exec sudo -k -S -p '' -- true",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .await
+            .map_err(|_| self.lost("sudo"))?;
+        let input = child.stdin().take().expect("the standard input is a pipe");
+        let output = child
+            .stdout()
+            .take()
+            .expect("the standard output is a pipe");
+        let complaint = child.stderr().take().expect("the standard error is a pipe");
+        let body = Body::default();
+        let (_, complaint) = converse(input, output, complaint, Some(Secret::new(line)), body)
+            .await
+            .map_err(|_| self.lost("sudo"))?;
+        let status = child.wait().await.map_err(|_| self.lost("sudo"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Sudo {
+            node: self.node.clone(),
+            why: super::last_lines(&complaint, 2),
+        })
+    }
+
+    /// Runs a script as root.
+    pub async fn call(
+        &self,
+        script: Script,
+        arguments: &[&str],
+        body: Body,
+    ) -> Result<Reply, Error> {
+        let mut child = self.spawn(script, arguments).await?;
+        let input = child.stdin().take().expect("the standard input is a pipe");
+        let output = child
+            .stdout()
+            .take()
+            .expect("the standard output is a pipe");
+        let complaint = child.stderr().take().expect("the standard error is a pipe");
+        let conversed = converse(input, output, complaint, self.prefix(), body).await;
+        let (output, complaint) = conversed.map_err(|why| Error::Local {
+            node: self.node.clone(),
+            why,
+        })?;
+        // A connection that broke ends the output too, so this comes after it.
+        let status = child.wait().await.map_err(|_| self.lost(script.name))?;
+        let Some(status) = status.code() else {
+            return Err(self.lost(script.name));
+        };
+        if status == 255 {
+            return Err(self.lost(script.name));
+        }
+        let sudo = complaint
+            .lines()
+            .rev()
+            .find(|line| line.starts_with("sudo:") || line.contains("sudo: not found"));
+        if status != 0
+            && output.is_empty()
+            && let Some(why) = sudo
+        {
+            return Err(Error::Sudo {
+                node: self.node.clone(),
+                why: why.to_owned(),
+            });
+        }
+        Ok(Reply {
+            status,
+            output,
+            complaint,
+        })
+    }
+
+    /// Starts a script that holds something until its input ends, and returns its first line
+    /// together with what keeps it alive.
+    pub async fn hold(&self, script: Script, arguments: &[&str]) -> Result<(String, Held), Error> {
+        let mut child = self.spawn(script, arguments).await?;
+        let mut input = child.stdin().take().expect("the standard input is a pipe");
+        let output = child
+            .stdout()
+            .take()
+            .expect("the standard output is a pipe");
+        if let Some(prefix) = self.prefix() {
+            input
+                .write_all(prefix.expose())
+                .await
+                .map_err(|_| self.lost(script.name))?;
+        }
+        let mut line = String::new();
+        let mut output = BufReader::new(output);
+        output
+            .read_line(&mut line)
+            .await
+            .map_err(|_| self.lost(script.name))?;
+        Ok((
+            line.trim_end().to_owned(),
+            Held {
+                _input: input,
+                _output: output,
+                _child: child,
+            },
+        ))
+    }
+
+    async fn spawn(
+        &self,
+        script: Script,
+        arguments: &[&str],
+    ) -> Result<openssh::Child<Arc<Session>>, Error> {
+        let how = match self.privilege {
+            Privilege::Plain => "plain",
+            Privilege::Sudo => "sudo",
+            Privilege::Password(_) => "password",
+        };
+        Arc::clone(&self.session)
+            .arc_command("sh")
+            .args(["-c", script::BECOME_ROOT.text, "kinstall", how, script.text])
+            // The first argument of every script is the directory it works below.
+            .arg("")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .await
+            .map_err(|_| self.lost(script.name))
+    }
+
+    /// The password and the line that ends it; see `script/become_root.sh`.
+    fn prefix(&self) -> Option<Secret> {
+        let Privilege::Password(password) = &self.privilege else {
+            return None;
+        };
+        let mut prefix = password.expose().to_vec();
+        prefix.extend_from_slice(b"\nKINSTALL-BODY\n");
+        Some(Secret::new(prefix))
+    }
+
+    /// Makes a port of the node's loopback reachable as a socket here, and says where.
+    pub async fn forward(&self, port: u16) -> Result<std::path::PathBuf, Error> {
+        let socket = self.sockets.path().join(format!("port{port}"));
+        if socket.exists() {
+            return Ok(socket);
+        }
+        let listen = Socket::UnixSocket {
+            path: socket.clone().into(),
+        };
+        let connect = Socket::new("127.0.0.1", port);
+        let made = self
+            .session
+            .request_port_forward(ForwardType::Local, listen, connect)
+            .await;
+        made.map_err(|error| Error::Forward {
+            node: self.node.clone(),
+            why: chain(&error),
+        })?;
+        Ok(socket)
+    }
+
+    /// Whether the connection still stands.
+    pub async fn is_alive(&self) -> bool {
+        self.session.check().await.is_ok()
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        // One that is gone already needs no closing, and one that a script still holds ends with it.
+        if let Some(session) = Arc::into_inner(self.session) {
+            drop(session.close().await);
+        }
+    }
+
+    fn lost(&self, script: &'static str) -> Error {
+        Error::Lost {
+            node: self.node.clone(),
+            script,
+        }
+    }
+}
+
+/// Keeps a script of [`Connection::hold`] going; dropped, it ends.
+pub struct Held {
+    _input: openssh::ChildStdin,
+    _output: BufReader<openssh::ChildStdout>,
+    _child: openssh::Child<Arc<Session>>,
+}
+
+/// What ssh's own words mean.
+fn refused(node: NodeName, host: String, error: &openssh::Error) -> Error {
+    let why = chain(error);
+    if why.contains("IDENTIFICATION HAS CHANGED")
+        || why.contains("Host key for") && why.contains("has changed")
+    {
+        Error::HostKeyChanged { node, host }
+    } else if why.contains("Host key verification failed") || why.contains("host key is known") {
+        Error::HostKeyUnknown { node, host }
+    } else if why.contains("Permission denied") || why.contains("Too many authentication failures")
+    {
+        Error::Denied { node, host, why }
+    } else {
+        Error::Unreachable { node, host, why }
+    }
+}
+
+/// An error and what it rests on, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        words.push(error.to_string().trim().replace(['\r', '\n'], " "));
+        next = error.source();
+    }
+    words.dedup();
+    words.join(": ")
+}

@@ -1,0 +1,11 @@
+//! The stand-ins run for real: certificates by rcgen, etcd by Debian (`apt install etcd-server`),
+//! everything on loopback.
+
+#[cfg(test)]
+mod bed;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod pki;
+#[cfg(test)]
+mod refusals;

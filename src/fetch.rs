@@ -12,6 +12,8 @@ mod error;
 mod event;
 mod http;
 mod origin;
+mod partial;
+mod patience;
 mod run;
 mod source;
 pub mod stream;
@@ -24,11 +26,11 @@ use fs_err as fs;
 pub use archive::BadArchive;
 pub use cache::{Cache, Error as CacheError, Found};
 pub use checksum::BadChecksum;
-pub use download::Limits;
 pub use elf::WrongProgram;
 pub use error::{Attempt, Error, ExpectedBy, Fault, Mismatch};
 pub use event::Event;
 pub use http::use_ring;
+pub use patience::Limits;
 pub use source::BadSource;
 pub use stream::{Encoding, tail};
 
@@ -48,6 +50,9 @@ pub struct Options {
     pub update: bool,
     /// Refuse to pin anything.
     pub locked: bool,
+    /// The sources hold builds of their own under upstream's names (a distribution's, a test's):
+    /// they are not compared with the digests of upstream's builds.
+    pub rebuilt: bool,
     /// How many artifacts are fetched at a time.
     pub jobs: usize,
     /// How long is waited for what.
@@ -59,6 +64,7 @@ impl Default for Options {
         Self {
             update: false,
             locked: false,
+            rebuilt: false,
             jobs: 4,
             limits: Limits::default(),
         }

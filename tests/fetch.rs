@@ -356,6 +356,13 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
         bench.assert_sound();
     }
     assert_eq!(bench.lockfile, Lockfile::default());
+
+    // Who builds upstream's releases again is believed, if the user says that they do.
+    bench.options.rebuilt = true;
+    let checksum = Digest::of(&elf("replaced")).to_string();
+    bench.mirror.put(&format!("{path}.sha256"), checksum);
+    let report = bench.pin(&[known]).await.unwrap();
+    assert_eq!(report.pinned[0].pin.trust, Trust::Mirror);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const UNPACKED_BYTES_MAX: u64 = 8 << 30;
 pub enum BadArchive {
     /// It cannot be read: cut off, or no `.tar.gz` at all.
     #[error("the archive cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
+    Unreadable(io::Error),
     /// An entry would land outside of where it is unpacked.
     #[error("the archive holds `{0}`, a path that leads out of it")]
     Path(String),

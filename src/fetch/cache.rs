@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// A file of it cannot be read or written.
     #[error("the cache cannot be used: {0}")]
-    Io(#[source] io::Error),
+    Io(io::Error),
     /// Content is not, or no longer, there.
     #[error("`{0}` is not in the cache")]
     #[diagnostic(help("run `kinstall fetch`"))]
@@ -125,8 +125,7 @@ impl Cache {
 
     /// The content of a digest as a piece of a push's stream; made if it is not there yet.
     pub async fn member(&self, digest: Digest, encoding: Encoding) -> Result<PathBuf, Error> {
-        let name = format!("{digest}.{}", encoding.extension());
-        let path = self.directory.join("member").join(&name);
+        let (path, name) = self.member_place(digest, encoding);
         if self.is_as_recorded(&path, &name) {
             return Ok(path);
         }
@@ -141,6 +140,12 @@ impl Cache {
         })
         .await?;
         Ok(path)
+    }
+
+    /// Whether [`Cache::member`] has nothing to do.
+    pub fn has_member(&self, digest: Digest, encoding: Encoding) -> bool {
+        let (path, name) = self.member_place(digest, encoding);
+        self.is_as_recorded(&path, &name)
     }
 
     /// Opens content for reading.
@@ -272,10 +277,7 @@ impl Cache {
     }
 
     fn remove(&self, digest: Digest) {
-        let member = |encoding: Encoding| {
-            let name = format!("{digest}.{}", encoding.extension());
-            self.directory.join("member").join(name)
-        };
+        let member = |encoding| self.member_place(digest, encoding).0;
         for path in [
             self.path(digest),
             self.partial(digest),
@@ -285,6 +287,11 @@ impl Cache {
             // What cannot be removed is found wrong again the next time.
             let _ = fs::remove_file(path);
         }
+    }
+
+    fn member_place(&self, digest: Digest, encoding: Encoding) -> (PathBuf, String) {
+        let name = format!("{digest}.{}", encoding.extension());
+        (self.directory.join("member").join(&name), name)
     }
 
     fn is_as_recorded(&self, path: &Path, name: &str) -> bool {

@@ -41,15 +41,14 @@ pub enum Error {
     },
     /// The lockfile cannot be read or written.
     #[error("the lockfile cannot be used: {0}")]
-    LockfileIo(#[source] std::io::Error),
+    LockfileIo(std::io::Error),
     /// The lockfile is none.
     #[error("`{}` cannot be understood: {problem}", path.display())]
+    #[diagnostic(help("{}", problem.way_out()))]
     Lockfile {
         /// Where it lies.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
-        #[diagnostic_source]
         problem: Malformed,
     },
     /// The user's own build is not there.
@@ -124,6 +123,21 @@ pub enum Error {
         /// What it is.
         found: Digest,
     },
+    /// The lockfile has the right digest and the wrong size of something.
+    #[error(
+        "`kinstall.lock` pins {name} with {pinned} bytes, and what has the pinned digest has {found}"
+    )]
+    #[diagnostic(help(
+        "the lockfile was edited; take it back from version control, or pin anew with `kinstall fetch --update`"
+    ))]
+    Size {
+        /// What is pinned.
+        name: String,
+        /// What the lockfile says.
+        pinned: u64,
+        /// What it is.
+        found: u64,
+    },
     /// The cache cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -145,6 +159,7 @@ impl Error {
             | Self::Unavailable { .. }
             | Self::WrongProgram { .. }
             | Self::Archive { .. }
+            | Self::Size { .. }
             | Self::Contradiction { .. } => 5,
             Self::LockfileIo(_) | Self::Cache(_) => 1,
         }
@@ -194,7 +209,7 @@ pub enum Fault {
     NoFile(PathBuf),
     /// The file of a `file://` source cannot be read.
     #[error("{0}")]
-    File(#[source] std::io::Error),
+    File(std::io::Error),
     /// Nothing came for too long.
     #[error("nothing came for {seconds} seconds ({received} bytes were there)")]
     Stalled {

@@ -10,8 +10,8 @@ use reqwest::redirect::{self, Policy};
 use reqwest::{Response, StatusCode, Url};
 
 use super::checksum;
-use super::download::Limits;
 use super::error::Fault;
+use super::patience::Limits;
 use super::source::shown;
 
 const REDIRECTS_MAX: usize = 10;

@@ -15,6 +15,8 @@ use crate::lockfile::{Pin, Trust};
 pub(super) struct Origins<'a> {
     kubernetes: Vec<Base>,
     etcd: Vec<Base>,
+    /// Whether what is built in says nothing about them.
+    rebuilt: bool,
     downloader: Downloader<'a>,
 }
 
@@ -27,10 +29,15 @@ pub(super) struct Obtained {
 }
 
 impl<'a> Origins<'a> {
-    pub(super) fn new(source: &Source, downloader: Downloader<'a>) -> Result<Self, BadSource> {
+    pub(super) fn new(
+        source: &Source,
+        rebuilt: bool,
+        downloader: Downloader<'a>,
+    ) -> Result<Self, BadSource> {
         Ok(Self {
             kubernetes: Base::all(&source.kubernetes)?,
             etcd: Base::all(&source.etcd)?,
+            rebuilt,
             downloader,
         })
     }
@@ -103,9 +110,12 @@ impl<'a> Origins<'a> {
     /// so. What is built in and what is published must not contradict each other.
     async fn first_pin(&self, base: &Base, artifact: &Artifact) -> Result<(Digest, Trust), Fault> {
         let published = self.published(base, artifact).await;
-        if let Some(known) = artifact.known_digest() {
+        let known = artifact.known_digest().filter(|_| !self.rebuilt);
+        if let Some(known) = known {
             return match published {
                 Ok(published) if published != known => Err(Fault::Replaced { published, known }),
+                // Who cannot be asked for the checksum cannot be asked for the file.
+                Err(Fault::NoChecksum { fault, .. }) if fault.passes() => Err(*fault),
                 // A mirror without checksums is as good as one with, where we know better.
                 _ => Ok((known, Trust::BuiltIn)),
             };

@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             directory: &inventory.directory,
             cache,
-            origins: Origins::new(&inventory.source, downloader)?,
+            origins: Origins::new(&inventory.source, options.rebuilt, downloader)?,
             jobs: options.jobs.max(1),
             update: options.update,
             tell,
@@ -150,17 +150,7 @@ impl<'a> Run<'a> {
             let there = lockfile.program(program);
             pinned.insert(*program, there.ok_or(Error::NotPinned { name })?);
         }
-        let mut complete = true;
-        for PinnedProgram { digest, .. } in pinned.values() {
-            match cache.find(*digest, false).await? {
-                Found::Present(_) => {}
-                Found::Absent => complete = false,
-                Found::Corrupt => {
-                    (self.tell)(Event::Corrupt { digest: *digest });
-                    complete = false;
-                }
-            }
-        }
+        let complete = self.has_all(&pinned).await?;
         let pin = lockfile.pin(artifact).expect("its programs are pinned");
         if complete {
             (self.tell)(Event::Cached {
@@ -172,12 +162,36 @@ impl<'a> Run<'a> {
         }
         self.check_programs(artifact, programs, pin).await?;
         for (program, PinnedProgram { digest, .. }) in pinned {
-            let name = program.to_string();
-            (self.tell)(Event::Compressing { name });
+            if !cache.has_member(digest, Encoding::Zstd) {
+                let name = program.to_string();
+                (self.tell)(Event::Compressing { name });
+            }
             cache.member(digest, Encoding::Zstd).await?;
         }
         self.done(artifact);
         Ok(())
+    }
+
+    async fn has_all(&self, pinned: &BTreeMap<&Program, PinnedProgram>) -> Result<bool, Error> {
+        let mut complete = true;
+        for (program, &PinnedProgram { digest, size }) in pinned {
+            match self.cache.find(digest, false).await? {
+                Found::Present(found) if found != size => {
+                    return Err(Error::Size {
+                        name: program.to_string(),
+                        pinned: size,
+                        found,
+                    });
+                }
+                Found::Present(_) => {}
+                Found::Absent => complete = false,
+                Found::Corrupt => {
+                    (self.tell)(Event::Corrupt { digest });
+                    complete = false;
+                }
+            }
+        }
+        Ok(complete)
     }
 
     async fn bring(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {

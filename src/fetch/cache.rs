@@ -16,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fs_err as fs;
 use tempfile::NamedTempFile;
@@ -25,6 +26,13 @@ use crate::digest::{Digest, Hasher};
 
 /// Threads that compress one program. More take more memory (about 60 MB each) than they save time.
 const COMPRESS_WORKERS_MAX: usize = 4;
+
+/// What the names of temporary files begin with.
+const TEMPORARY: &str = "new-";
+/// No temporary file is written to for as long as this by a process that still runs.
+const TEMPORARY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Whoever did not go on with a download for as long as this will not.
+const PARTIAL_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The cache cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -103,6 +111,7 @@ impl Cache {
         for part in ["sha256", "index", "member", "partial", "lock"] {
             fs::create_dir_all(cache.directory.join(part)).map_err(|error| cache.failed(error))?;
         }
+        cache.sweep();
         Ok(cache)
     }
 
@@ -187,7 +196,7 @@ impl Cache {
     /// A new file among the unfinished, removed when it is dropped.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
         let folder = self.directory.join("partial");
-        NamedTempFile::with_prefix_in("new-", folder).map_err(|error| self.failed(error))
+        NamedTempFile::with_prefix_in(TEMPORARY, folder).map_err(|error| self.failed(error))
     }
 
     /// Tries to become the one who fetches a digest.
@@ -243,6 +252,28 @@ impl Cache {
         }
         self.remove(digest);
         Ok(Found::Corrupt)
+    }
+
+    /// Removes what killed processes left and nobody will go on with.
+    fn sweep(&self) {
+        let folder = fs::read_dir(self.directory.join("partial"));
+        for entry in folder.into_iter().flatten().flatten() {
+            let temporary = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(TEMPORARY.as_bytes());
+            let kept = if temporary {
+                TEMPORARY_KEPT
+            } else {
+                PARTIAL_KEPT
+            };
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            if age.is_some_and(|age| age > kept) {
+                // Another process may have swept it just now.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn compress(
@@ -354,5 +385,133 @@ impl<R: Read> Read for Hashed<R> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let room = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(room.path())).unwrap();
+        (room, cache)
+    }
+
+    #[track_caller]
+    fn check(set: &[(&str, &str)], place: Option<&str>) {
+        let found = usual_place(|name| {
+            let (_, value) = set.iter().find(|(set, _)| *set == name)?;
+            Some(PathBuf::from(value))
+        });
+        assert_eq!(found.ok(), place.map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_place_is_the_users_or_the_usual_one() {
+        let (xdg, home) = (("XDG_CACHE_HOME", "/x"), ("HOME", "/home/me"));
+        check(&[("KINSTALL_CACHE", "here"), xdg, home], Some("here"));
+        check(&[("KINSTALL_CACHE", ""), xdg, home], Some("/x/kinstall"));
+        check(
+            &[("XDG_CACHE_HOME", "relative"), home],
+            Some("/home/me/.cache/kinstall"),
+        );
+        check(&[], None);
+    }
+
+    #[test]
+    fn touched_content_is_hashed_again_and_damaged_content_removed() {
+        let (_room, cache) = cache();
+        let (digest, size) = cache.store(&mut b"program".as_slice()).unwrap();
+        assert_eq!((digest, size), (Digest::of(b"program"), 7));
+        assert_eq!(
+            cache.find_blocking(digest, false).unwrap(),
+            Found::Present(7)
+        );
+
+        // The same bytes from elsewhere, as a restored backup has them.
+        let path = cache.path(digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"program").unwrap();
+        assert!(!cache.is_as_recorded(&path, &digest.to_string()));
+        assert_eq!(
+            cache.find_blocking(digest, false).unwrap(),
+            Found::Present(7)
+        );
+        assert!(cache.is_as_recorded(&path, &digest.to_string()));
+
+        fs::write(&path, b"pr0gram").unwrap();
+        assert_eq!(cache.find_blocking(digest, false).unwrap(), Found::Corrupt);
+        assert_eq!(cache.find_blocking(digest, false).unwrap(), Found::Absent);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_member_is_made_again_and_none_is_made_of_damaged_content() {
+        let (_room, cache) = cache();
+        let (digest, _) = cache.store(&mut b"program".as_slice()).unwrap();
+        let member = cache.member(digest, Encoding::Zstd).await.unwrap();
+        let right = fs::read(&member).unwrap();
+        fs::write(&member, b"damaged").unwrap();
+        assert!(!cache.has_member(digest, Encoding::Zstd));
+        cache.member(digest, Encoding::Zstd).await.unwrap();
+        assert_eq!(fs::read(&member).unwrap(), right);
+
+        let path = cache.path(digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"pr0gram").unwrap();
+        let error = cache.member(digest, Encoding::Gzip).await.unwrap_err();
+        assert!(matches!(error, Error::Absent(absent) if absent == digest));
+        assert!(!member.exists());
+    }
+
+    #[test]
+    fn only_one_fetches_a_digest_at_a_time() {
+        let (_room, cache) = cache();
+        let digest = Digest::of(b"program");
+        let lock = cache.try_lock(digest).unwrap();
+        assert!(lock.is_some());
+        assert!(cache.try_lock(digest).unwrap().is_none());
+        assert!(cache.try_lock(Digest::of(b"other")).unwrap().is_some());
+        drop(lock);
+        assert!(cache.try_lock(digest).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept_when_it_is_old() {
+        let (room, cache) = cache();
+        let days = |days: u64| SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        let old = [
+            ("new-a", 0, true),
+            ("new-b", 2, false),
+            ("c", 2, true),
+            ("d", 31, false),
+        ];
+        for (name, age, _) in old {
+            let path = cache.directory().join("partial").join(name);
+            let file = fs::File::create(path).unwrap();
+            file.file().set_modified(days(age)).unwrap();
+        }
+        Cache::open(Some(room.path())).unwrap();
+        for (name, _, kept) in old {
+            assert_eq!(
+                cache.directory().join("partial").join(name).exists(),
+                kept,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_as_such() {
+        let (room, cache) = cache();
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let text = cache.failed(kind.into()).to_string();
+            let place = room.path().display();
+            assert_eq!(
+                text,
+                format!("the disk that holds the cache `{place}` is full")
+            );
+        }
     }
 }

@@ -308,6 +308,15 @@ impl Fault {
         }
     }
 
+    /// Whether the source is right otherwise, and only does not have it.
+    fn is_missing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.is_client_error(),
+            Self::NoFile(_) => true,
+            _ => false,
+        }
+    }
+
     fn way_out(&self) -> Option<&'static str> {
         Some(match self {
             Self::Digest(mismatch) => mismatch.way_out(),
@@ -325,6 +334,7 @@ impl Fault {
                 "a directory of your own is laid out as the original: put the file there, and its \
                  `.sha256` (for etcd: `SHA256SUMS`) beside it"
             }
+            Self::NoChecksum { fault, .. } if !fault.is_missing() => return fault.way_out(),
             Self::NoChecksum { .. } | Self::Checksum { .. } => {
                 "the first pin needs a checksum to compare with: put one beside the file, or name \
                  a source under `[source]` that has it"

@@ -11,6 +11,7 @@ mod elf;
 mod error;
 mod event;
 mod http;
+mod index;
 mod origin;
 mod partial;
 mod patience;

@@ -13,7 +13,7 @@
 //! a cache: a name is only ever given, by rename, to something complete.
 
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use std::time::Duration;
 use fs_err as fs;
 use tempfile::NamedTempFile;
 
+use super::index::Index;
 use super::stream::{self, Encoding};
 use crate::digest::{Digest, Hasher};
 
@@ -82,6 +83,7 @@ pub enum Found {
 #[derive(Debug, Clone)]
 pub struct Cache {
     directory: PathBuf,
+    index: Index,
     /// One program is compressed at a time, by several threads, so that memory stays bounded.
     compressing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -105,6 +107,7 @@ impl Cache {
         // A relative place would be another one after a change of directory.
         let directory = std::path::absolute(directory).map_err(Error::Io)?;
         let cache = Self {
+            index: Index::new(directory.join("index")),
             directory,
             compressing: Arc::default(),
         };
@@ -135,14 +138,14 @@ impl Cache {
     /// The content of a digest as a piece of a push's stream; made if it is not there yet.
     pub async fn member(&self, digest: Digest, encoding: Encoding) -> Result<PathBuf, Error> {
         let (path, name) = self.member_place(digest, encoding);
-        if self.is_as_recorded(&path, &name) {
+        if self.index.agrees(&path, &name) {
             return Ok(path);
         }
         let _alone = self.compressing.lock().await;
         let made = path.clone();
         self.blocking(move |cache| {
             // Another one may have made it in the meantime.
-            if cache.is_as_recorded(&made, &name) {
+            if cache.index.agrees(&made, &name) {
                 return Ok(());
             }
             cache.compress(digest, encoding, &made, &name)
@@ -154,7 +157,7 @@ impl Cache {
     /// Whether [`Cache::member`] has nothing to do.
     pub fn has_member(&self, digest: Digest, encoding: Encoding) -> bool {
         let (path, name) = self.member_place(digest, encoding);
-        self.is_as_recorded(&path, &name)
+        self.index.agrees(&path, &name)
     }
 
     /// Opens content for reading.
@@ -184,7 +187,7 @@ impl Cache {
             fs::rename(file, &path)
         })();
         admitted.map_err(|error| self.failed(error))?;
-        self.record(&path, &digest.to_string());
+        self.index.record(&path, &digest.to_string());
         Ok(())
     }
 
@@ -235,7 +238,7 @@ impl Cache {
 
     pub(super) fn find_blocking(&self, digest: Digest, anyway: bool) -> Result<Found, Error> {
         let (path, name) = (self.path(digest), digest.to_string());
-        if !anyway && self.is_as_recorded(&path, &name) {
+        if !anyway && self.index.agrees(&path, &name) {
             let metadata = fs::metadata(&path).map_err(|error| self.failed(error))?;
             return Ok(Found::Present(metadata.len()));
         }
@@ -247,7 +250,7 @@ impl Cache {
         let (found, size) =
             copy_hashed(&mut file, &mut io::sink()).map_err(|error| self.failed(error))?;
         if found == digest {
-            self.record(&path, &name);
+            self.index.record(&path, &name);
             return Ok(Found::Present(size));
         }
         self.remove(digest);
@@ -303,7 +306,7 @@ impl Cache {
         }
         file.sync_all().map_err(|error| self.failed(error))?;
         fs::rename(temporary.into_temp_path(), path).map_err(|error| self.failed(error))?;
-        self.record(path, name);
+        self.index.record(path, name);
         Ok(())
     }
 
@@ -324,18 +327,6 @@ impl Cache {
         let name = format!("{digest}.{}", encoding.extension());
         (self.directory.join("member").join(&name), name)
     }
-
-    fn is_as_recorded(&self, path: &Path, name: &str) -> bool {
-        let recorded = fs::read_to_string(self.directory.join("index").join(name));
-        matches!((stamp(path), recorded), (Some(now), Ok(then)) if now == then)
-    }
-
-    /// A record that cannot be written, or is cut off, only makes the next one hash again.
-    fn record(&self, path: &Path, name: &str) {
-        if let Some(stamp) = stamp(path) {
-            let _ = fs::write(self.directory.join("index").join(name), stamp);
-        }
-    }
 }
 
 fn usual_place(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Error> {
@@ -349,21 +340,6 @@ fn usual_place(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Er
     }
     let home = set("HOME").ok_or(Error::NoPlace)?;
     Ok(home.join(".cache").join("kinstall"))
-}
-
-fn stamp(path: &Path) -> Option<String> {
-    let metadata = fs::symlink_metadata(path)
-        .ok()
-        .filter(std::fs::Metadata::is_file)?;
-    Some(format!(
-        "size {} mtime {}.{:09} ctime {}.{:09} inode {}\n",
-        metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-        metadata.ino(),
-    ))
 }
 
 fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<(Digest, u64)> {
@@ -434,12 +410,12 @@ mod tests {
         let path = cache.path(digest);
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"program").unwrap();
-        assert!(!cache.is_as_recorded(&path, &digest.to_string()));
+        assert!(!cache.index.agrees(&path, &digest.to_string()));
         assert_eq!(
             cache.find_blocking(digest, false).unwrap(),
             Found::Present(7)
         );
-        assert!(cache.is_as_recorded(&path, &digest.to_string()));
+        assert!(cache.index.agrees(&path, &digest.to_string()));
 
         fs::write(&path, b"pr0gram").unwrap();
         assert_eq!(cache.find_blocking(digest, false).unwrap(), Found::Corrupt);

@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let line = |(digest, path): &(String, String)| format!("{digest}  {path}\n");
     fs::write(TABLE, table.values().map(line).collect::<String>())?;
     let count = table.len();
-    say::line(&format!("{TABLE}: {count} digests, {} new", count - before));
+    say::line(format!("{TABLE}: {count} digests, {} new", count - before));
     Ok(ExitCode::SUCCESS)
 }
 

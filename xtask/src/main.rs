@@ -1,5 +1,6 @@
 //! The project's chores, run as `cargo xtask CHORE`: one file a chore, one line here.
 
+mod checksums;
 mod command;
 mod flag_table;
 mod nodes;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Chore {
     /// Real nodes on this machine: systemd as PID 1, sshd, an address each
     Nodes(nodes::cli::Arguments),
+    /// Adds digests of releases to `src/artifact/SHA256SUMS`
+    Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
     FlagTable {
         /// The directory
@@ -43,6 +46,7 @@ impl Chore {
     fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self {
             Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
+            Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;
                 Ok(ExitCode::SUCCESS)

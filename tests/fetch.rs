@@ -16,7 +16,7 @@ use kinstall::fetch::{self, Encoding, Event};
 use kinstall::lockfile::{Lockfile, Trust};
 
 use crate::mirror::Mood;
-use bench::{Bench, ETCD, SCHEDULER, SIDECAR, SUMS, elf, inventory, program};
+use bench::{Bench, ETCD, SCHEDULER, SIDECAR, SUMS, elf, inventory, program, tls_server};
 
 #[tokio::test]
 async fn programs_are_pinned_fetched_and_kept() {
@@ -361,8 +361,17 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
     bench.options.rebuilt = true;
     let checksum = Digest::of(&elf("replaced")).to_string();
     bench.mirror.put(&format!("{path}.sha256"), checksum);
-    let report = bench.pin(&[known]).await.unwrap();
+    let report = bench.pin(std::slice::from_ref(&known)).await.unwrap();
     assert_eq!(report.pinned[0].pin.trust, Trust::Mirror);
+
+    // A lockfile that says so without that word is not believed, whoever edited it.
+    bench.options.rebuilt = false;
+    let error = bench.pin(&[known]).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    assert!(
+        error.to_string().contains("suspect the lockfile"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -379,6 +388,23 @@ async fn a_program_for_another_machine_is_refused_before_it_is_pinned() {
         "kube-scheduler 1.99.3 arm64 cannot be used: it is a program for amd64, not for arm64"
     );
     assert_eq!(bench.lockfile, Lockfile::default());
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_vouches_for_is_given_up_at_once() {
+    let mut bench = Bench::new();
+    let server = tls_server().await;
+    bench.inventory = inventory(bench.room.path(), &[format!("https://{server}")]);
+    let error = bench.scheduler().await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    let text = error.to_string();
+    assert!(text.contains("the TLS connection is refused"), "{text}");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("SSL_CERT_FILE"), "{help}");
+    assert_eq!(
+        bench.happened(|event| matches!(event, Event::Retrying { .. })),
+        0
+    );
 }
 
 #[tokio::test]

@@ -138,6 +138,21 @@ pub enum Error {
         /// What it is.
         found: u64,
     },
+    /// The lockfile pins something else than upstream's build.
+    #[error(
+        "`kinstall.lock` pins {name} as sha256 {pinned}, but upstream's build is {known}: suspect the lockfile, or the source it was made from"
+    )]
+    #[diagnostic(help(
+        "`git log kinstall.lock` tells who changed it; `kinstall fetch --update` pins upstream's build"
+    ))]
+    NotUpstreams {
+        /// The artifact, its version and architecture.
+        name: String,
+        /// What the lockfile says.
+        pinned: Digest,
+        /// What is built in.
+        known: Digest,
+    },
     /// The cache cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -160,6 +175,7 @@ impl Error {
             | Self::WrongProgram { .. }
             | Self::Archive { .. }
             | Self::Size { .. }
+            | Self::NotUpstreams { .. }
             | Self::Contradiction { .. } => 5,
             Self::LockfileIo(_) | Self::Cache(_) => 1,
         }

@@ -42,6 +42,22 @@ impl<'a> Origins<'a> {
         })
     }
 
+    /// Refuses a pin that is not of upstream's build.
+    pub(super) fn check_known(&self, artifact: &Artifact, pinned: Digest) -> Result<(), Error> {
+        match self.known(artifact) {
+            Some(known) if known != pinned => Err(Error::NotUpstreams {
+                name: artifact.to_string(),
+                pinned,
+                known,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn known(&self, artifact: &Artifact) -> Option<Digest> {
+        artifact.known_digest().filter(|_| !self.rebuilt)
+    }
+
     /// Brings an artifact into the cache from the first source that has it.
     pub(super) async fn obtain(
         &self,
@@ -110,8 +126,7 @@ impl<'a> Origins<'a> {
     /// so. What is built in and what is published must not contradict each other.
     async fn first_pin(&self, base: &Base, artifact: &Artifact) -> Result<(Digest, Trust), Fault> {
         let published = self.published(base, artifact).await;
-        let known = artifact.known_digest().filter(|_| !self.rebuilt);
-        if let Some(known) = known {
+        if let Some(known) = self.known(artifact) {
             return match published {
                 Ok(published) if published != known => Err(Fault::Replaced { published, known }),
                 // Who cannot be asked for the checksum cannot be asked for the file.

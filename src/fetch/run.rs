@@ -73,11 +73,14 @@ impl<'a> Run<'a> {
         if artifact.origin == Origin::Own {
             return self.resolve_own(artifact, programs, before).await;
         }
-        if let Some(pin) = before.filter(|_| covered && !self.update) {
-            return Ok(pin.clone());
-        }
         // A pin that lacks a member only is completed, not made anew.
         let kept = before.filter(|_| !self.update);
+        if let Some(pin) = kept {
+            self.origins.check_known(artifact, pin.digest)?;
+            if covered {
+                return Ok(pin.clone());
+            }
+        }
         let Obtained {
             digest,
             size,

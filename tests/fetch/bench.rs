@@ -1,8 +1,9 @@
 //! What a promise of `fetch` is tried on: a mirror, an inventory that names it, and a cache.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use fs_err as fs;
 use kinstall::arch::Arch;
@@ -15,6 +16,7 @@ use kinstall::inventory::{
 };
 use kinstall::lockfile::Lockfile;
 use kinstall::version::Version;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::mirror::Mirror;
 
@@ -205,4 +207,25 @@ pub(super) fn etcd_archive() -> Vec<u8> {
             .unwrap();
     }
     archive.into_inner().unwrap().finish().unwrap()
+}
+
+/// A server with a certificate of its own making, which greets and says no more.
+pub(super) async fn tls_server() -> SocketAddr {
+    fetch::use_ring();
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // The client is expected to turn away.
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    address
 }

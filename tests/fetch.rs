@@ -1,6 +1,7 @@
 //! Promises of `fetch`: whatever a mirror does, nothing wrong is ever in the cache, the message
 //! names the cause, and the next run against a healthy mirror ends right.
 
+mod archive;
 mod bench;
 
 use std::io::Write;

@@ -41,9 +41,9 @@ impl Talk {
 
     /// Has everything that was told shown before anything else is.
     pub(super) async fn close(self) {
-        drop(self.events);
-        // It ends when its senders are gone, and it does not panic.
-        drop(self.following.await);
+        self.events.send(Event::End);
+        // Showing does not panic, and if it did there would be nothing left to show.
+        _ = self.following.await;
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub(super) fn open(terminal: &Terminal) -> Self {
+    pub(super) fn open(terminal: Terminal) -> Self {
         let (events, receiver) = Events::channel();
         Self {
             events,
@@ -48,7 +48,7 @@ impl Talk {
 }
 
 /// Reads an inventory, and tells what is doubtful in it.
-pub(super) fn inventory(path: &Path, terminal: &Terminal) -> Result<Inventory, Failure> {
+pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         let help = "`kinstall init` writes a starter inventory";
         Failure::words(Exit::Usage, error.to_string(), help)

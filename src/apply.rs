@@ -72,7 +72,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     Transport(#[from] transport::Error),
     /// A step failed.
-    #[error("{source}")]
+    #[error("{failure}")]
     #[diagnostic(help(
         "its new files stay in place there, nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
     ))]
@@ -80,11 +80,10 @@ pub enum Error {
         /// The wave it was in.
         wave: WaveName,
         /// What failed.
-        #[source]
-        source: StepError,
+        failure: StepError,
     },
     /// A step failed, and the node was taken back to what it had been.
-    #[error("{source}\n  {node} was taken back to generation {generation} and is healthy")]
+    #[error("{failure}\n  {node} was taken back to generation {generation} and is healthy")]
     #[diagnostic(help(
         "nodes that were done stay as they are, the others were not touched; mend the cause and run the same command again"
     ))]
@@ -94,11 +93,10 @@ pub enum Error {
         /// The generation it is at again.
         generation: u64,
         /// What failed.
-        #[source]
-        source: StepError,
+        failure: StepError,
     },
     /// A step failed, and the node could not be taken back.
-    #[error("{source}\n  {node} could not be taken back: {why}")]
+    #[error("{failure}\n  {node} could not be taken back: {why}")]
     #[diagnostic(help(
         "nodes that were done stay as they are, the others were not touched; mend the cause and run the same command again"
     ))]
@@ -108,8 +106,7 @@ pub enum Error {
         /// Why not.
         why: String,
         /// What failed.
-        #[source]
-        source: StepError,
+        failure: StepError,
     },
     /// The user wanted to stop.
     #[error("stopped on request {what}")]
@@ -148,18 +145,18 @@ impl Run<'_> {
         for error in errors {
             outcomes.push(match error {
                 Error::Step {
-                    source: StepError::Unhealthy(unhealthy),
+                    failure: StepError::Unhealthy(unhealthy),
                     ..
                 } if self.snapshots[&unhealthy.node].recorded.is_some() => {
                     let node = unhealthy.node.clone();
-                    let source = StepError::Unhealthy(unhealthy);
+                    let failure = StepError::Unhealthy(unhealthy);
                     match revert::revert(self, &node).await {
                         Ok(generation) => Error::Reverted {
                             node,
                             generation,
-                            source,
+                            failure,
                         },
-                        Err(why) => Error::NotReverted { node, why, source },
+                        Err(why) => Error::NotReverted { node, why, failure },
                     }
                 }
                 other => other,
@@ -224,7 +221,7 @@ impl Run<'_> {
             for action in actions {
                 step::take(self, prober, &self.transports[node], action)
                     .await
-                    .map_err(|source| Error::Step { wave, source })?;
+                    .map_err(|failure| Error::Step { wave, failure })?;
             }
             Ok::<(), Error>(())
         });

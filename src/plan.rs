@@ -61,6 +61,8 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// What must change.
     pub difference: &'a Difference,
+    /// Whether its etcd member leads the cluster: it has its turn last, so that the lead moves once.
+    pub leads: bool,
 }
 
 impl Plan {
@@ -247,6 +249,24 @@ pub fn generation(view: &View<'_>) -> u64 {
         Some(recorded) => recorded.generation + 1,
         None => 1,
     }
+}
+
+/// Whether a plan takes a running etcd or kube-apiserver to another version: what a snapshot of
+/// etcd is taken before.
+pub fn is_upgrade(views: &BTreeMap<NodeName, View<'_>>) -> bool {
+    views.values().any(|view| {
+        view.manifest.units.iter().any(|(name, unit)| {
+            let state = view
+                .snapshot
+                .units
+                .get(name)
+                .filter(|state| state.is_active());
+            let running = state.and_then(skew::running);
+            let wanted = view.manifest.versions.get(&unit.component);
+            unit.stage != Stage::Controllers
+                && running.is_some_and(|running| wanted != Some(&running.to_string()))
+        })
+    })
 }
 
 /// Units on record that the node should not have any more.

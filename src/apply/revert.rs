@@ -34,6 +34,7 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         manifest,
         snapshot: &snapshot,
         difference: &difference,
+        leads: false,
     };
     let views = BTreeMap::from([(node.clone(), view)]);
     let plan = Plan::new(&views, Direction::Back).map_err(|refusals| joined(&refusals))?;

@@ -53,6 +53,14 @@ impl Entry {
     }
 }
 
+/// Now, as a word that sorts: `20261121T225930Z`.
+pub(super) fn stamp() -> String {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    time::OffsetDateTime::now_utc()
+        .format(&format)
+        .unwrap_or_default()
+}
+
 /// Adds a run.
 pub(super) fn add(
     inventory: &Inventory,

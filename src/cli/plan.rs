@@ -137,6 +137,7 @@ pub(super) async fn desk(
     }
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
+    site.find_leader(&desired, &differences, &credentials).await;
     Ok(Desk {
         cache,
         lockfile,

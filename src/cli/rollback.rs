@@ -70,6 +70,8 @@ impl Rollback {
             contents: BTreeMap::new(),
         };
         let differences = site.compare(&desired, jobs).await?;
+        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        site.find_leader(&desired, &differences, &credentials).await;
         let views = site.views(&desired, &differences);
         let plan = Plan::new(&views, Direction::Back)
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
@@ -91,7 +93,6 @@ impl Rollback {
             });
         }
         lacking(&plan)?;
-        let credentials = prepare::credentials(inventory, Keep::No, events)?;
         let task = Task {
             command: "rollback",
             plan: &plan,

@@ -317,6 +317,7 @@ impl Model {
                     manifest,
                     snapshot,
                     difference,
+                    leads: false,
                 },
             )
         });

@@ -54,7 +54,11 @@ fn one_by_one(
     mut turns: Vec<(&NodeName, Vec<Action>)>,
     views: &BTreeMap<NodeName, View<'_>>,
 ) -> Vec<Group> {
-    turns.sort_by_key(|(node, _)| (units(stage, &views[*node]).all(is_active), (*node).clone()));
+    turns.sort_by_key(|(node, _)| {
+        let view = &views[*node];
+        let leads = stage == Stage::Etcd && view.leads;
+        (units(stage, view).all(is_active), leads, (*node).clone())
+    });
     let mut groups = Vec::new();
     let mut done: BTreeSet<&NodeName> = BTreeSet::new();
     for (node, steps) in turns {

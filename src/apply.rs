@@ -63,6 +63,13 @@ pub enum Error {
         /// What the other run says of itself.
         holder: String,
     },
+    /// Another run changed a node after this one had looked at it.
+    #[error("{node}: another run changed it while this one was being prepared")]
+    #[diagnostic(help("run the same command again: it will look anew"))]
+    Changed {
+        /// The node.
+        node: NodeName,
+    },
     /// A node could not be staged; nothing was activated anywhere.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -173,16 +180,14 @@ impl Run<'_> {
             .filter_map(|node| self.transports.get(*node)?.ssh());
         let holding = connections.map(|connection| async move {
             let (line, held) = connection.hold(script::LOCK, &[&self.holder]).await?;
-            match line.strip_prefix("held ") {
-                _ if line == "locked" => Ok(held),
-                Some(holder) => Err(Error::Held {
-                    node: connection.node().clone(),
-                    holder: holder.to_owned(),
-                }),
-                None => Err(Error::Held {
-                    node: connection.node().clone(),
-                    holder: line,
-                }),
+            let node = connection.node().clone();
+            match line.strip_prefix("locked ") {
+                Some(version) if version == self.snapshots[&node].version => Ok(held),
+                Some(_) => Err(Error::Changed { node }),
+                None => {
+                    let holder = line.strip_prefix("held ").unwrap_or(&line).to_owned();
+                    Err(Error::Held { node, holder })
+                }
             }
         });
         settle(future::join_all(holding).await)

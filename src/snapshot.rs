@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub stored: BTreeSet<Digest>,
     /// The last generation recorded.
     pub recorded: Option<Recorded>,
+    /// What stands for the record as it was looked at: another one once a run has changed it.
+    pub version: String,
     /// What runs that did not finish began to put in place.
     pub begun: Option<BTreeMap<RemotePath, Entry>>,
 }
@@ -191,6 +193,7 @@ impl Parser {
             "dpkg" => self.snapshot.arch = rest.parse().ok().or(self.snapshot.arch),
             "elf" => self.snapshot.arch = self.snapshot.arch.or_else(|| arch_of_elf(rest)),
             "systemd" => self.snapshot.systemd = rest.parse().ok(),
+            "version" => rest.clone_into(&mut self.snapshot.version),
             "zstd" => self.snapshot.zstd = true,
             "free" => self.snapshot.free_bytes = rest.parse::<u64>().ok()?.saturating_mul(1024),
             "entry" => self.entry(rest)?,

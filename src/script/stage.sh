@@ -5,8 +5,7 @@ set -u
 umask 077
 export LC_ALL=C
 cd "$1/" || exit 2
-state=./var/lib/kinstall
-store=$state/store
+store=$PWD/var/lib/kinstall/store
 incoming=$store/incoming
 mkdir -p "$store" || exit 3
 rm -rf "$incoming"
@@ -21,7 +20,7 @@ case $2 in
   zstd) unpack='zstd -dcq' ;;
   *) unpack='gzip -dc' ;;
 esac
-$unpack 2>"$incoming/.unpack" | tar -xf - -C "$incoming" --no-same-owner 2>"$incoming/.tar"
+$unpack 2>"$incoming/.unpack" | tar -xmf - -C "$incoming" --no-same-owner 2>"$incoming/.tar"
 status=$?
 cd "$incoming" || exit 3
 set -- [0-9a-f]*

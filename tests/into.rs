@@ -133,7 +133,7 @@ fn a_flag_replaces_one_unit_file_on_each_node() {
 /// plan, and how it is done.
 type ByHand = (&'static str, &'static str, fn(&Path));
 
-const BY_HAND: [ByHand; 8] = [
+const BY_HAND: [ByHand; 9] = [
     (UNIT, "replace", |path| {
         // In place, as an editor may: this goes through to whatever shares the inode.
         let text = fs::read_to_string(path).unwrap();
@@ -166,6 +166,9 @@ const BY_HAND: [ByHand; 8] = [
         "attributes",
         |path| fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap(),
     ),
+    ("/usr/local/bin/etcdctl-v3.5.99", "attributes", |path| {
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+    }),
     ("/etc/k8s/kube-apiserver", "attributes", |path| {
         fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
     }),

@@ -21,8 +21,10 @@ const ETCD: &str = "3.5.99";
 
 /// A directory that a user works in.
 pub(crate) struct Lab {
-    room: tempfile::TempDir,
+    room: PathBuf,
     cache: PathBuf,
+    /// Removes the directory with the lab.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Lab {
@@ -58,22 +60,29 @@ impl Lab {
         // Pushes sync what they write; in memory that takes no time, and proves as much here.
         let room = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let room = room.unwrap();
-        let cache = room.path().join("cache");
-        Self { room, cache }
+        Self {
+            cache: room.path().join("cache"),
+            room: room.path().to_owned(),
+            _temporary: Some(room),
+        }
     }
 
-    /// The same, with a cache that other labs share.
-    pub(crate) fn sharing(cache: &Path) -> Self {
-        let cache = cache.to_owned();
+    /// A directory of somebody else's, emptied, and a cache that other labs share.
+    pub(crate) fn at(room: &Path, cache: &Path) -> Self {
+        if room.exists() {
+            fs::remove_dir_all(room).unwrap();
+        }
+        fs::create_dir_all(room).unwrap();
         Self {
-            cache,
-            ..Self::empty()
+            room: room.to_owned(),
+            cache: cache.to_owned(),
+            _temporary: None,
         }
     }
 
     /// A path below the directory.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.room.path().join(path)
+        self.room.join(path)
     }
 
     /// Where downloads are kept.
@@ -103,7 +112,7 @@ impl Lab {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kinstall"));
         command
             .args(words)
-            .current_dir(self.room.path())
+            .current_dir(&self.room)
             .env("KINSTALL_CACHE", &self.cache)
             .env_remove("NO_COLOR")
             .stdin(Stdio::null())

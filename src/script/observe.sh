@@ -50,7 +50,8 @@ if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
     done
 fi
 for unit in $units; do
-  [ ! -e "./etc/systemd/system/multi-user.target.wants/$unit" ] || echo "wanted $unit"
+  # Below a directory the link points out of it, at nothing: that it is there is what counts.
+  [ ! -L "./etc/systemd/system/multi-user.target.wants/$unit" ] || echo "wanted $unit"
   [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
 done
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"

@@ -5,11 +5,16 @@ set -u
 umask 077
 export LC_ALL=C
 cd "$1/" || exit 2
-store=$PWD/var/lib/kinstall/store
-incoming=$store/incoming
+state=./var/lib/kinstall
+store=$state/store
 mkdir -p "$store" || exit 3
+# The rest of a run that was killed may still be at work.
+exec 8>>"$state/busy"
+flock -w 60 8 || exit 6
+incoming=$PWD/$store/incoming
 rm -rf "$incoming"
 mkdir "$incoming" || exit 3
+# By its whole path, for this script goes there.
 trap 'rm -rf "$incoming"' EXIT
 free=$(df -Pk "$store" | awk 'NR == 2 { print $4 }')
 if [ "$free" -lt "$3" ]; then

@@ -1,9 +1,12 @@
 //! The project's chores, run as `cargo xtask CHORE`: one file a chore, one line here.
 
 mod command;
+mod demo;
 mod flag_table;
+mod mirror;
 mod nodes;
 mod say;
+mod setup;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -32,6 +35,7 @@ struct Arguments {
 enum Chore {
     /// Real nodes on this machine: systemd as PID 1, sshd, an address each
     Nodes(nodes::cli::Arguments),
+    Demo(demo::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
     FlagTable {
         /// The directory
@@ -43,6 +47,7 @@ impl Chore {
     fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self {
             Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
+            Self::Demo(arguments) => Ok(demo::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;
                 Ok(ExitCode::SUCCESS)

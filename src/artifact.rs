@@ -1,5 +1,7 @@
 //! Which programs an inventory asks for, and where upstream keeps them and their checksums.
 
+mod known;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

@@ -123,20 +123,20 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         .enable_all()
         .build();
     let runtime = runtime.expect("a machine that runs kinstall can run two threads");
-    let result = runtime.block_on(dispatch(arguments.command, common, &terminal));
+    let result = runtime.block_on(dispatch(arguments.command, common, terminal));
     // Work in the background that nobody waits for any more (a download that was given up) must
     // not keep the program from ending.
     runtime.shutdown_background();
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.report(&terminal, common.json);
+            failure.report(terminal, common.json);
             failure.exit.into()
         }
     }
 }
 
-async fn dispatch(command: Command, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
@@ -145,6 +145,6 @@ async fn dispatch(command: Command, common: &Common, terminal: &Terminal) -> Res
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
-        Command::Completions(command) => command.run(terminal),
+        Command::Completions(command) => Ok(command.run(terminal)),
     }
 }

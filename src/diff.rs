@@ -1,6 +1,7 @@
 //! The difference between what a node should hold and what it holds. Pure, and it cannot fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crate::digest::Digest;
 use crate::manifest::{Entry, Kind, Manifest, UnitName};
@@ -166,8 +167,8 @@ fn change_of(entry: &Entry, found: Option<&Found>, owned: bool) -> Option<Change
     if !same {
         return Some(ChangeKind::Replace);
     }
-    let owner = !owned || (entry.user == found.user && entry.group == found.group);
-    (entry.mode.0 != found.mode || !owner).then_some(ChangeKind::Attributes)
+    let rightful = !owned || (entry.user == found.user && entry.group == found.group);
+    (entry.mode.0 != found.mode || !rightful).then_some(ChangeKind::Attributes)
 }
 
 /// What the stable links of the recorded generation pointed at and the new ones do not: the way
@@ -218,7 +219,8 @@ pub fn fingerprint(manifest: &Manifest, watches: &BTreeSet<RemotePath>) -> Strin
             Some(Kind::Directory) => "directory".to_owned(),
             None => "nothing".to_owned(),
         };
-        text.push_str(&format!("{path} {what}\n"));
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "{path} {what}");
     }
     Digest::of(text.as_bytes()).to_string()
 }

@@ -10,6 +10,8 @@ use crate::manifest::UnitName;
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// Nothing more will be told.
+    End,
     /// A part of the run begins.
     Phase(&'static str),
     /// A sentence worth telling that belongs to no node.

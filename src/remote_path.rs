@@ -42,6 +42,13 @@ impl RemotePath {
         (!parent.is_empty()).then(|| Self(parent.to_owned()))
     }
 
+    /// Whether the last word ends in a dot and these letters.
+    pub fn has_extension(&self, extension: &str) -> bool {
+        self.file_name()
+            .rsplit_once('.')
+            .is_some_and(|(_, found)| found == extension)
+    }
+
     /// The last word.
     pub fn file_name(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(_, name)| name)

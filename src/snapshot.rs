@@ -199,7 +199,7 @@ impl Parser {
                     .units
                     .entry(rest.parse().ok()?)
                     .or_default()
-                    .enabled = true
+                    .enabled = true;
             }
             "applied" => {
                 let (unit, fingerprint) = rest.split_once(' ')?;

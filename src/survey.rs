@@ -104,7 +104,7 @@ pub async fn connect(
         let transport = match reach.into {
             Some(directory) => {
                 let directory = directory.join(node.name.as_str());
-                LocalRoot::new(node.name.clone(), directory).map(Transport::LocalRoot)
+                LocalRoot::new(node.name.clone(), &directory).map(Transport::LocalRoot)
             }
             None => Connection::open(node, &inventory.directory, reach.password)
                 .await

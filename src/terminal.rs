@@ -96,7 +96,7 @@ impl Terminal {
         _ = std::io::stderr().write_all(text.as_bytes());
     }
 
-    /// Shows events as they come, until their senders are gone.
+    /// Shows events as they come, until [`Event::End`].
     pub fn follow(&self, events: UnboundedReceiver<Event>) -> JoinHandle<()> {
         let progress = progress::Progress::new(self.live, self.volume);
         tokio::spawn(progress.follow(events))

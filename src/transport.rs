@@ -248,8 +248,8 @@ async fn converse(
     prefix: Option<Secret>,
     body: Body,
 ) -> std::io::Result<(String, String)> {
-    let feed = async {
-        let fed = async {
+    let feeding = async {
+        let result = async {
             if let Some(prefix) = prefix {
                 input.write_all(prefix.expose()).await?;
             }
@@ -275,16 +275,17 @@ async fn converse(
                 }
             }
             input.shutdown().await
-        };
-        let result = fed.await;
+        }
+        .await;
         drop(input);
         result
     };
-    let (fed, output, complaint) = tokio::join!(feed, drain(output), drain(complaint));
-    match fed {
-        // A process that has heard enough and gone tells why by its exit status.
-        Err(error) if error.kind() == std::io::ErrorKind::Other => return Err(error),
-        _ => {}
+    let (sent, output, complaint) = tokio::join!(feeding, drain(output), drain(complaint));
+    // A process that has heard enough and gone tells why by its exit status.
+    if let Err(error) = sent
+        && error.kind() == std::io::ErrorKind::Other
+    {
+        return Err(error);
     }
     Ok((output?, complaint?))
 }

@@ -1,217 +1,23 @@
 //! Promises of `fetch`: whatever a mirror does, nothing wrong is ever in the cache, the message
 //! names the cause, and the next run against a healthy mirror ends right.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod archive;
+mod bench;
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use fs_err as fs;
-use kinstall::arch::Arch;
 use kinstall::artifact::Program;
 use kinstall::digest::Digest;
 use kinstall::fetch::stream::tail;
-use kinstall::fetch::{self, Cache, Encoding, Error, Event, Limits, Options};
-use kinstall::inventory::{
-    Authorities, Cluster, Encryption, Endpoint, Inventory, KeyType, Pki, PkiSource, Rollout, San,
-    Source,
-};
+use kinstall::fetch::{self, Encoding, Event};
 use kinstall::lockfile::{Lockfile, Trust};
-use kinstall::version::Version;
 
-use crate::mirror::{Mirror, Mood};
-
-const SCHEDULER: &str = "/release/v1.32.3/bin/linux/arm64/kube-scheduler";
-const SIDECAR: &str = "/release/v1.32.3/bin/linux/arm64/kube-scheduler.sha256";
-const ETCD: &str = "/v3.5.21/etcd-v3.5.21-linux-arm64.tar.gz";
-const SUMS: &str = "/v3.5.21/SHA256SUMS";
-
-/// A mirror, an inventory that names it, a cache, and what was told.
-struct Bench {
-    mirror: Mirror,
-    inventory: Inventory,
-    cache: Cache,
-    lockfile: Lockfile,
-    options: Options,
-    told: Mutex<Vec<Event>>,
-    room: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let (mirror, room) = (Mirror::start(), tempfile::tempdir().unwrap());
-        let inventory = inventory(room.path(), &[mirror.url()]);
-        let cache = Cache::open(Some(&room.path().join("cache"))).unwrap();
-        let limits = Limits {
-            connect_seconds: 2,
-            stall_seconds: 1,
-            total_seconds: 20,
-            attempts_max: 3,
-            backoff_milliseconds: 1,
-        };
-        let options = Options {
-            limits,
-            ..Options::default()
-        };
-        let bench = Self {
-            mirror,
-            inventory,
-            cache,
-            lockfile: Lockfile::default(),
-            options,
-            told: Mutex::default(),
-            room,
-        };
-        bench.mirror.put(SCHEDULER, elf("kube-scheduler"));
-        bench
-            .mirror
-            .put(SIDECAR, Digest::of(&elf("kube-scheduler")).to_string());
-        let archive = etcd_archive();
-        let sums = format!(
-            "{}  etcd-v3.5.21-linux-amd64.tar.gz\n{}  etcd-v3.5.21-linux-arm64.tar.gz\n",
-            Digest::of(b"amd64"),
-            Digest::of(&archive)
-        );
-        bench.mirror.put(ETCD, archive);
-        bench.mirror.put(SUMS, sums);
-        bench
-    }
-
-    async fn pin(&mut self, programs: &[Program]) -> Result<fetch::PinReport, Error> {
-        let programs: BTreeSet<_> = programs.iter().cloned().collect();
-        let tell = |event| self.told.lock().unwrap().push(event);
-        let (inventory, cache, options) = (&self.inventory, &self.cache, &self.options);
-        fetch::pin(
-            inventory,
-            &programs,
-            &mut self.lockfile,
-            cache,
-            options,
-            &tell,
-        )
-        .await
-    }
-
-    async fn ensure(&self, programs: &[Program]) -> Result<(), Error> {
-        let programs: BTreeSet<_> = programs.iter().cloned().collect();
-        let tell = |event| self.told.lock().unwrap().push(event);
-        let (inventory, cache, options) = (&self.inventory, &self.cache, &self.options);
-        fetch::ensure(inventory, &programs, &self.lockfile, cache, options, &tell).await
-    }
-
-    /// Pins and fetches the scheduler; the mirror must be right.
-    async fn scheduler(&mut self) -> Result<(), Error> {
-        self.pin(&[program("kube-scheduler")]).await?;
-        self.ensure(&[program("kube-scheduler")]).await
-    }
-
-    fn forget_cache(&self) {
-        for folder in ["sha256", "index", "member", "partial"] {
-            for entry in fs::read_dir(self.cache.directory().join(folder)).unwrap() {
-                fs::remove_file(entry.unwrap().path()).unwrap();
-            }
-        }
-    }
-
-    /// Whether every name in the cache is the digest of what it names.
-    #[track_caller]
-    fn assert_sound(&self) {
-        for entry in fs::read_dir(self.cache.directory().join("sha256")).unwrap() {
-            let path = entry.unwrap().path();
-            let content = fs::read(&path).unwrap();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            assert_eq!(Digest::of(&content).to_string(), name);
-        }
-    }
-
-    fn happened(&self, what: impl Fn(&Event) -> bool) -> usize {
-        self.told
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|event| what(event))
-            .count()
-    }
-}
-
-fn inventory(directory: &Path, bases: &[String]) -> Inventory {
-    Inventory {
-        directory: directory.to_owned(),
-        cluster: Cluster {
-            name: "home".parse().unwrap(),
-            kubernetes: Version::new(1, 32, 3),
-            etcd: Version::new(3, 5, 21),
-            domain: "cluster.local".parse().unwrap(),
-            endpoint: Endpoint {
-                host: San::Ip([10, 0, 12, 1].into()),
-                port: 6443,
-            },
-            service_cidr: "10.32.0.0/24".parse().unwrap(),
-            pod_cidr: "10.200.0.0/16".parse().unwrap(),
-        },
-        source: Source {
-            kubernetes: bases.to_vec(),
-            etcd: bases.to_vec(),
-        },
-        pki: Pki {
-            from: PkiSource::Local,
-            authorities: Authorities::Single,
-            key: KeyType::EcdsaP256,
-            days: 365,
-            ca_days: 3650,
-        },
-        encryption: Encryption::default(),
-        rollout: Rollout::default(),
-        components: BTreeMap::new(),
-        nodes: BTreeMap::new(),
-    }
-}
-
-fn program(name: &str) -> Program {
-    let version = if name.starts_with("etcd") {
-        "3.5.21"
-    } else {
-        "1.32.3"
-    };
-    Program {
-        name: name.to_owned(),
-        version: version.parse().unwrap(),
-        arch: Arch::Arm64,
-        own: None,
-    }
-}
-
-/// Something with the header of an arm64 program and 300 KB that do not compress away.
-fn elf(seed: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 64];
-    bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
-    bytes[18] = 183;
-    let mut block = Digest::of(seed.as_bytes());
-    while bytes.len() < 300_000 {
-        block = Digest::of(block.to_string().as_bytes());
-        bytes.extend(block.to_string().as_bytes());
-    }
-    bytes
-}
-
-fn etcd_archive() -> Vec<u8> {
-    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut archive = tar::Builder::new(gzip);
-    for name in ["README.md", "etcd", "etcdctl"] {
-        let content = elf(name);
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o755);
-        let path = format!("etcd-v3.5.21-linux-arm64/{name}");
-        archive
-            .append_data(&mut header, path, content.as_slice())
-            .unwrap();
-    }
-    archive.into_inner().unwrap().finish().unwrap()
-}
+use crate::mirror::Mood;
+use bench::{Bench, ETCD, SCHEDULER, SIDECAR, SUMS, elf, inventory, program, tls_server};
 
 #[tokio::test]
 async fn programs_are_pinned_fetched_and_kept() {
@@ -440,7 +246,7 @@ async fn locked_pins_nothing() {
     bench.options.locked = true;
     let error = bench.pin(&[program("kube-scheduler")]).await.unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("kube-scheduler 1.32.3 arm64"));
+    assert!(error.to_string().contains("kube-scheduler 1.99.3 arm64"));
     assert!(bench.mirror.requests(SIDECAR).is_empty());
 }
 
@@ -461,7 +267,7 @@ async fn sources_are_tried_in_order_and_each_failure_is_told() {
     bench.mirror.mood(SCHEDULER, [Mood::Page(404, "")]);
     let text = bench.scheduler().await.unwrap_err().to_string();
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "could not fetch kube-scheduler 1.32.3 arm64");
+    assert_eq!(lines[0], "could not fetch kube-scheduler 1.99.3 arm64");
     assert!(lines[1].contains("from file:///") && lines[1].contains("there is no file"));
     assert!(lines[2].contains("from http://") && lines[2].contains("404"));
 
@@ -514,6 +320,62 @@ async fn two_runs_share_a_cache() {
 }
 
 #[tokio::test]
+async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
+    let mut bench = Bench::new();
+    let known = Program {
+        version: "1.32.3".parse().unwrap(),
+        ..program("kube-scheduler")
+    };
+    let digest = known.artifact().unwrap().known_digest().unwrap();
+    let path = format!("/{}", known.artifact().unwrap().path);
+    bench.mirror.put(&path, elf("replaced"));
+    bench.mirror.put(
+        &format!("{path}.sha256"),
+        Digest::of(&elf("replaced")).to_string(),
+    );
+    let error = bench.pin(std::slice::from_ref(&known)).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    let text = error.to_string();
+    assert!(
+        text.contains(&digest.to_string()) && text.contains("suspect the source"),
+        "{text}"
+    );
+    assert!(bench.mirror.requests(&path).is_empty());
+
+    // Without a checksum of its own, or with the right one, the file itself is compared.
+    for checksum in [Mood::Page(404, ""), Mood::Right] {
+        bench
+            .mirror
+            .put(&format!("{path}.sha256"), digest.to_string());
+        bench.mirror.mood(&format!("{path}.sha256"), [checksum]);
+        let text = bench
+            .pin(std::slice::from_ref(&known))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("kinstall knows it as"), "{text}");
+        bench.assert_sound();
+    }
+    assert_eq!(bench.lockfile, Lockfile::default());
+
+    // Who builds upstream's releases again is believed, if the user says that they do.
+    bench.options.rebuilt = true;
+    let checksum = Digest::of(&elf("replaced")).to_string();
+    bench.mirror.put(&format!("{path}.sha256"), checksum);
+    let report = bench.pin(std::slice::from_ref(&known)).await.unwrap();
+    assert_eq!(report.pinned[0].pin.trust, Trust::Mirror);
+
+    // A lockfile that says so without that word is not believed, whoever edited it.
+    bench.options.rebuilt = false;
+    let error = bench.pin(&[known]).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    assert!(
+        error.to_string().contains("suspect the lockfile"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_program_for_another_machine_is_refused_before_it_is_pinned() {
     let mut bench = Bench::new();
     let mut amd64 = elf("kube-scheduler");
@@ -524,9 +386,26 @@ async fn a_program_for_another_machine_is_refused_before_it_is_pinned() {
     assert_eq!(error.exit_code(), 5);
     assert_eq!(
         error.to_string(),
-        "kube-scheduler 1.32.3 arm64 cannot be used: it is a program for amd64, not for arm64"
+        "kube-scheduler 1.99.3 arm64 cannot be used: it is a program for amd64, not for arm64"
     );
     assert_eq!(bench.lockfile, Lockfile::default());
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_vouches_for_is_given_up_at_once() {
+    let mut bench = Bench::new();
+    let server = tls_server().await;
+    bench.inventory = inventory(bench.room.path(), &[format!("https://{server}")]);
+    let error = bench.scheduler().await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    let text = error.to_string();
+    assert!(text.contains("the TLS connection is refused"), "{text}");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("SSL_CERT_FILE"), "{help}");
+    assert_eq!(
+        bench.happened(|event| matches!(event, Event::Retrying { .. })),
+        0
+    );
 }
 
 #[tokio::test]

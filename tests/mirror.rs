@@ -24,7 +24,7 @@ pub(crate) enum Mood {
     /// A part is sent as if it began elsewhere.
     WrongRange,
     /// The length announced is so much off, and the connection ends after the real one.
-    LengthOff(i64),
+    LengthOff(isize),
     /// Other bytes of the same length.
     WrongBytes,
     /// This status with this page.
@@ -45,7 +45,7 @@ pub(crate) struct Request {
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Stock {
     files: BTreeMap<String, Vec<u8>>,
     moods: BTreeMap<String, Vec<Mood>>,
     requests: Vec<Request>,
@@ -54,7 +54,7 @@ struct Shelf {
 /// A mirror; it ends when it is dropped.
 pub(crate) struct Mirror {
     address: SocketAddr,
-    shelf: Arc<Mutex<Shelf>>,
+    stock: Arc<Mutex<Stock>>,
     closed: Arc<AtomicBool>,
     server: Option<JoinHandle<()>>,
 }
@@ -63,9 +63,9 @@ impl Mirror {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shelf = Arc::<Mutex<Shelf>>::default();
+        let stock = Arc::<Mutex<Stock>>::default();
         let closed = Arc::new(AtomicBool::new(false));
-        let (shared, ends) = (Arc::clone(&shelf), Arc::clone(&closed));
+        let (shared, ends) = (Arc::clone(&stock), Arc::clone(&closed));
         let server = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if ends.load(Ordering::SeqCst) {
@@ -78,7 +78,7 @@ impl Mirror {
         });
         Self {
             address,
-            shelf,
+            stock,
             closed,
             server: Some(server),
         }
@@ -89,28 +89,28 @@ impl Mirror {
     }
 
     pub(crate) fn put(&self, path: &str, content: impl Into<Vec<u8>>) {
-        let mut shelf = self.shelf.lock().unwrap();
-        shelf.files.insert(path.to_owned(), content.into());
+        let mut stock = self.stock.lock().unwrap();
+        stock.files.insert(path.to_owned(), content.into());
     }
 
     pub(crate) fn mood(&self, path: &str, moods: impl IntoIterator<Item = Mood>) {
-        let mut shelf = self.shelf.lock().unwrap();
-        shelf
+        let mut stock = self.stock.lock().unwrap();
+        stock
             .moods
             .insert(path.to_owned(), moods.into_iter().collect());
     }
 
     /// Every path is right again, and the requests so far are forgotten.
     pub(crate) fn recover(&self) {
-        let mut shelf = self.shelf.lock().unwrap();
-        shelf.moods.clear();
-        shelf.requests.clear();
+        let mut stock = self.stock.lock().unwrap();
+        stock.moods.clear();
+        stock.requests.clear();
     }
 
     pub(crate) fn requests(&self, path: &str) -> Vec<Request> {
-        let shelf = self.shelf.lock().unwrap();
+        let stock = self.stock.lock().unwrap();
         let of = |request: &&Request| request.path == path;
-        shelf.requests.iter().filter(of).cloned().collect()
+        stock.requests.iter().filter(of).cloned().collect()
     }
 }
 
@@ -139,36 +139,36 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
     Ok(Request { path, headers })
 }
 
-fn serve(mut stream: TcpStream, shelf: &Mutex<Shelf>, closed: &AtomicBool) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, stock: &Mutex<Stock>, closed: &AtomicBool) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let request = read_request(&stream)?;
     let (content, mood) = {
-        let mut shelf = shelf.lock().unwrap();
-        shelf.requests.push(request.clone());
-        let mood = match shelf.moods.get_mut(&request.path) {
+        let mut stock = stock.lock().unwrap();
+        stock.requests.push(request.clone());
+        let mood = match stock.moods.get_mut(&request.path) {
             Some(moods) if moods.len() > 1 => moods.remove(0),
             Some(moods) => moods[0].clone(),
             None => Mood::Right,
         };
-        (shelf.files.get(&request.path).cloned(), mood)
+        (stock.files.get(&request.path).cloned(), mood)
     };
     let mut answer = match (&mood, content) {
         (Mood::Page(status, page), _) => Answer::page(*status, page),
         (Mood::Redirect(to), _) => Answer {
             status: 302,
-            headers: format!("location: {to}\r\n"),
+            headers: vec![format!("location: {to}")],
             body: Vec::new(),
         },
         (_, None) => Answer::page(404, MISSING),
         (_, Some(content)) => Answer::file(content, &mood, &request),
     };
     let length = match &mood {
-        Mood::LengthOff(by) => Some(answer.body.len().checked_add_signed(*by as isize).unwrap()),
+        Mood::LengthOff(by) => Some(answer.body.len().checked_add_signed(*by).unwrap()),
         Mood::NoLength => None,
         _ => Some(answer.body.len()),
     };
     if let Some(length) = length {
-        answer.headers += &format!("content-length: {length}\r\n");
+        answer.headers.push(format!("content-length: {length}"));
     }
     let Answer {
         status,
@@ -177,7 +177,8 @@ fn serve(mut stream: TcpStream, shelf: &Mutex<Shelf>, closed: &AtomicBool) -> st
     } = answer;
     write!(
         stream,
-        "HTTP/1.1 {status} x\r\nconnection: close\r\n{headers}\r\n"
+        "HTTP/1.1 {status} x\r\nconnection: close\r\n{}\r\n\r\n",
+        headers.join("\r\n")
     )?;
     match mood {
         Mood::CutAfter(bytes) => stream.write_all(&body[..bytes.min(body.len())]),
@@ -205,7 +206,7 @@ const MISSING: &str = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>NoSuch
 
 struct Answer {
     status: u16,
-    headers: String,
+    headers: Vec<String>,
     body: Vec<u8>,
 }
 
@@ -213,7 +214,7 @@ impl Answer {
     fn page(status: u16, page: &str) -> Self {
         Self {
             status,
-            headers: "content-type: text/html\r\n".to_owned(),
+            headers: vec!["content-type: text/html".to_owned()],
             body: page.into(),
         }
     }
@@ -224,9 +225,9 @@ impl Answer {
             content[middle] ^= 1;
         }
         let etag = format!("\"{}\"", kinstall::digest::Digest::of(&content).short());
-        let mut headers = format!("etag: {etag}\r\naccept-ranges: bytes\r\n");
+        let mut headers = vec![format!("etag: {etag}"), "accept-ranges: bytes".to_owned()];
         if let Mood::Gzip = mood {
-            headers += "content-encoding: gzip\r\n";
+            headers.push("content-encoding: gzip".to_owned());
         }
         let from = request.headers.get("range").and_then(|range| {
             let from = range.strip_prefix("bytes=")?.strip_suffix('-')?;
@@ -245,12 +246,12 @@ impl Answer {
             },
             Some(from) if from >= whole => Self {
                 status: 416,
-                headers: format!("content-range: bytes */{whole}\r\n"),
+                headers: vec![format!("content-range: bytes */{whole}")],
                 body: Vec::new(),
             },
             Some(from) => {
                 let told = if let Mood::WrongRange = mood { 0 } else { from };
-                headers += &format!("content-range: bytes {told}-{}/{whole}\r\n", whole - 1);
+                headers.push(format!("content-range: bytes {told}-{}/{whole}", whole - 1));
                 Self {
                     status: 206,
                     headers,

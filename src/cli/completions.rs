@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Arguments, Exit, Failure};
+use super::{Arguments, Exit};
 use crate::terminal::Terminal;
 
 /// Print completions for a shell.
@@ -14,10 +14,10 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) fn run(&self, terminal: Terminal) -> Exit {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "kinstall", &mut text);
         terminal.print(&String::from_utf8_lossy(&text));
-        Ok(Exit::Done)
+        Exit::Done
     }
 }

@@ -74,7 +74,7 @@ impl Failure {
     }
 
     /// Tells the user.
-    pub(super) fn report(&self, terminal: &Terminal, json: bool) {
+    pub(super) fn report(&self, terminal: Terminal, json: bool) {
         for report in &self.reports {
             terminal.report(report.as_ref());
         }

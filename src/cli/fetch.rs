@@ -44,7 +44,7 @@ struct Fetched {
 }
 
 impl Fetch {
-    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = prepare::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.fetch(&inventory, common, &talk.events).await;

@@ -21,7 +21,7 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
         let text = Inventory::starter(&self.nodes).map_err(|error| {
             let help = "write each node as `NAME=ADDRESS`, as in `--nodes az1=10.0.12.1`";
             Failure::words(Exit::Usage, error.to_string(), help)

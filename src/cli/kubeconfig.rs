@@ -21,7 +21,7 @@ pub(super) struct KubeconfigCommand {
 }
 
 impl KubeconfigCommand {
-    pub(super) fn run(self, _common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) fn run(self, _common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let mut inventory = prepare::inventory(&self.inventory, terminal)?;
         if let Some(word) = &self.node {
             let node = inventory

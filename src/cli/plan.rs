@@ -42,7 +42,7 @@ pub(super) struct PlanCommand {
 }
 
 impl PlanCommand {
-    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = prepare::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let ask = Ask {
@@ -71,7 +71,7 @@ async fn plan(
     inventory: &Inventory,
     ask: Ask<'_>,
     common: &Common,
-    terminal: &Terminal,
+    terminal: Terminal,
     events: &Events,
 ) -> Result<Listing, Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
@@ -107,7 +107,7 @@ pub(super) async fn desk(
     inventory: &Inventory,
     ask: Ask<'_>,
     common: &Common,
-    _terminal: &Terminal,
+    _terminal: Terminal,
     events: &Events,
 ) -> Result<Desk, Failure> {
     let scope = prepare::scope(inventory, common)?;
@@ -173,7 +173,9 @@ pub(super) async fn listing(
         if texts.is_empty() {
             continue;
         }
-        let asked: String = texts.iter().map(|path| format!("{path}\n")).collect();
+        let asked: String = texts
+            .iter()
+            .fold(String::new(), |text, path| text + path.as_str() + "\n");
         // A diff is a comfort: a node that cannot give one still has its plan.
         let Ok(output) = desk.site.transports[name]
             .run(script::READ, &[], Body::text(asked))

@@ -31,7 +31,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub(super) fn open(terminal: &Terminal) -> Self {
+    pub(super) fn open(terminal: Terminal) -> Self {
         let (events, receiver) = Events::channel();
         Self {
             events,
@@ -41,14 +41,14 @@ impl Talk {
 
     /// Has everything that was told shown before anything else is.
     pub(super) async fn close(self) {
-        drop(self.events);
-        // It ends when its senders are gone, and it does not panic.
-        drop(self.following.await);
+        self.events.send(Event::End);
+        // Showing does not panic, and if it did there would be nothing left to show.
+        _ = self.following.await;
     }
 }
 
 /// Reads an inventory, and tells what is doubtful in it.
-pub(super) fn inventory(path: &Path, terminal: &Terminal) -> Result<Inventory, Failure> {
+pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         let help = "`kinstall init` writes a starter inventory";
         Failure::words(Exit::Usage, error.to_string(), help)

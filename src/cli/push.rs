@@ -1,6 +1,7 @@
 //! `kinstall push`: the main job.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -33,7 +34,7 @@ pub(super) struct Push {
 }
 
 impl Push {
-    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = prepare::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let ask = super::plan::Ask {
@@ -71,7 +72,7 @@ async fn push(
     inventory: &crate::inventory::Inventory,
     desk: Desk,
     common: &Common,
-    terminal: &Terminal,
+    terminal: Terminal,
     events: Events,
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
@@ -149,11 +150,8 @@ async fn supply(
         let zstd = desk.site.snapshots[node].zstd;
         let encoding = if zstd { Encoding::Zstd } else { Encoding::Gzip };
         for digest in pinned(&needed, &desk.lockfile).filter(|digest| digests.contains(digest)) {
-            if !store.contains_key(&(digest, encoding)) {
-                store.insert(
-                    (digest, encoding),
-                    encoded(&desk.cache, digest, encoding).await?,
-                );
+            if let Entry::Vacant(place) = store.entry((digest, encoding)) {
+                place.insert(encoded(&desk.cache, digest, encoding).await?);
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) struct Render {
 }
 
 impl Render {
-    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = prepare::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.render(&inventory, common, &talk.events).await;

@@ -38,7 +38,7 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) async fn run(self, common: &Common, terminal: &Terminal) -> Result<Exit, Failure> {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = prepare::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.look(&inventory, common, &talk.events).await;
@@ -138,9 +138,10 @@ impl Status {
     ) -> Result<Vec<CertificateReport>, Failure> {
         let files = recorded.manifest.entries.iter().filter(|(path, entry)| {
             let is_file = matches!(entry.kind, Kind::File { .. });
-            is_file && !entry.secret && path.file_name().ends_with(".pem")
+            is_file && !entry.secret && path.has_extension("pem")
         });
-        let asked: String = files.map(|(path, _)| format!("{path}\n")).collect();
+        let asked: String =
+            files.fold(String::new(), |text, (path, _)| text + path.as_str() + "\n");
         let output = transport.run(script::READ, &[], Body::text(asked)).await;
         let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
         let mut certificates: Vec<CertificateReport> = output

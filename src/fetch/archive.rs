@@ -20,7 +20,7 @@ const UNPACKED_BYTES_MAX: u64 = 8 << 30;
 pub enum BadArchive {
     /// It cannot be read: cut off, or no `.tar.gz` at all.
     #[error("the archive cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
+    Unreadable(io::Error),
     /// An entry would land outside of where it is unpacked.
     #[error("the archive holds `{0}`, a path that leads out of it")]
     Path(String),
@@ -281,12 +281,12 @@ mod tests {
         );
         refuse(&[file("f/etcd")], "the archive does not hold `e/etcd`");
         refuse(
-            &[entry("e/etcd", EntryType::Regular, &[0; 2 << 20])],
+            &[entry("e/etcd", EntryType::Regular, &vec![0; 2 << 20])],
             "the archive unpacks to more than 1048576 bytes",
         );
         refuse(
             &[
-                entry("e/zeros", EntryType::Regular, &[0; 2 << 20]),
+                entry("e/zeros", EntryType::Regular, &vec![0; 2 << 20]),
                 file("e/etcd"),
             ],
             "the archive unpacks to more than 1048576 bytes",

@@ -13,18 +13,27 @@
 //! a cache: a name is only ever given, by rename, to something complete.
 
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fs_err as fs;
 use tempfile::NamedTempFile;
 
+use super::index::Index;
 use super::stream::{self, Encoding};
 use crate::digest::{Digest, Hasher};
 
 /// Threads that compress one program. More take more memory (about 60 MB each) than they save time.
 const COMPRESS_WORKERS_MAX: usize = 4;
+
+/// What the names of temporary files begin with.
+const TEMPORARY: &str = "new-";
+/// No temporary file is written to for as long as this by a process that still runs.
+const TEMPORARY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Whoever did not go on with a download for as long as this will not.
+const PARTIAL_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The cache cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -46,7 +55,7 @@ pub enum Error {
     },
     /// A file of it cannot be read or written.
     #[error("the cache cannot be used: {0}")]
-    Io(#[source] io::Error),
+    Io(io::Error),
     /// Content is not, or no longer, there.
     #[error("`{0}` is not in the cache")]
     #[diagnostic(help("run `kinstall fetch`"))]
@@ -74,6 +83,7 @@ pub enum Found {
 #[derive(Debug, Clone)]
 pub struct Cache {
     directory: PathBuf,
+    index: Index,
     /// One program is compressed at a time, by several threads, so that memory stays bounded.
     compressing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -97,12 +107,14 @@ impl Cache {
         // A relative place would be another one after a change of directory.
         let directory = std::path::absolute(directory).map_err(Error::Io)?;
         let cache = Self {
+            index: Index::new(directory.join("index")),
             directory,
             compressing: Arc::default(),
         };
         for part in ["sha256", "index", "member", "partial", "lock"] {
             fs::create_dir_all(cache.directory.join(part)).map_err(|error| cache.failed(error))?;
         }
+        cache.sweep();
         Ok(cache)
     }
 
@@ -125,22 +137,27 @@ impl Cache {
 
     /// The content of a digest as a piece of a push's stream; made if it is not there yet.
     pub async fn member(&self, digest: Digest, encoding: Encoding) -> Result<PathBuf, Error> {
-        let name = format!("{digest}.{}", encoding.extension());
-        let path = self.directory.join("member").join(&name);
-        if self.is_as_recorded(&path, &name) {
+        let (path, name) = self.member_place(digest, encoding);
+        if self.index.agrees(&path, &name) {
             return Ok(path);
         }
         let _alone = self.compressing.lock().await;
         let made = path.clone();
         self.blocking(move |cache| {
             // Another one may have made it in the meantime.
-            if cache.is_as_recorded(&made, &name) {
+            if cache.index.agrees(&made, &name) {
                 return Ok(());
             }
             cache.compress(digest, encoding, &made, &name)
         })
         .await?;
         Ok(path)
+    }
+
+    /// Whether [`Cache::member`] has nothing to do.
+    pub fn has_member(&self, digest: Digest, encoding: Encoding) -> bool {
+        let (path, name) = self.member_place(digest, encoding);
+        self.index.agrees(&path, &name)
     }
 
     /// Opens content for reading.
@@ -170,7 +187,7 @@ impl Cache {
             fs::rename(file, &path)
         })();
         admitted.map_err(|error| self.failed(error))?;
-        self.record(&path, &digest.to_string());
+        self.index.record(&path, &digest.to_string());
         Ok(())
     }
 
@@ -182,7 +199,7 @@ impl Cache {
     /// A new file among the unfinished, removed when it is dropped.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
         let folder = self.directory.join("partial");
-        NamedTempFile::with_prefix_in("new-", folder).map_err(|error| self.failed(error))
+        NamedTempFile::with_prefix_in(TEMPORARY, folder).map_err(|error| self.failed(error))
     }
 
     /// Tries to become the one who fetches a digest.
@@ -221,7 +238,7 @@ impl Cache {
 
     pub(super) fn find_blocking(&self, digest: Digest, anyway: bool) -> Result<Found, Error> {
         let (path, name) = (self.path(digest), digest.to_string());
-        if !anyway && self.is_as_recorded(&path, &name) {
+        if !anyway && self.index.agrees(&path, &name) {
             let metadata = fs::metadata(&path).map_err(|error| self.failed(error))?;
             return Ok(Found::Present(metadata.len()));
         }
@@ -233,11 +250,33 @@ impl Cache {
         let (found, size) =
             copy_hashed(&mut file, &mut io::sink()).map_err(|error| self.failed(error))?;
         if found == digest {
-            self.record(&path, &name);
+            self.index.record(&path, &name);
             return Ok(Found::Present(size));
         }
         self.remove(digest);
         Ok(Found::Corrupt)
+    }
+
+    /// Removes what killed processes left and nobody will go on with.
+    fn sweep(&self) {
+        let folder = fs::read_dir(self.directory.join("partial"));
+        for entry in folder.into_iter().flatten().flatten() {
+            let temporary = entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(TEMPORARY.as_bytes());
+            let kept = if temporary {
+                TEMPORARY_KEPT
+            } else {
+                PARTIAL_KEPT
+            };
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            if age.is_some_and(|age| age > kept) {
+                // Another process may have swept it just now.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn compress(
@@ -267,15 +306,12 @@ impl Cache {
         }
         file.sync_all().map_err(|error| self.failed(error))?;
         fs::rename(temporary.into_temp_path(), path).map_err(|error| self.failed(error))?;
-        self.record(path, name);
+        self.index.record(path, name);
         Ok(())
     }
 
     fn remove(&self, digest: Digest) {
-        let member = |encoding: Encoding| {
-            let name = format!("{digest}.{}", encoding.extension());
-            self.directory.join("member").join(name)
-        };
+        let member = |encoding| self.member_place(digest, encoding).0;
         for path in [
             self.path(digest),
             self.partial(digest),
@@ -287,16 +323,9 @@ impl Cache {
         }
     }
 
-    fn is_as_recorded(&self, path: &Path, name: &str) -> bool {
-        let recorded = fs::read_to_string(self.directory.join("index").join(name));
-        matches!((stamp(path), recorded), (Some(now), Ok(then)) if now == then)
-    }
-
-    /// A record that cannot be written, or is cut off, only makes the next one hash again.
-    fn record(&self, path: &Path, name: &str) {
-        if let Some(stamp) = stamp(path) {
-            let _ = fs::write(self.directory.join("index").join(name), stamp);
-        }
+    fn member_place(&self, digest: Digest, encoding: Encoding) -> (PathBuf, String) {
+        let name = format!("{digest}.{}", encoding.extension());
+        (self.directory.join("member").join(&name), name)
     }
 }
 
@@ -311,21 +340,6 @@ fn usual_place(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Er
     }
     let home = set("HOME").ok_or(Error::NoPlace)?;
     Ok(home.join(".cache").join("kinstall"))
-}
-
-fn stamp(path: &Path) -> Option<String> {
-    let metadata = fs::symlink_metadata(path)
-        .ok()
-        .filter(std::fs::Metadata::is_file)?;
-    Some(format!(
-        "size {} mtime {}.{:09} ctime {}.{:09} inode {}\n",
-        metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-        metadata.ino(),
-    ))
 }
 
 fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<(Digest, u64)> {
@@ -347,5 +361,133 @@ impl<R: Read> Read for Hashed<R> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let room = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(room.path())).unwrap();
+        (room, cache)
+    }
+
+    #[track_caller]
+    fn check(set: &[(&str, &str)], place: Option<&str>) {
+        let found = usual_place(|name| {
+            let (_, value) = set.iter().find(|(set, _)| *set == name)?;
+            Some(PathBuf::from(value))
+        });
+        assert_eq!(found.ok(), place.map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_place_is_the_users_or_the_usual_one() {
+        let (xdg, home) = (("XDG_CACHE_HOME", "/x"), ("HOME", "/home/me"));
+        check(&[("KINSTALL_CACHE", "here"), xdg, home], Some("here"));
+        check(&[("KINSTALL_CACHE", ""), xdg, home], Some("/x/kinstall"));
+        check(
+            &[("XDG_CACHE_HOME", "relative"), home],
+            Some("/home/me/.cache/kinstall"),
+        );
+        check(&[], None);
+    }
+
+    #[test]
+    fn touched_content_is_hashed_again_and_damaged_content_removed() {
+        let (_room, cache) = cache();
+        let (digest, size) = cache.store(&mut b"program".as_slice()).unwrap();
+        assert_eq!((digest, size), (Digest::of(b"program"), 7));
+        assert_eq!(
+            cache.find_blocking(digest, false).unwrap(),
+            Found::Present(7)
+        );
+
+        // The same bytes from elsewhere, as a restored backup has them.
+        let path = cache.path(digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"program").unwrap();
+        assert!(!cache.index.agrees(&path, &digest.to_string()));
+        assert_eq!(
+            cache.find_blocking(digest, false).unwrap(),
+            Found::Present(7)
+        );
+        assert!(cache.index.agrees(&path, &digest.to_string()));
+
+        fs::write(&path, b"pr0gram").unwrap();
+        assert_eq!(cache.find_blocking(digest, false).unwrap(), Found::Corrupt);
+        assert_eq!(cache.find_blocking(digest, false).unwrap(), Found::Absent);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_member_is_made_again_and_none_is_made_of_damaged_content() {
+        let (_room, cache) = cache();
+        let (digest, _) = cache.store(&mut b"program".as_slice()).unwrap();
+        let member = cache.member(digest, Encoding::Zstd).await.unwrap();
+        let right = fs::read(&member).unwrap();
+        fs::write(&member, b"damaged").unwrap();
+        assert!(!cache.has_member(digest, Encoding::Zstd));
+        cache.member(digest, Encoding::Zstd).await.unwrap();
+        assert_eq!(fs::read(&member).unwrap(), right);
+
+        let path = cache.path(digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"pr0gram").unwrap();
+        let error = cache.member(digest, Encoding::Gzip).await.unwrap_err();
+        assert!(matches!(error, Error::Absent(absent) if absent == digest));
+        assert!(!member.exists());
+    }
+
+    #[test]
+    fn only_one_fetches_a_digest_at_a_time() {
+        let (_room, cache) = cache();
+        let digest = Digest::of(b"program");
+        let lock = cache.try_lock(digest).unwrap();
+        assert!(lock.is_some());
+        assert!(cache.try_lock(digest).unwrap().is_none());
+        assert!(cache.try_lock(Digest::of(b"other")).unwrap().is_some());
+        drop(lock);
+        assert!(cache.try_lock(digest).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept_when_it_is_old() {
+        let (room, cache) = cache();
+        let days = |days: u64| SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+        let old = [
+            ("new-a", 0, true),
+            ("new-b", 2, false),
+            ("c", 2, true),
+            ("d", 31, false),
+        ];
+        for (name, age, _) in old {
+            let path = cache.directory().join("partial").join(name);
+            let file = fs::File::create(path).unwrap();
+            file.file().set_modified(days(age)).unwrap();
+        }
+        Cache::open(Some(room.path())).unwrap();
+        for (name, _, kept) in old {
+            assert_eq!(
+                cache.directory().join("partial").join(name).exists(),
+                kept,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_as_such() {
+        let (room, cache) = cache();
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let text = cache.failed(kind.into()).to_string();
+            let place = room.path().display();
+            assert_eq!(
+                text,
+                format!("the disk that holds the cache `{place}` is full")
+            );
+        }
     }
 }

@@ -3,51 +3,28 @@
 //! Bytes are hashed while they are written to `partial/<expected digest>`; only a file with the
 //! right digest gets a name in the cache. What is left unfinished is gone on with by the next run.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::cache::{Cache, Found};
+use super::cache::{self, Cache, Found, Lock};
 use super::checksum;
 use super::error::{ExpectedBy, Fault, Mismatch};
 use super::event::Event;
 use super::http::{Answer, Http, Resume};
+use super::partial::Partial;
+use super::patience::{Limits, Patience};
 use super::source::{Address, shown};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 
 /// Nothing that is fetched is longer, in bytes: the largest server archive has about 450 MB.
 const ARTIFACT_BYTES_MAX: u64 = 4 << 30;
 /// Progress is told whenever this many more bytes are there.
 const PROGRESS_BYTES: u64 = 256 * 1024;
-
-/// How long is waited for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// For a connection, in seconds.
-    pub connect_seconds: u64,
-    /// For the next byte, in seconds.
-    pub stall_seconds: u64,
-    /// For a whole artifact from one source, retries included, in seconds.
-    pub total_seconds: u64,
-    /// How many attempts in a row may bring nothing new.
-    pub attempts_max: u32,
-    /// The wait before the first retry, in milliseconds; doubled for each further one.
-    pub backoff_milliseconds: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect_seconds: 15,
-            stall_seconds: 30,
-            total_seconds: 3600,
-            attempts_max: 5,
-            backoff_milliseconds: 500,
-        }
-    }
-}
+/// How often is looked whether another process has finished.
+const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// What is to be downloaded.
 #[derive(Debug, Clone)]
@@ -71,6 +48,7 @@ pub(super) struct Downloader<'a> {
 impl Downloader<'_> {
     /// Makes sure that the wanted bytes are in the cache, and returns how many they are.
     pub(super) async fn obtain(&self, address: &Address, wanted: &Wanted) -> Result<u64, Fault> {
+        let _alone = self.alone(wanted.digest).await?;
         let seconds = self.limits.total_seconds;
         let done = self.obtain_alone(address, wanted);
         tokio::time::timeout(Duration::from_secs(seconds), done)
@@ -89,22 +67,30 @@ impl Downloader<'_> {
         }
     }
 
+    /// Waits until no other process, nor another job of this one, fetches the same.
+    async fn alone(&self, digest: Digest) -> Result<Lock, Fault> {
+        let since = Instant::now();
+        let mut told = false;
+        loop {
+            if let Some(lock) = self.cache.try_lock(digest)? {
+                return Ok(lock);
+            }
+            if since.elapsed().as_secs() >= self.limits.total_seconds {
+                return Err(cache::Error::Busy(digest).into());
+            }
+            if !told {
+                (self.tell)(Event::Waiting { digest });
+                told = true;
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+    }
+
     async fn obtain_alone(&self, address: &Address, wanted: &Wanted) -> Result<u64, Fault> {
         let digest = wanted.digest;
-        let mut waiting = false;
-        let _lock = loop {
-            if let Some(lock) = self.cache.try_lock(digest)? {
-                break lock;
-            }
-            if !waiting {
-                (self.tell)(Event::Waiting { digest });
-                waiting = true;
-            }
-            // `obtain` limits it.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
         match self.cache.find(digest, false).await? {
             Found::Present(size) => {
+                check_length(size, wanted)?;
                 let name = wanted.name.clone();
                 (self.tell)(Event::Cached { name, digest });
                 return Ok(size);
@@ -303,22 +289,7 @@ impl Downloader<'_> {
     }
 
     fn patience(&self, name: &str) -> Patience<'_> {
-        Patience {
-            name: name.to_owned(),
-            failures: 0,
-            retries: 0,
-            limits: self.limits,
-            since: Instant::now(),
-            tell: self.tell,
-        }
-    }
-}
-
-impl ExpectedBy {
-    fn trust(self) -> crate::lockfile::Trust {
-        match self {
-            Self::Lockfile(trust) | Self::FirstPin(trust) => trust,
-        }
+        Patience::new(name, self.limits, self.tell)
     }
 }
 
@@ -333,119 +304,5 @@ fn no_file(path: &Path, error: io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::NotFound => Fault::NoFile(path.to_owned()),
         _ => Fault::File(error),
-    }
-}
-
-/// An unfinished download.
-struct Partial<P> {
-    path: P,
-    file: fs::File,
-    cache: Cache,
-    hasher: Hasher,
-    bytes: u64,
-    validator: Option<String>,
-}
-
-impl<P: AsRef<Path>> Partial<P> {
-    /// Opens it, and hashes what is there from an earlier run.
-    fn open(cache: &Cache, path: P) -> Result<Self, Fault> {
-        let mut options = fs::OpenOptions::new();
-        options.create(true).truncate(false).read(true).append(true);
-        let file = options
-            .open(path.as_ref())
-            .map_err(|error| cache.failed(error))?;
-        let validator = fs::read_to_string(validator_path(path.as_ref())).ok();
-        let mut partial = Self {
-            path,
-            file,
-            cache: cache.clone(),
-            hasher: Hasher::default(),
-            bytes: 0,
-            validator,
-        };
-        let hashed = io::copy(&mut partial.file, &mut partial.hasher);
-        partial.bytes = hashed.map_err(|error| cache.failed(error))?;
-        Ok(partial)
-    }
-
-    /// Written at once, not handed to another thread: pieces are small and go to memory first.
-    fn write(&mut self, piece: &[u8]) -> Result<(), Fault> {
-        let written = self.file.write_all(piece);
-        if let Err(error) = written {
-            // Some of it may be on the disk, and the hasher does not know how much.
-            let _ = self.file.set_len(self.bytes);
-            return Err(self.cache.failed(error).into());
-        }
-        self.hasher.update(piece);
-        self.bytes += piece.len() as u64;
-        Ok(())
-    }
-
-    fn clear(&mut self) -> Result<(), Fault> {
-        let cleared = self.file.set_len(0);
-        cleared.map_err(|error| self.cache.failed(error))?;
-        self.hasher = Hasher::default();
-        self.bytes = 0;
-        self.note_validator(None);
-        Ok(())
-    }
-
-    fn note_validator(&mut self, validator: Option<String>) {
-        let path = validator_path(self.path.as_ref());
-        // Without a validator the digest still tells whether the parts belong together.
-        let _ = match &validator {
-            Some(validator) => fs::write(path, validator),
-            None => fs::remove_file(path),
-        };
-        self.validator = validator;
-    }
-
-    /// What it says, if it is a page.
-    fn page(&self) -> Option<String> {
-        let mut start = Vec::new();
-        let file = fs::File::open(self.path.as_ref()).ok()?;
-        file.take(2048).read_to_end(&mut start).ok()?;
-        checksum::page(&start)
-    }
-
-    fn finish(mut self) -> P {
-        self.note_validator(None);
-        self.path
-    }
-}
-
-fn validator_path(partial: &Path) -> PathBuf {
-    partial.with_extension("validator")
-}
-
-/// Decides whether and when there is another attempt.
-struct Patience<'a> {
-    name: String,
-    failures: u32,
-    retries: u32,
-    limits: Limits,
-    since: Instant,
-    tell: &'a (dyn Fn(Event) + Sync),
-}
-
-impl Patience<'_> {
-    /// Waits for the next attempt, or gives the fault back if there is none.
-    async fn again(&mut self, fault: Fault, progressed: bool) -> Result<(), Fault> {
-        self.failures = if progressed { 1 } else { self.failures + 1 };
-        self.retries += 1;
-        // A server that gives a few bytes each time is not worth more than this.
-        let tired = self.retries >= self.limits.attempts_max * 10;
-        let late = self.since.elapsed().as_secs() >= self.limits.total_seconds;
-        if !fault.passes() || self.failures >= self.limits.attempts_max || tired || late {
-            return Err(fault);
-        }
-        let doubled = self.limits.backoff_milliseconds << (self.failures - 1).min(6);
-        (self.tell)(Event::Retrying {
-            name: self.name.clone(),
-            reason: fault.to_string(),
-            wait_milliseconds: doubled,
-        });
-        tokio::time::sleep(Duration::from_millis(doubled)).await;
-        Ok(())
     }
 }

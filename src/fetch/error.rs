@@ -41,15 +41,14 @@ pub enum Error {
     },
     /// The lockfile cannot be read or written.
     #[error("the lockfile cannot be used: {0}")]
-    LockfileIo(#[source] std::io::Error),
+    LockfileIo(std::io::Error),
     /// The lockfile is none.
     #[error("`{}` cannot be understood: {problem}", path.display())]
+    #[diagnostic(help("{}", problem.way_out()))]
     Lockfile {
         /// Where it lies.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
-        #[diagnostic_source]
         problem: Malformed,
     },
     /// The user's own build is not there.
@@ -124,6 +123,36 @@ pub enum Error {
         /// What it is.
         found: Digest,
     },
+    /// The lockfile has the right digest and the wrong size of something.
+    #[error(
+        "`kinstall.lock` pins {name} with {pinned} bytes, and what has the pinned digest has {found}"
+    )]
+    #[diagnostic(help(
+        "the lockfile was edited; take it back from version control, or pin anew with `kinstall fetch --update`"
+    ))]
+    Size {
+        /// What is pinned.
+        name: String,
+        /// What the lockfile says.
+        pinned: u64,
+        /// What it is.
+        found: u64,
+    },
+    /// The lockfile pins something else than upstream's build.
+    #[error(
+        "`kinstall.lock` pins {name} as sha256 {pinned}, but upstream's build is {known}: suspect the lockfile, or the source it was made from"
+    )]
+    #[diagnostic(help(
+        "`git log kinstall.lock` tells who changed it; `kinstall fetch --update` pins upstream's build"
+    ))]
+    NotUpstreams {
+        /// The artifact, its version and architecture.
+        name: String,
+        /// What the lockfile says.
+        pinned: Digest,
+        /// What is built in.
+        known: Digest,
+    },
     /// The cache cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -145,6 +174,8 @@ impl Error {
             | Self::Unavailable { .. }
             | Self::WrongProgram { .. }
             | Self::Archive { .. }
+            | Self::Size { .. }
+            | Self::NotUpstreams { .. }
             | Self::Contradiction { .. } => 5,
             Self::LockfileIo(_) | Self::Cache(_) => 1,
         }
@@ -166,11 +197,11 @@ fn listed(attempts: &[Attempt]) -> String {
 }
 
 fn way_out(attempts: &[Attempt]) -> String {
-    let way_out = attempts
+    let mut way_out = attempts
         .iter()
         .filter_map(|attempt| attempt.fault.way_out());
     way_out
-        .last()
+        .next_back()
         .unwrap_or("name another mirror under `[source]`")
         .to_owned()
 }
@@ -194,7 +225,7 @@ pub enum Fault {
     NoFile(PathBuf),
     /// The file of a `file://` source cannot be read.
     #[error("{0}")]
-    File(#[source] std::io::Error),
+    File(std::io::Error),
     /// Nothing came for too long.
     #[error("nothing came for {seconds} seconds ({received} bytes were there)")]
     Stalled {
@@ -268,6 +299,16 @@ pub enum Fault {
         /// Why not.
         fault: Box<Fault>,
     },
+    /// It publishes another digest than the one built into kinstall.
+    #[error(
+        "it publishes sha256 {published}, but kinstall knows this release as {known}: suspect the source"
+    )]
+    Replaced {
+        /// What its checksum file says.
+        published: Digest,
+        /// What is built in.
+        known: Digest,
+    },
     /// This machine is at fault, not the source.
     #[error(transparent)]
     Here(#[from] cache::Error),
@@ -283,9 +324,21 @@ impl Fault {
         }
     }
 
+    /// Whether the source is right otherwise, and only does not have it.
+    fn is_missing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.is_client_error(),
+            Self::NoFile(_) => true,
+            _ => false,
+        }
+    }
+
     fn way_out(&self) -> Option<&'static str> {
         Some(match self {
             Self::Digest(mismatch) => mismatch.way_out(),
+            Self::Replaced { .. } => {
+                "nothing was pinned or used; take another source, and report it to whoever runs this one"
+            }
             Self::Page(_) => {
                 "a proxy, a login page or a mistyped base URL answers in place of the mirror; open \
                  the address in a browser"
@@ -297,6 +350,7 @@ impl Fault {
                 "a directory of your own is laid out as the original: put the file there, and its \
                  `.sha256` (for etcd: `SHA256SUMS`) beside it"
             }
+            Self::NoChecksum { fault, .. } if !fault.is_missing() => return fault.way_out(),
             Self::NoChecksum { .. } | Self::Checksum { .. } => {
                 "the first pin needs a checksum to compare with: put one beside the file, or name \
                  a source under `[source]` that has it"
@@ -339,6 +393,15 @@ pub enum ExpectedBy {
     Lockfile(Trust),
     /// A digest that is only being pinned now.
     FirstPin(Trust),
+}
+
+impl ExpectedBy {
+    /// What the expectation rests on.
+    pub const fn trust(self) -> Trust {
+        match self {
+            Self::Lockfile(trust) | Self::FirstPin(trust) => trust,
+        }
+    }
 }
 
 impl Mismatch {

@@ -10,8 +10,8 @@ use reqwest::redirect::{self, Policy};
 use reqwest::{Response, StatusCode, Url};
 
 use super::checksum;
-use super::download::Limits;
 use super::error::Fault;
+use super::patience::Limits;
 use super::source::shown;
 
 const REDIRECTS_MAX: usize = 10;
@@ -233,7 +233,9 @@ fn has_tls_fault(error: &reqwest::Error) -> bool {
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
         if error.is::<rustls::Error>()
-            || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>())
+            || wrapped
+                .and_then(<dyn std::error::Error + Send + Sync>::downcast_ref::<rustls::Error>)
+                .is_some()
         {
             return true;
         }

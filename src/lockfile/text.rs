@@ -19,31 +19,40 @@ const HEADER: &str = "\
 ";
 
 /// The text is no lockfile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Not TOML, or not of the expected shape.
     #[error("{message}")]
-    #[diagnostic(help(
-        "take the file back from version control, or remove it and run `kinstall fetch` to pin anew"
-    ))]
     Text {
         /// What the parser says, with the place.
         message: String,
     },
     /// A later kinstall wrote it.
     #[error("the file is of format {found}, and this kinstall knows format {FORMAT}")]
-    #[diagnostic(help("use the kinstall that wrote it, or a later one"))]
     Format {
         /// The format it says it has.
         found: u32,
     },
     /// Two blocks pin the same artifact: a merge that went wrong.
     #[error("`{path}` is pinned twice")]
-    #[diagnostic(help("keep one of the two blocks; `git log` tells where each comes from"))]
     Twice {
         /// The artifact's path.
         path: String,
     },
+}
+
+impl Malformed {
+    /// What the user can do.
+    pub const fn way_out(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => {
+                "take the file back from version control, or remove it and run `kinstall fetch` \
+                 to pin anew"
+            }
+            Self::Format { .. } => "use the kinstall that wrote it, or a later one",
+            Self::Twice { .. } => "keep one of the two blocks; `git log` tells where each is from",
+        }
+    }
 }
 
 #[derive(Deserialize)]

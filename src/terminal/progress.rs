@@ -35,6 +35,9 @@ impl Progress {
 
     pub(super) async fn follow(mut self, mut events: UnboundedReceiver<Event>) {
         while let Some(event) = events.recv().await {
+            if event == Event::End {
+                break;
+            }
             self.show(event);
         }
         for bar in self.open.values() {
@@ -44,6 +47,7 @@ impl Progress {
 
     fn show(&mut self, event: Event) {
         match event {
+            Event::End => {}
             Event::Phase(name) => self.line(&format!("{name}:")),
             Event::Wave(name) => self.line(&format!("{}:", name.name())),
             Event::Note(text) => self.line(&text),

@@ -1,7 +1,7 @@
 //! A directory in a node's place: the same scripts, run here, below that directory. No SSH, no
 //! systemd, no health to ask for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -18,9 +18,8 @@ pub struct LocalRoot {
 
 impl LocalRoot {
     /// Makes the directory where it is missing.
-    pub fn new(node: NodeName, directory: PathBuf) -> Result<Self, Error> {
-        let made =
-            fs_err::create_dir_all(&directory).and_then(|()| fs_err::canonicalize(&directory));
+    pub fn new(node: NodeName, directory: &Path) -> Result<Self, Error> {
+        let made = fs_err::create_dir_all(directory).and_then(|()| fs_err::canonicalize(directory));
         match made {
             Ok(directory) => Ok(Self { node, directory }),
             Err(why) => Err(Error::Local { node, why }),

@@ -1,5 +1,6 @@
 //! The project's chores, run as `cargo xtask CHORE`: one file a chore, one line here.
 
+mod checksums;
 mod command;
 mod demo;
 mod flag_table;
@@ -36,6 +37,8 @@ enum Chore {
     /// Real nodes on this machine: systemd as PID 1, sshd, an address each
     Nodes(nodes::cli::Arguments),
     Demo(demo::Arguments),
+    /// Adds digests of releases to `src/artifact/SHA256SUMS`
+    Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
     FlagTable {
         /// The directory
@@ -48,6 +51,7 @@ impl Chore {
         match self {
             Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
             Self::Demo(arguments) => Ok(demo::run(&arguments)?),
+            Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;
                 Ok(ExitCode::SUCCESS)

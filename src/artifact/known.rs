@@ -1,0 +1,82 @@
+//! The digests of releases that ship inside kinstall. Pure.
+//!
+//! They are what a first pin is compared with before anything that a mirror says of itself. The
+//! table has the form of `sha256sum`, with paths below a base URL, so that
+//! `sha256sum --ignore-missing -c` checks a mirror directory against it. `cargo xtask checksums`
+//! adds to it.
+
+use super::{Artifact, Origin};
+use crate::digest::Digest;
+
+const TABLE: &str = include_str!("SHA256SUMS");
+
+impl Artifact {
+    /// The digest that ships inside kinstall, if this release is known.
+    pub fn known_digest(&self) -> Option<Digest> {
+        if self.origin == Origin::Own {
+            return None;
+        }
+        let line = TABLE.lines().find_map(|line| {
+            let (digest, path) = line.split_once("  ")?;
+            (path == self.path).then_some(digest)
+        })?;
+        Some(line.parse().expect("a test reads every line of the table"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+    use crate::artifact::Program;
+    use std::collections::BTreeSet;
+
+    fn known(name: &str, version: &str, arch: Arch) -> Option<Digest> {
+        let program = Program {
+            name: name.to_owned(),
+            version: version.parse().unwrap(),
+            arch,
+            own: None,
+        };
+        program.artifact().unwrap().known_digest()
+    }
+
+    #[test]
+    fn every_line_is_a_digest_and_a_path_that_stands_there_once() {
+        let mut paths = BTreeSet::new();
+        for line in TABLE.lines() {
+            let (digest, path) = line.split_once("  ").unwrap();
+            digest.parse::<Digest>().unwrap();
+            assert!(paths.insert(path), "{path}");
+        }
+        assert!(paths.len() > 2900);
+    }
+
+    #[test]
+    fn releases_are_known_for_every_architecture_they_were_built_for() {
+        for (name, version, arch) in [
+            ("kube-apiserver", "1.24.0", Arch::Arm64),
+            ("kube-apiserver", "1.32.3", Arch::Arm64),
+            ("kube-controller-manager", "1.36.3", Arch::Amd64),
+            ("kube-scheduler", "1.32.3", Arch::Arm64),
+            ("kubectl", "1.32.3", Arch::Armhf),
+            ("etcd", "3.5.21", Arch::Arm64),
+        ] {
+            assert!(known(name, version, arch).is_some(), "{name} {version}");
+        }
+    }
+
+    #[test]
+    fn what_is_doubtful_or_not_upstreams_is_not_known() {
+        assert_eq!(known("kubectl", "1.27.13", Arch::Arm64), None);
+        assert_eq!(known("etcd", "3.5.0", Arch::Arm64), None);
+        assert_eq!(known("kube-apiserver", "1.99.0", Arch::Arm64), None);
+        let own = Program {
+            name: "kubectl".to_owned(),
+            version: "1.32.3".parse().unwrap(),
+            arch: Arch::Arm64,
+            own: Some("release/v1.32.3/bin/linux/arm64/kubectl".to_owned()),
+        };
+        assert_eq!(own.artifact().unwrap().known_digest(), None);
+    }
+}

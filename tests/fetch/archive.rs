@@ -1,0 +1,92 @@
+//! Promises about programs that come in an archive: all of it is right, or none of it is used.
+
+use fs_err as fs;
+use kinstall::digest::Digest;
+use kinstall::lockfile::Lockfile;
+
+use super::bench::{Bench, ETCD, SUMS, elf, program};
+use crate::mirror::Mood;
+
+/// The names in the cache.
+fn cached(bench: &Bench) -> usize {
+    let folder = bench.cache.directory().join("sha256");
+    fs::read_dir(folder).unwrap().count()
+}
+
+#[tokio::test]
+async fn nothing_is_taken_out_of_an_archive_that_is_not_right() {
+    for mood in [
+        Mood::WrongBytes,
+        Mood::LengthOff(-100),
+        Mood::CutAfter(0),
+        Mood::Page(200, "<html>"),
+    ] {
+        let mut bench = Bench::new();
+        bench.mirror.mood(ETCD, [mood]);
+        let error = bench.pin(&[program("etcd")]).await.unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        assert_eq!(cached(&bench), 0);
+        bench.mirror.recover();
+        bench.pin(&[program("etcd")]).await.unwrap();
+        bench.ensure(&[program("etcd")]).await.unwrap();
+        bench.assert_sound();
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_leads_out_of_itself_is_refused_whatever_its_checksum_says() {
+    let mut bench = Bench::new();
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes()[..14].copy_from_slice(b"../../evil.txt");
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(0);
+    header.set_cksum();
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(gzip);
+    archive.append(&header, std::io::empty()).unwrap();
+    let archive = archive.into_inner().unwrap().finish().unwrap();
+    let name = ETCD.rsplit('/').next().unwrap();
+    bench
+        .mirror
+        .put(SUMS, format!("{}  {name}\n", Digest::of(&archive)));
+    bench.mirror.put(ETCD, archive);
+    let error = bench.pin(&[program("etcd")]).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    assert!(
+        error
+            .to_string()
+            .contains("`../../evil.txt`, a path that leads out of it")
+    );
+    assert_eq!(bench.lockfile, Lockfile::default());
+}
+
+#[tokio::test]
+async fn a_lockfile_edited_about_a_member_is_found_out() {
+    let mut bench = Bench::new();
+    bench.pin(&[program("etcd")]).await.unwrap();
+    let (right, wrong) = (Digest::of(&elf("etcd")), Digest::of(b"evil"));
+    let text = bench.lockfile.to_text();
+    bench.lockfile =
+        Lockfile::parse(&text.replace(&right.to_string(), &wrong.to_string())).unwrap();
+    let error = bench.ensure(&[program("etcd")]).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("`kinstall.lock` contradicts itself"),
+        "{text}"
+    );
+    assert!(text.contains(&right.to_string()) && text.contains(&wrong.to_string()));
+}
+
+#[tokio::test]
+async fn members_lost_from_the_cache_come_out_of_the_archive_in_it() {
+    let mut bench = Bench::new();
+    let both = ["etcd", "etcdctl"].map(program);
+    bench.pin(&both).await.unwrap();
+    bench.ensure(&both).await.unwrap();
+    fs::remove_file(bench.cache.path(Digest::of(&elf("etcdctl")))).unwrap();
+    bench.mirror.recover();
+    bench.ensure(&both).await.unwrap();
+    bench.assert_sound();
+    assert!(bench.mirror.requests(ETCD).is_empty());
+}

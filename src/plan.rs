@@ -2,6 +2,8 @@
 //! place, restarted and waited for. Made from differences; [`crate::apply`] carries it out.
 
 mod guard;
+#[cfg(test)]
+mod model;
 mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use crate::action::{Action, Group, Put, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
-use crate::manifest::{Manifest, Stage, UnitName};
+use crate::manifest::{Entry, Manifest, Stage, UnitName};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Recorded, Snapshot};
 
@@ -126,7 +128,7 @@ fn base(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
             continue;
         }
         let mut steps = vec![Action::Begin {
-            manifest: view.manifest.clone(),
+            entries: begun(view),
         }];
         let (users, rest): (Vec<_>, Vec<_>) = puts(view, None)
             .into_iter()
@@ -155,6 +157,14 @@ fn base(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
         name: WaveName::Base,
         groups,
     }
+}
+
+/// What is kinstall's own until the record says so.
+fn begun(view: &View<'_>) -> BTreeMap<RemotePath, Entry> {
+    let before = view.snapshot.begun.iter().flatten();
+    let all = before.chain(&view.manifest.entries);
+    all.map(|(path, entry)| (path.clone(), entry.clone()))
+        .collect()
 }
 
 fn declares_users(path: &RemotePath) -> bool {

@@ -34,8 +34,8 @@ pub struct Snapshot {
     pub stored: BTreeSet<Digest>,
     /// The last generation recorded.
     pub recorded: Option<Recorded>,
-    /// What a run began to put in place and did not finish.
-    pub begun: Option<Manifest>,
+    /// What runs that did not finish began to put in place.
+    pub begun: Option<BTreeMap<RemotePath, Entry>>,
 }
 
 /// What a generation's record holds.
@@ -172,7 +172,7 @@ impl Snapshot {
             .recorded
             .iter()
             .flat_map(|recorded| recorded.superseded.iter().chain(&recorded.manifest.entries));
-        let begun = self.begun.iter().flat_map(|begun| &begun.entries);
+        let begun = self.begun.iter().flatten();
         recorded.chain(begun).collect()
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct Mirror {
     pub(crate) etcd: Version,
     /// The kubectl it has.
     pub(crate) kubectl: Version,
+    /// Whether anything in it is not, byte for byte, what upstream published under that name.
+    pub(crate) rebuilt: bool,
 }
 
 /// Whose Kubernetes servers a mirror has.
@@ -125,8 +127,9 @@ impl Mirror {
             .unwrap_or(KUBERNETES);
         let servers = shelf.servers(wish, kubernetes)?;
         let kubectl = shelf.kubectl(&root, kubernetes)?;
-        let etcd = shelf.etcd(&root)?;
+        let (etcd, repacked) = shelf.etcd(&root)?;
         Ok(Self {
+            rebuilt: repacked || servers == Servers::StandIns,
             directory: shelf.directory,
             servers,
             kubernetes,
@@ -146,6 +149,9 @@ impl Mirror {
     /// The tables of an inventory that let it use this mirror, served at that URL.
     pub(crate) fn tables(&self, url: &str) -> String {
         let mut text = format!("[source]\nkubernetes = [\"{url}\"]\netcd = [\"{url}\"]\n");
+        if self.rebuilt {
+            text += "rebuilt = true # not all of it is what upstream published under these names\n";
+        }
         if self.kubectl != self.kubernetes {
             // Writing to a String cannot fail.
             let _ = write!(
@@ -264,13 +270,14 @@ impl Shelf {
         Ok(version)
     }
 
-    fn etcd(&self, root: &Path) -> Result<Version, Error> {
+    /// Which etcd it is, and whether it is out of a package and so packed by us.
+    fn etcd(&self, root: &Path) -> Result<(Version, bool), Error> {
         if let Some(version) = Version::all_in(&self.directory).pop() {
-            return Ok(version);
+            return Ok((version, false));
         }
         let (version, archive) = packages::etcd(root)?;
         self.put_etcd(version, &archive)?;
-        Ok(version)
+        Ok((version, true))
     }
 
     fn put_program(&self, place: &str, program: &Path) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: three real nodes on this machine, and what kinstall makes of them.
 
 mod cluster;
-mod site;
+pub(crate) mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

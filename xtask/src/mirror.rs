@@ -138,6 +138,16 @@ impl Mirror {
         })
     }
 
+    /// A program in it.
+    pub(crate) fn program(&self, version: Version, name: &str) -> PathBuf {
+        self.directory.join(programs_of(version)).join(name)
+    }
+
+    /// etcd's archive in it.
+    pub(crate) fn etcd_archive(&self) -> PathBuf {
+        self.directory.join(etcd_archive(self.etcd))
+    }
+
     /// What the `[cluster]` table of an inventory says of versions, to use this mirror.
     pub(crate) fn cluster_versions(&self) -> String {
         let Self {
@@ -343,7 +353,7 @@ fn etcd_archive(version: Version) -> String {
 }
 
 /// A file's SHA-256 in hexadecimal digits.
-fn sha256(path: &Path) -> Result<String, Error> {
+pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
     let mut digest = Sha256::new();
     let mut file = fs_err::File::open(path)?;
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -1,5 +1,6 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod revert;
 mod staging;
 mod step;
 
@@ -73,11 +74,39 @@ pub enum Error {
     /// A step failed.
     #[error("{source}")]
     #[diagnostic(help(
-        "nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
+        "its new files stay in place there, nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
     ))]
     Step {
         /// The wave it was in.
         wave: WaveName,
+        /// What failed.
+        #[source]
+        source: StepError,
+    },
+    /// A step failed, and the node was taken back to what it had been.
+    #[error("{source}\n  {node} was taken back to generation {generation} and is healthy")]
+    #[diagnostic(help(
+        "nodes that were done stay as they are, the others were not touched; mend the cause and run the same command again"
+    ))]
+    Reverted {
+        /// The node.
+        node: NodeName,
+        /// The generation it is at again.
+        generation: u64,
+        /// What failed.
+        #[source]
+        source: StepError,
+    },
+    /// A step failed, and the node could not be taken back.
+    #[error("{source}\n  {node} could not be taken back: {why}")]
+    #[diagnostic(help(
+        "nodes that were done stay as they are, the others were not touched; mend the cause and run the same command again"
+    ))]
+    NotReverted {
+        /// The node.
+        node: NodeName,
+        /// Why not.
+        why: String,
         /// What failed.
         #[source]
         source: StepError,
@@ -104,11 +133,39 @@ impl Run<'_> {
                         what: "between two nodes; every service runs on what is in place",
                     }]);
                 }
-                self.group(wave.name, group).await?;
+                if let Err(errors) = self.group(wave.name, group).await {
+                    return Err(self.take_back(errors).await);
+                }
             }
         }
         drop(held);
         Ok(())
+    }
+
+    /// Takes the nodes on which a unit did not become healthy back to their recorded generations.
+    async fn take_back(&self, errors: Vec<Error>) -> Vec<Error> {
+        let mut outcomes = Vec::new();
+        for error in errors {
+            outcomes.push(match error {
+                Error::Step {
+                    source: StepError::Unhealthy(unhealthy),
+                    ..
+                } if self.snapshots[&unhealthy.node].recorded.is_some() => {
+                    let node = unhealthy.node.clone();
+                    let source = StepError::Unhealthy(unhealthy);
+                    match revert::revert(self, &node).await {
+                        Ok(generation) => Error::Reverted {
+                            node,
+                            generation,
+                            source,
+                        },
+                        Err(why) => Error::NotReverted { node, why, source },
+                    }
+                }
+                other => other,
+            });
+        }
+        outcomes
     }
 
     /// Takes hold of every node that will change, or of none.

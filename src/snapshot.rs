@@ -100,6 +100,8 @@ pub struct UnitState {
     pub pid: u32,
     /// How often systemd restarted it by itself.
     pub restarts: u32,
+    /// The file its process was started from.
+    pub program: Option<String>,
     /// When its process started, as systemd writes it, in UTC.
     pub since: Option<String>,
     /// Whether its unit file is newer than what systemd has read.
@@ -200,6 +202,12 @@ impl Parser {
                     .entry(rest.parse().ok()?)
                     .or_default()
                     .enabled = true;
+            }
+            "program" => {
+                let (unit, program) = rest.split_once(' ')?;
+                let program = program.strip_suffix(" (deleted)").unwrap_or(program);
+                let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
+                unit.program = Some(program.to_owned()).filter(|program| !program.is_empty());
             }
             "applied" => {
                 let (unit, fingerprint) = rest.split_once(' ')?;
@@ -331,6 +339,7 @@ mod tests {
              hash ./etc/a {DIGEST}\n\
              show etcd.service Id=etcd.service\nshow etcd.service ActiveState=active\nshow etcd.service MainPID=12\nshow etcd.service NRestarts=1\n\
              show etcd.service ExecMainStartTimestamp=Sat 2026-11-21 23:00:00 UTC\n\
+             program etcd.service /usr/local/bin/etcd-v3.5.21 (deleted)\n\
              applied etcd.service abc\nend\n",
             bad = DIGEST.replace('e', "f"),
         );
@@ -362,6 +371,7 @@ mod tests {
         let etcd = &snapshot.units[&"etcd.service".parse().unwrap()];
         assert!(etcd.is_active() && etcd.pid == 12 && etcd.restarts == 1);
         assert_eq!(etcd.applied.as_deref(), Some("abc"));
+        assert_eq!(etcd.program.as_deref(), Some("/usr/local/bin/etcd-v3.5.21"));
     }
 
     #[test]

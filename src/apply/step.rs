@@ -57,11 +57,7 @@ impl fmt::Display for Unhealthy {
         for line in &self.journal {
             write!(f, "\n  journal: {line}")?;
         }
-        write!(
-            f,
-            "\n  its new files stay in place on {}; the ones before are in its store",
-            self.node
-        )
+        Ok(())
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Exit {
     Unreachable = 4,
     /// A download or a digest did not verify.
     Unverified = 5,
+    /// A rollout failed and was reverted.
+    Reverted = 6,
     /// Another run holds the lock.
     Held = 7,
     /// The user stopped it.
@@ -71,6 +73,16 @@ impl Failure {
             exit,
             reports: vec![report],
         }
+    }
+
+    /// The first reason, in one line.
+    pub(super) fn in_words(&self) -> String {
+        let first = self
+            .reports
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        first.lines().next().unwrap_or_default().to_owned()
     }
 
     /// Tells the user.
@@ -124,7 +136,10 @@ impl From<Vec<apply::Error>> for Failure {
             apply::Error::Held { .. } => Exit::Held,
             apply::Error::Stopped { .. } => Exit::Stopped,
             apply::Error::Transport(_) => Exit::Unreachable,
-            apply::Error::Staging(_) | apply::Error::Step { .. } => Exit::Failed,
+            apply::Error::Reverted { .. } => Exit::Reverted,
+            apply::Error::Staging(_)
+            | apply::Error::Step { .. }
+            | apply::Error::NotReverted { .. } => Exit::Failed,
         };
         let exit = errors.first().map_or(Exit::Failed, exit);
         Self::all(exit, errors)

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::sync::watch;
 
+use super::carry::{Task, carry_out, early_stop, stop_on_interrupt, stopped};
 use super::plan::{Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login};
-use crate::apply::{Encoded, Run, Store};
+use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache, Encoding};
 use crate::lockfile::Lockfile;
-use crate::plan::Plan;
+use crate::plan::{Direction, Plan};
 use crate::terminal::Terminal;
 
 /// Make every node what the inventory says: install, upgrade, or nothing.
@@ -77,7 +78,8 @@ async fn push(
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views).map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = Plan::new(&views, Direction::Forward)
+        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     drop(views);
     if common.json {
@@ -94,25 +96,14 @@ async fn push(
         store = supply(inventory, &plan, &desk, common, &events) => store?,
         () = stopped(stop.clone()) => return Err(early_stop()),
     };
-    let begun = std::time::Instant::now();
-    let run = Run {
+    let task = Task {
+        command: "push",
         plan: &plan,
-        transports: &desk.site.transports,
-        snapshots: &desk.site.snapshots,
         desired: &desk.desired,
         store: &store,
         credentials: &desk.credentials,
-        rollout: &inventory.rollout,
-        jobs: usize::from(common.jobs),
-        holder: holder(),
-        events: &events,
-        stop,
     };
-    run.carry_out().await?;
-    let (nodes, seconds) = (plan.nodes().len(), begun.elapsed().as_secs_f64());
-    events.send(Event::Note(format!(
-        "done: {nodes} nodes changed in {seconds:.1} s"
-    )));
+    carry_out(inventory, &desk.site, task, common, &events, stop).await?;
     desk.site.close().await;
     Ok(Exit::Done)
 }
@@ -176,62 +167,4 @@ async fn encoded(
     let path = path.map_err(|error| Failure::new(Exit::Failed, error))?;
     let size = fs_err::metadata(&path)?.len();
     Ok(Encoded { path, size })
-}
-
-/// Who runs this, where and since when.
-fn holder() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-    let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let now = time::OffsetDateTime::now_utc();
-    let format =
-        time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    let since = now.format(&format).unwrap_or_default();
-    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    format!(
-        "{}@{}, process {}, since {since}",
-        plain(&user),
-        plain(host.trim()),
-        std::process::id()
-    )
-}
-
-/// Becomes true at the first Ctrl-C or SIGTERM; at the second one the program ends at once.
-fn stop_on_interrupt(events: Events) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        interrupt().await;
-        events.send(Event::Warning(
-            "stopping as soon as nothing is half done; once more to stop at once".to_owned(),
-        ));
-        drop(events);
-        // Without a receiver there is nobody left to stop.
-        _ = sender.send(true);
-        interrupt().await;
-        std::process::exit(i32::from(Exit::Stopped as u8));
-    });
-    receiver
-}
-
-async fn interrupt() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        // The sender is gone without a word: nobody will stop this any more.
-        std::future::pending::<()>().await;
-    }
-}
-
-fn early_stop() -> Failure {
-    Failure::words(
-        Exit::Stopped,
-        "stopped on request; no node was changed",
-        "run the same command again to go on; what was downloaded is kept",
-    )
 }

@@ -7,14 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{View, puts};
+use super::{Stages, View, puts};
 use crate::action::{Action, Group, Wave, WaveName};
 use crate::inventory::NodeName;
 use crate::manifest::{Stage, Unit, UnitName};
 use crate::snapshot::UnitState;
 
 /// The wave of one stage.
-pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wave {
+pub(super) fn of_stage(stage: Stage, stages: Stages, views: &BTreeMap<NodeName, View<'_>>) -> Wave {
     let name = match stage {
         Stage::Etcd => WaveName::Etcd,
         Stage::Apiserver => WaveName::Apiserver,
@@ -23,7 +23,7 @@ pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wa
     let rolling = runs_anywhere(stage, views);
     let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
     for (node, view) in views {
-        let steps = steps(stage, view, rolling);
+        let steps = steps(stage, stages, view, rolling);
         if !steps.is_empty() {
             turns.push((node, steps));
         }
@@ -78,9 +78,9 @@ fn one_by_one(
 }
 
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
-fn steps(stage: Stage, view: &View<'_>, settle: bool) -> Vec<Action> {
+fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut steps = Vec::new();
-    let puts = puts(view, Some(stage));
+    let puts = puts(view, Some(stage), stages);
     if !puts.is_empty() {
         steps.push(Action::Install(puts));
     }

@@ -24,6 +24,7 @@ pub(crate) struct Program {
     name: OsString,
     args: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
+    withheld: Vec<&'static str>,
     directory: Option<PathBuf>,
     input: Vec<u8>,
     limit: Duration,
@@ -80,6 +81,7 @@ impl Program {
             name: name.as_ref().to_owned(),
             args: Vec::new(),
             variables: Vec::new(),
+            withheld: Vec::new(),
             directory: None,
             input: Vec::new(),
             limit: Duration::from_secs(LIMIT_SECONDS),
@@ -103,6 +105,12 @@ impl Program {
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let pair = (name.as_ref().to_owned(), value.as_ref().to_owned());
         self.variables.push(pair);
+        self
+    }
+
+    /// Takes away those variables of our environment whose names begin so.
+    pub(crate) fn env_without(mut self, start: &'static str) -> Self {
+        self.withheld.push(start);
         self
     }
 
@@ -213,6 +221,12 @@ impl Program {
         let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         path.push(":/usr/sbin:/sbin");
         let mut command = Command::new(&self.name);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if self.withheld.iter().any(|start| text.starts_with(start)) {
+                command.env_remove(&name);
+            }
+        }
         command
             .args(&self.args)
             .env("PATH", path)
@@ -412,8 +426,9 @@ mod tests {
     fn lines_come_as_they_are_said() {
         let mut heard = Vec::new();
         let status = Program::new("sh")
-            .args(["-c", "echo $WORD; pwd >&2; exit 3"])
+            .args(["-c", "echo $WORD$CARGO_PKG_NAME; pwd >&2; exit 3"])
             .env("WORD", "here")
+            .env_without("CARGO_PKG_")
             .directory("/")
             .lines(|line| heard.push(line.to_owned()))
             .unwrap();

@@ -53,10 +53,13 @@ pub(crate) enum Profile {
     Release,
 }
 
-/// cargo, as it runs us.
+/// cargo, as if it did not run us: what it tells us of ourselves would make build scripts that
+/// look at it (ring's does) run again, and half the tree be compiled anew.
 pub(crate) fn cargo() -> Program {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Program::new(cargo)
+        .env_without("CARGO_PKG_")
+        .env_without("CARGO_MANIFEST_")
         .directory(workspace())
         .limit_seconds(BUILD_SECONDS)
 }

@@ -112,7 +112,8 @@ impl Bed {
     /// A directory to push from, for these nodes; nothing happens to them.
     pub(crate) fn lab(&self, nodes: &[&str]) -> Lab {
         let workshop = workshop();
-        let lab = Lab::at(&workshop.join("lab"), &workshop.join("cache"));
+        let name = nodes.join("-");
+        let lab = Lab::at(&workshop.join(name), &workshop.join("cache"));
         lab.write(&self.inventory(nodes));
         lab
     }
@@ -161,7 +162,7 @@ impl Bed {
         let mut text = format!(
             "[cluster]\nname = \"home\"\nkubernetes = \"{KUBERNETES}\"\n{etcd}\n\
              [ssh]\nuser = \"root\"\nconfig = \"{config}\"\n\n\
-             [component.kube-apiserver]\nflags = {{ audit-log-maxage = 60 }}\n\n\
+             [component.kube-apiserver]\nflags = {{ audit-log-maxage = 60, shutdown-delay-duration = \"0s\" }}\n\n\
              [rollout]\nready-seconds = 30\nstable-seconds = 1\n",
             etcd = etcd(&mirror),
             config = config.display(),

@@ -3,3 +3,5 @@
 mod fetch;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod mirror;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod site;

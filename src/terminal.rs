@@ -3,6 +3,7 @@
 
 pub mod listing;
 mod progress;
+pub mod releases;
 pub mod report;
 
 use std::io::{IsTerminal, Write};

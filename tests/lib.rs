@@ -24,6 +24,8 @@ mod mirror;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod push;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod site;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tree;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod unfit;

@@ -80,12 +80,9 @@ impl<'a> Prober<'a> {
     }
 
     fn authority(&self, name: &str) -> Option<&String> {
-        let known = [
-            AuthorityName::Kubernetes,
-            AuthorityName::Etcd,
-            AuthorityName::FrontProxy,
-        ];
-        let name = known.into_iter().find(|known| known.name() == name)?;
+        let name = AuthorityName::ALL
+            .into_iter()
+            .find(|known| known.name() == name)?;
         self.credentials.authorities.get(&name)
     }
 }

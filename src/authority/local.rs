@@ -21,7 +21,7 @@ use super::{Authority, Error, Item, Note, Obtained, Outcome, Reason};
 use crate::certificate::table::signer;
 use crate::certificate::{AuthorityName, Credentials, Leaf, Request, ServiceAccountPair, describe};
 use crate::encryption;
-use crate::inventory::{Authorities, ClusterName, Encryption, Inventory, KeyType, Pki, PkiSource};
+use crate::inventory::{ClusterName, Encryption, Inventory, KeyType, Pki, PkiSource};
 use crate::secret::Secret;
 
 /// kinstall's own authority.
@@ -42,9 +42,6 @@ const DAY_SECONDS: i64 = 86_400;
 impl Local {
     /// The authority of an inventory: its files lie in `pki/` in the inventory's directory.
     pub fn of(inventory: &Inventory) -> Result<Self, Error> {
-        if inventory.pki.authorities == Authorities::Separate {
-            return Err(Error::Separate);
-        }
         if let PkiSource::Directory(directory) = &inventory.pki.from {
             return Err(Error::Directory(directory.clone()));
         }
@@ -113,7 +110,7 @@ impl Local {
             leaves,
             service_account,
             encryption_config,
-            signing_key_pem: Some(signer_for(AuthorityName::Kubernetes).key_pem()),
+            signing_key_pem: Some(signer_for(AuthorityName::ApiserverClient).key_pem()),
         };
         let notes = gathered.notes;
         Ok((Obtained { credentials, notes }, gathered.writes))

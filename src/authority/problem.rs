@@ -11,10 +11,6 @@ use crate::encryption;
 /// Why an authority did not answer. Nothing that was there has been replaced.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
-    /// The inventory asks for an authority for each set of certificates.
-    #[error("kinstall's own authority cannot be `separate` for each set of certificates")]
-    #[diagnostic(help("say `authorities = \"single\"` or `\"kubeadm\"` in `[pki]`"))]
-    Separate,
     /// The inventory takes its certificates from elsewhere.
     #[error("kinstall cannot take certificates from the directory `{}` yet", .0.display())]
     #[diagnostic(help(
@@ -55,7 +51,7 @@ pub enum Error {
         reason: String,
     },
     /// A file that should be a private key is none that kinstall can read.
-    #[error("`{path}` is not an unencrypted private key in PKCS#8 PEM, ECDSA or RSA")]
+    #[error("`{path}` is not an unencrypted private key in PEM, ECDSA or RSA")]
     #[diagnostic(help(
         "kinstall never replaces a key it does not know: convert it with `openssl pkcs8 -topk8 \
          -nocrypt`, or, if nothing was ever signed or encrypted with it, move it away"

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::super::Error;
 use super::DAY_SECONDS;
-use crate::certificate::{AuthorityName, Leaf, Request, Usage};
+use crate::certificate::{self, AuthorityName, Leaf, Request, Usage};
 use crate::inventory::{ClusterName, KeyType, San};
 use crate::secret::Secret;
 
@@ -130,9 +130,9 @@ pub(super) fn new_key(key_type: KeyType) -> Result<KeyPair, Error> {
     KeyPair::from_pem(&pem).map_err(|error| fail(error.to_string()))
 }
 
-/// A private key in PKCS#8 PEM, if it is one.
+/// A private key in PEM, if it is one.
 pub(super) fn read_key(pem: &Secret) -> Option<KeyPair> {
-    KeyPair::from_pem(pem.expose_text()?).ok()
+    certificate::key::read(pem)
 }
 
 /// A private key in PKCS#8 PEM: every component, and openssl, reads this form.

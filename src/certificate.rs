@@ -7,8 +7,10 @@ pub mod check;
 pub mod describe;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod graph;
 pub mod key;
 pub mod link;
+pub mod listing;
 pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet};

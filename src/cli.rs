@@ -1,5 +1,6 @@
 //! The command line: one command, one story, one screen.
 
+mod certs;
 mod completions;
 mod fail;
 mod fetch;
@@ -25,7 +26,7 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan or status found changes, drift or something unhealthy
+  3  plan, status or certs check found changes, drift or something unhealthy
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   7  another run holds the lock
@@ -83,6 +84,8 @@ enum Command {
     Push(push::Push),
     /// Show what runs on each node, how it is, and what was changed by hand
     Status(status::Status),
+    /// List, check, renew and draw the cluster's certificates
+    Certs(certs::Certs),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -144,6 +147,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
+        Command::Certs(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

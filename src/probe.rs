@@ -1,6 +1,8 @@
 //! Asking a unit whether it is healthy: over HTTPS, on the node's own loopback, through its SSH
 //! connection, with the operator's credentials. Nothing is needed on the node for it.
 
+pub mod served;
+
 use std::time::Duration;
 
 use crate::certificate::{AuthorityName, Credentials};

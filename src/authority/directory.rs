@@ -17,9 +17,7 @@ use zeroize::Zeroizing;
 use super::Error;
 use crate::certificate::check::{About, Finding, Flaw};
 use crate::certificate::describe::{certificates, is_signed_by, public_key};
-use crate::certificate::{
-    AuthorityName, CertificateId, Description, Leaf, Request, describe, key,
-};
+use crate::certificate::{AuthorityName, CertificateId, Description, Leaf, Request, describe, key};
 use crate::secret::Secret;
 
 /// Directories below the one that is named: kubeadm's `etcd/`, one a set.
@@ -85,7 +83,10 @@ impl Directory {
                     count += 1;
                     if count > FILES_MAX {
                         let path = root.to_owned();
-                        return Err(Error::TooManyFiles { path, files_max: FILES_MAX });
+                        return Err(Error::TooManyFiles {
+                            path,
+                            files_max: FILES_MAX,
+                        });
                     }
                     let name = path.strip_prefix(root).unwrap_or(&path).to_owned();
                     directory.file(&path, name, metadata.permissions().mode())?;
@@ -202,7 +203,8 @@ impl Directory {
         let is_alone = |key: &&FoundKey| self.public_keys.contains(&key.public);
         let is_called = |key: &&FoundKey| {
             let certified = self.certificates.iter().any(|found| {
-                found.public == key.public && role::is_service_account(&found.path, &found.description)
+                found.public == key.public
+                    && role::is_service_account(&found.path, &found.description)
             });
             certified || role::is_service_account_file(&key.path)
         };
@@ -220,7 +222,9 @@ impl Directory {
                 path: key.path.display().to_string(),
                 mode: key.mode,
             };
-            let about = user.map_or(About::ServiceAccount, |(id, _)| About::Certificate(id.clone()));
+            let about = user.map_or(About::ServiceAccount, |(id, _)| {
+                About::Certificate(id.clone())
+            });
             let is_known = user.is_some() || role::is_service_account_file(&key.path);
             is_known.then_some(Finding { about, flaw })
         };

@@ -7,6 +7,7 @@ mod tests;
 
 use std::fmt;
 
+pub(crate) use flaw::day;
 pub use flaw::{Flaw, Severity};
 
 use super::describe::{

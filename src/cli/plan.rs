@@ -89,7 +89,7 @@ pub(super) struct Ask<'a> {
     pub(super) into: Option<&'a Path>,
     pub(super) login: &'a Login,
     pub(super) verify: bool,
-    pub(super) keep: Keep,
+    pub(super) keep: Keep<'a>,
 }
 
 /// Everything that a plan is made from.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::plan::{Desk, desk, listing};
+use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login};
 use crate::apply::{Encoded, Run, Store};
@@ -36,35 +36,35 @@ pub(super) struct Push {
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = prepare::inventory(&self.inventory, terminal)?;
-        let talk = Talk::open(terminal);
-        let ask = super::plan::Ask {
+        let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,
             verify: self.verify,
             keep: Keep::Yes,
         };
-        let stop = stop_on_interrupt(talk.events.clone());
-        let prepared = tokio::select! {
-            desk = desk(&inventory, ask, common, terminal, &talk.events) => desk,
-            () = stopped(stop.clone()) => Err(early_stop()),
-        };
-        let outcome = match prepared {
-            Ok(desk) => {
-                push(
-                    &inventory,
-                    desk,
-                    common,
-                    terminal,
-                    talk.events.clone(),
-                    stop,
-                )
-                .await
-            }
-            Err(failure) => Err(failure),
-        };
-        talk.close().await;
-        outcome
+        carry(&inventory, ask, common, terminal).await
     }
+}
+
+/// The whole of a push, from looking at the nodes to their records.
+pub(super) async fn carry(
+    inventory: &crate::inventory::Inventory,
+    ask: Ask<'_>,
+    common: &Common,
+    terminal: Terminal,
+) -> Result<Exit, Failure> {
+    let talk = Talk::open(terminal);
+    let stop = stop_on_interrupt(talk.events.clone());
+    let prepared = tokio::select! {
+        desk = desk(inventory, ask, common, terminal, &talk.events) => desk,
+        () = stopped(stop.clone()) => Err(early_stop()),
+    };
+    let outcome = match prepared {
+        Ok(desk) => push(inventory, desk, common, terminal, talk.events.clone(), stop).await,
+        Err(failure) => Err(failure),
+    };
+    talk.close().await;
+    outcome
 }
 
 /// Shows the plan, fetches what some node lacks, carries the plan out.

@@ -56,7 +56,10 @@ pub(super) fn is_service_account(path: &Path, found: &Description) -> bool {
 
 /// Whether a file is called as the service-account key is.
 pub(super) fn is_service_account_file(path: &Path) -> bool {
-    matches!(stem(path).as_str(), "sa" | "service-account" | "service-accounts")
+    matches!(
+        stem(path).as_str(),
+        "sa" | "service-account" | "service-accounts"
+    )
 }
 
 /// An etcd member's: it serves, and is not somebody else's.
@@ -90,7 +93,10 @@ fn apiserver(path: &Path, found: &Description) -> Option<u32> {
     let called = matches!(stem.as_str(), "apiserver" | "kube-apiserver" | "kubernetes")
         || stem.starts_with("kube-apiserver-tls")
         || name == "kube-apiserver";
-    let in_cluster = found.sans.iter().any(|san| san.starts_with("kubernetes.default"));
+    let in_cluster = found
+        .sans
+        .iter()
+        .any(|san| san.starts_with("kubernetes.default"));
     let score = 50 * u32::from(in_cluster) + 30 * u32::from(called);
     (score > 0 && found.usages.contains(&Usage::Server) || score > 50).then_some(score)
 }

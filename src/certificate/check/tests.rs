@@ -177,7 +177,7 @@ fn keys_and_files() {
     leaf(
         Kind::Admin,
         |leaf| leaf.chain_pem = "hello".to_owned(),
-        "admin: is not a certificate in PEM: PEM data contains an invalid header",
+        "admin: is not a certificate in PEM: Parsing Error: MissingHeader",
     );
     leaf(
         Kind::Admin,

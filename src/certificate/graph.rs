@@ -39,6 +39,8 @@ pub struct Arrow {
     pub client: End,
     /// What the callee presents, where that is a certificate of this cluster.
     pub server: Option<End>,
+    /// What the caller verifies the callee by.
+    pub server_trust: &'static str,
 }
 
 /// What one side presents.
@@ -86,6 +88,7 @@ pub fn of(requests: &[Request], listing: Listing) -> Graph {
             port: link.port,
             client: end(link.client, link.client_flag, link.client_trust)?,
             server: server.and_then(|kind| end(kind, link.server_flag, link.server_trust)),
+            server_trust: link.server_trust,
         })
     };
     Graph {

@@ -145,7 +145,7 @@ pub static LINKS: [Link; 10] = [
         client_trust: "--requestheader-client-ca-file",
         server: None,
         server_flag: "",
-        server_trust: "caBundle of its APIService",
+        server_trust: "the caBundle of its APIService",
     },
 ];
 

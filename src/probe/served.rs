@@ -1,6 +1,7 @@
 //! What a process really shows: its certificate, taken from a TLS handshake through the node's SSH
 //! connection. A file that was renewed under a process that did not notice shows here.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,14 +20,15 @@ use crate::transport::{self, ssh::Connection};
 /// How long a handshake may take, in seconds.
 const HANDSHAKE_SECONDS: u64 = 5;
 
-/// The certificate that is served on a port of the node's loopback, in PEM; else why there is none.
+/// The certificate that is served on a port of an address of the node, in PEM; else why there is none.
 ///
 /// No client certificate is shown: the server's comes before it asks for one.
 pub async fn served(
     connection: &Connection,
+    address: IpAddr,
     port: u16,
 ) -> Result<Result<String, String>, transport::Error> {
-    let socket = connection.forward(port).await?;
+    let socket = connection.forward_to(address, port).await?;
     let limit = Duration::from_secs(HANDSHAKE_SECONDS);
     let shown = tokio::time::timeout(limit, shown(&socket)).await;
     Ok(shown.unwrap_or_else(|_| Err("no answer".to_owned())))

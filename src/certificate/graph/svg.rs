@@ -9,7 +9,7 @@ use crate::certificate::link::Party;
 
 const WIDTH: i32 = 1480;
 const MARGIN: i32 = 30;
-const BOX_WIDTH: i32 = 210;
+const BOX_WIDTH: i32 = 236;
 const MIDDLE: i32 = (WIDTH - BOX_WIDTH) / 2;
 const ROW: i32 = 118;
 const BOX_HEIGHT: i32 = 74;
@@ -36,21 +36,19 @@ const RIGHT: [Party; 3] = [Party::Etcd, Party::Kubelet, Party::Aggregated];
 pub fn svg(graph: &Graph) -> String {
     let left: Vec<&Arrow> = callers(graph);
     let right: Vec<&Arrow> = callees(graph);
-    let rows = left.len().max(right.len()).max(3);
-    let rows = i32::try_from(rows).unwrap_or(i32::MAX);
+    let height = |arrows: &[&Arrow]| arrows.iter().map(|arrow| rows_of(arrow)).sum::<i32>();
+    let rows = height(&left).max(height(&right));
     let bottom = TOP + rows * ROW;
     let mut picture = Picture {
         graph,
         text: String::new(),
     };
     picture.apiserver(bottom);
-    for (index, arrow) in (0..).zip(&left) {
-        let y = spread(index, left.len(), rows);
+    for (arrow, y) in spread(&left, rows) {
         picture.party(MARGIN, y, arrow.caller, left_note(arrow.caller));
         picture.connection(arrow, MARGIN + BOX_WIDTH, MIDDLE, y);
     }
-    for (index, arrow) in (0..).zip(&right) {
-        let y = spread(index, right.len(), rows);
+    for (arrow, y) in spread(&right, rows) {
         let x = WIDTH - MARGIN - BOX_WIDTH;
         picture.party(x, y, arrow.callee, right_note(arrow.callee));
         picture.connection(arrow, MIDDLE + BOX_WIDTH, x, y);
@@ -96,11 +94,24 @@ const fn right_note(party: Party) -> &'static str {
     }
 }
 
-/// The top of a box among so many, over the height of so many rows.
-fn spread(index: i32, count: usize, rows: i32) -> i32 {
-    let count = i32::try_from(count).unwrap_or(1).max(1);
-    let step = rows * ROW / count;
-    TOP + index * step + (step - BOX_HEIGHT) / 2
+/// How many rows a box takes: what etcd's members show each other stands below theirs.
+fn rows_of(arrow: &Arrow) -> i32 {
+    if arrow.callee == Party::Etcd { 2 } else { 1 }
+}
+
+/// The top of each box, spread over the height of so many rows.
+fn spread<'a>(arrows: &[&'a Arrow], rows: i32) -> Vec<(&'a Arrow, i32)> {
+    let own: i32 = arrows.iter().map(|arrow| rows_of(arrow)).sum();
+    let step = rows * ROW / own.max(1);
+    let mut at = TOP;
+    let mut places = Vec::new();
+    for arrow in arrows {
+        let inner = BOX_HEIGHT + (rows_of(arrow) - 1) * LOOP;
+        let height = step * rows_of(arrow);
+        places.push((*arrow, at + (height - inner) / 2));
+        at += height;
+    }
+    places
 }
 
 struct Picture<'a> {
@@ -159,13 +170,10 @@ impl Picture<'_> {
                 let (text, color) = told(server, self.color(&server.signer));
                 self.label(middle, below + 17, "shown", color, &text);
             }
-            None => self.label(
-                middle,
-                below,
-                "note",
-                "#5a5a5a",
-                "verified by its APIService's caBundle",
-            ),
+            None => {
+                let note = format!("what it shows is verified by {}", arrow.server_trust);
+                self.label(middle, below + 6, "note", "#5a5a5a", &note);
+            }
         }
         let Some(port) = arrow.port else { return };
         let y = i32::midpoint(above, below) + 4;

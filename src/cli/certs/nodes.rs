@@ -1,6 +1,7 @@
 //! What lies on the nodes, and what the running processes show.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -107,14 +108,20 @@ impl Look<'_> {
         let Some(connection) = transport.ssh() else {
             return Ok(findings);
         };
+        let node = &self.desk.inventory.nodes[name];
         for (port, kind) in PORTS {
+            let address = match kind {
+                // etcd's peer port listens on the member's address alone.
+                Kind::EtcdPeer => node.etcd_address(),
+                _ => Ipv4Addr::LOCALHOST.into(),
+            };
             let node = Some(name.clone());
             let id = CertificateId { kind, node };
             let holds = Holds::Certificate(id.clone());
             let Some(place) = own.iter().find(|place| place.holds == holds) else {
                 continue;
             };
-            let shown = served(connection, port).await;
+            let shown = served(connection, address, port).await;
             match shown.map_err(|error| Failure::new(Exit::Unreachable, error))? {
                 Err(why) => find(
                     &id,

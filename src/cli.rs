@@ -1,6 +1,7 @@
 //! The command line: one command, one story, one screen.
 
 mod carry;
+mod certs;
 mod completions;
 mod fail;
 mod fetch;
@@ -28,7 +29,7 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan or status found changes, drift or something unhealthy
+  3  plan, status or certs check found changes, drift or something unhealthy
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   6  a rollout failed, and the node it failed on was taken back
@@ -91,6 +92,8 @@ enum Command {
     Rollback(rollback::Rollback),
     /// Tell what runs did, and when
     History(rollback::History),
+    /// List, check, renew and draw the cluster's certificates
+    Certs(certs::Certs),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -154,6 +157,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Status(command) => command.run(common, terminal).await,
         Command::Rollback(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal),
+        Command::Certs(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

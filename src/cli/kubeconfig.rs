@@ -42,10 +42,15 @@ impl KubeconfigCommand {
         let obtained = authority
             .obtain(&certificate::requests(&inventory), prepare::now())
             .map_err(|error| Failure::new(Exit::Failed, error))?;
-        let text = kubeconfig::render(Client::Admin, &inventory.cluster, &obtained.credentials)
-            .map_err(|error| {
-                Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
-            })?;
+        let text = kubeconfig::render(
+            Client::Admin,
+            None,
+            &inventory.cluster,
+            &obtained.credentials,
+        )
+        .map_err(|error| {
+            Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
+        })?;
         terminal.print(text.expose_text().unwrap_or_default());
         Ok(Exit::Done)
     }

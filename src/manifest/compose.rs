@@ -5,6 +5,7 @@
 
 mod command;
 mod files;
+mod places;
 mod problem;
 mod tree;
 mod words;
@@ -22,14 +23,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
 use super::{Desired, Manifest, Probe, Unit, UnitName};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, COMPONENTS, Component, When};
-use crate::inventory::{Inventory, Node, NodeName, Role};
+use crate::component::{self, Access, COMPONENTS, Component, SHARES, When};
+use crate::inventory::{Authorities, Inventory, Node, NodeName, Role};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
 use crate::template::{self, Context, Renderer, ServiceWords};
@@ -81,7 +83,7 @@ pub fn compose(
             units: BTreeMap::new(),
             versions: BTreeMap::new(),
         };
-        for component in COMPONENTS {
+        for component in COMPONENTS.iter().chain(SHARES) {
             if node.roles.contains(&component.role) {
                 composer.component(component)?;
             }
@@ -154,7 +156,7 @@ impl Composer<'_> {
         for file in component.files {
             let paths = self.file(file)?;
             // What only root may read, the service does not read.
-            if file.access() != Access::Root {
+            if component.service.is_some() && file.access() != Access::Root {
                 watches.extend(paths);
             }
         }
@@ -222,6 +224,7 @@ impl Composer<'_> {
             When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
             When::NotWorker => !self.node.roles.contains(&Role::Worker),
             When::SigningKey => self.credentials.signing_key_pem.is_some(),
+            When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
             When::Armhf => self.arch == Arch::Armhf,
             When::Arm64 => self.arch == Arch::Arm64,
         }

@@ -1,6 +1,7 @@
 //! A node over SSH, by the user's own OpenSSH client: its configuration, agents, jump hosts and
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -263,14 +264,29 @@ impl Connection {
 
     /// Makes a port of the node's loopback reachable as a socket here, and says where.
     pub async fn forward(&self, port: u16) -> Result<std::path::PathBuf, Error> {
-        let socket = self.sockets.path().join(format!("port{port}"));
+        self.forward_to(Ipv4Addr::LOCALHOST.into(), port).await
+    }
+
+    /// The same for a port on another address that the node can reach, its own for example.
+    pub async fn forward_to(
+        &self,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<std::path::PathBuf, Error> {
+        let name = if address.is_loopback() {
+            format!("port{port}")
+        } else {
+            format!("{}-{port}", address.to_string().replace(':', "-"))
+        };
+        let socket = self.sockets.path().join(name);
         if socket.exists() {
             return Ok(socket);
         }
         let listen = Socket::UnixSocket {
             path: socket.clone().into(),
         };
-        let connect = Socket::new("127.0.0.1", port);
+        let address = address.to_string();
+        let connect = Socket::new(&address, port);
         let made = self
             .session
             .request_port_forward(ForwardType::Local, listen, connect)

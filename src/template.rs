@@ -32,6 +32,8 @@ pub struct ServiceWords {
     pub arguments: Vec<String>,
     /// The environment: `NAME=value`.
     pub environment: Vec<String>,
+    /// The networks it may talk to, beside its own machine; none where it may talk to anyone.
+    pub networks: Vec<String>,
 }
 
 /// The cluster as a whole.
@@ -99,6 +101,12 @@ impl Default for Renderer {
             .register_partial(
                 "hardening",
                 include_str!("../templates/partial/hardening.hbs"),
+            )
+            .expect("the partial is a template");
+        registry
+            .register_partial(
+                "networks",
+                include_str!("../templates/partial/networks.hbs"),
             )
             .expect("the partial is a template");
         Self(registry)

@@ -49,8 +49,8 @@ impl<'a> Composer<'a> {
                 access,
             } => {
                 let path = self.path(path, "")?;
-                let kubeconfig =
-                    kubeconfig::render(client, &self.inventory.cluster, self.credentials)?;
+                let (cluster, port) = (&self.inventory.cluster, self.inventory.api_port(self.node));
+                let kubeconfig = kubeconfig::render(client, cluster, port, self.credentials)?;
                 self.tree.secret(&path, &kubeconfig, access);
                 Ok(vec![path])
             }

@@ -2,6 +2,8 @@
 
 mod known;
 
+pub use known::newest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

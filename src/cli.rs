@@ -1,5 +1,6 @@
 //! The command line: one command, one story, one screen.
 
+mod check;
 mod completions;
 mod fail;
 mod fetch;
@@ -25,7 +26,7 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan or status found changes, drift or something unhealthy
+  3  plan or status found changes, drift or something unhealthy; check found what an upgrade breaks
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   7  another run holds the lock
@@ -75,6 +76,8 @@ enum Command {
     Init(init::Init),
     /// Pin, download and verify what an inventory needs
     Fetch(fetch::Fetch),
+    /// Tell what is wrong with an inventory, or what an upgrade would break
+    Check(check::Check),
     /// Write the tree that push would install on each node, without any node
     Render(render::Render),
     /// Show what push would change; change nothing
@@ -140,6 +143,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
+        Command::Check(command) => command.run(common, terminal),
         Command::Render(command) => command.run(common, terminal).await,
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,

@@ -2,6 +2,7 @@
 
 mod carry;
 mod certs;
+mod check;
 mod completions;
 mod fail;
 mod fetch;
@@ -29,7 +30,7 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan, status or certs check found changes, drift or something unhealthy
+  3  plan, status, check or certs check found changes, drift, or something that needs a look
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   6  a rollout failed, and the node it failed on was taken back
@@ -80,6 +81,8 @@ enum Command {
     Init(init::Init),
     /// Pin, download and verify what an inventory needs
     Fetch(fetch::Fetch),
+    /// Tell what is wrong with an inventory, or what an upgrade would break
+    Check(check::Check),
     /// Write the tree that push would install on each node, without any node
     Render(render::Render),
     /// Show what push would change; change nothing
@@ -151,6 +154,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
+        Command::Check(command) => command.run(common, terminal),
         Command::Render(command) => command.run(common, terminal).await,
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,

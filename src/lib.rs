@@ -27,6 +27,9 @@ pub mod template;
 pub mod manifest;
 pub mod snapshot;
 
+// What is wrong with it.
+pub mod check;
+
 // What to do.
 pub mod action;
 pub mod diff;

@@ -10,6 +10,8 @@ mod fetch;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod golden;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod hardening;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod init;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod interrupt;
@@ -24,8 +26,12 @@ mod mirror;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod push;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod quoting;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod site;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tree;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod unfit;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod versions;

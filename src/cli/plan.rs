@@ -43,7 +43,7 @@ pub(super) struct PlanCommand {
 
 impl PlanCommand {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let ask = Ask {
             into: self.into.as_deref(),

@@ -44,7 +44,7 @@ pub(super) struct Push {
 
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
         let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,

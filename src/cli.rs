@@ -2,6 +2,7 @@
 
 mod certs;
 mod completions;
+mod encryption;
 mod fail;
 mod fetch;
 mod init;
@@ -86,6 +87,8 @@ enum Command {
     Status(status::Status),
     /// List, check, renew and draw the cluster's certificates
     Certs(certs::Certs),
+    /// Tell or exchange the key that Secrets are encrypted with at rest
+    Encryption(encryption::EncryptionCommand),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -148,6 +151,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
         Command::Certs(command) => command.run(common, terminal).await,
+        Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

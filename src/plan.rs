@@ -34,6 +34,8 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// What must change.
     pub difference: &'a Difference,
+    /// Contents of precious entries that may be replaced.
+    pub superseded: &'a BTreeSet<Digest>,
 }
 
 impl Plan {

@@ -5,7 +5,7 @@ pub mod served;
 
 use std::time::Duration;
 
-use crate::certificate::{AuthorityName, Credentials};
+use crate::certificate::{AuthorityName, Credentials, Kind};
 use crate::manifest::Probe;
 use crate::transport::{self, ssh::Connection};
 
@@ -46,6 +46,23 @@ impl<'a> Prober<'a> {
             return Ok(None);
         }
         Ok(Some(format!("{status}: {}", summary(&text))))
+    }
+
+    /// A client of the kube-apiserver of a node, with the administrator's certificate; else why
+    /// there can be none.
+    pub async fn api(
+        &self,
+        connection: &Connection,
+        port: u16,
+    ) -> Result<Result<reqwest::Client, String>, transport::Error> {
+        let socket = connection.forward(port).await?;
+        let probe = Probe {
+            port,
+            path: String::new(),
+            client: Some(Kind::Admin.name().to_owned()),
+            authority: Some(AuthorityName::Kubernetes.name().to_owned()),
+        };
+        Ok(self.client(&probe, &socket))
     }
 
     fn client(&self, probe: &Probe, socket: &std::path::Path) -> Result<reqwest::Client, String> {

@@ -200,6 +200,7 @@ impl Site {
                     manifest,
                     snapshot,
                     difference,
+                    superseded: &desired.superseded,
                 },
             ))
         };

@@ -171,6 +171,10 @@ impl Checker<'_> {
             }
         };
         self.key(&about, leaf);
+        // Of an authority's certificate nothing else is worth telling.
+        if description.is_authority {
+            return self.chain(&about, request, leaf, &description);
+        }
         self.chain(&about, request, leaf, &description);
         self.uses(&about, request, &description);
         self.names(&about, request, &description);

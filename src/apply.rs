@@ -54,7 +54,7 @@ pub enum Error {
     /// Another run works on a node.
     #[error("{node}: another run holds it: {holder}")]
     #[diagnostic(help(
-        "wait for it to end; a lock is free as soon as the run that held it is gone"
+        "wait for it to end; the lock is free as soon as the run that held it is gone, and a minute after its network is"
     ))]
     Held {
         /// The node.
@@ -71,7 +71,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     Transport(#[from] transport::Error),
     /// A step failed.
-    #[error("{source}")]
+    #[error("{problem}")]
     #[diagnostic(help(
         "nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
     ))]
@@ -79,8 +79,7 @@ pub enum Error {
         /// The wave it was in.
         wave: WaveName,
         /// What failed.
-        #[source]
-        source: StepError,
+        problem: StepError,
     },
     /// The user wanted to stop.
     #[error("stopped on request {what}")]
@@ -167,7 +166,7 @@ impl Run<'_> {
             for action in actions {
                 step::take(self, prober, &self.transports[node], action)
                     .await
-                    .map_err(|source| Error::Step { wave, source })?;
+                    .map_err(|problem| Error::Step { wave, problem })?;
             }
             Ok::<(), Error>(())
         });

@@ -1,4 +1,5 @@
-# Holds the node for one run, until the input ends: when kinstall dies, the lock is free.
+# Holds the node for one run, until the input ends or falls silent: a byte comes every few seconds.
+# When kinstall dies, the lock is free; when the network does, a minute later.
 # Arguments: ROOT HOLDER.
 set -u
 umask 077
@@ -12,5 +13,5 @@ if ! flock -n 9; then
 fi
 printf '%s\n' "$2" >"$state/lock.holder"
 echo locked
-cat >/dev/null
+while [ -n "$(timeout 60 dd bs=1 count=1 2>/dev/null)" ]; do :; done
 rm -f "$state/lock.holder"

@@ -1,15 +1,18 @@
 //! The command line: one command, one story, one screen.
 
+mod carry;
 mod check;
 mod completions;
 mod fail;
 mod fetch;
 mod init;
+mod journal;
 mod kubeconfig;
 mod plan;
 mod prepare;
 mod push;
 mod render;
+mod rollback;
 mod status;
 
 use std::path::PathBuf;
@@ -29,6 +32,7 @@ Exit codes:
   3  plan or status found changes, drift or something unhealthy; check found what an upgrade breaks
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
+  6  a rollout failed, and the node it failed on was taken back
   7  another run holds the lock
   130  stopped on request";
 
@@ -86,6 +90,10 @@ enum Command {
     Push(push::Push),
     /// Show what runs on each node, how it is, and what was changed by hand
     Status(status::Status),
+    /// Take nodes back to a recorded generation
+    Rollback(rollback::Rollback),
+    /// Tell what runs did, and when
+    History(rollback::History),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -148,6 +156,8 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
+        Command::Rollback(command) => command.run(common, terminal).await,
+        Command::History(command) => command.run(common, terminal),
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

@@ -18,6 +18,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A digest that came as its 32 bytes; none for any other number of them.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The first twelve digits: enough to tell two contents apart in a message.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

@@ -51,9 +51,6 @@ pub struct Options {
     pub update: bool,
     /// Refuse to pin anything.
     pub locked: bool,
-    /// The sources hold builds of their own under upstream's names (a distribution's, a test's):
-    /// they are not compared with the digests of upstream's builds.
-    pub rebuilt: bool,
     /// How many artifacts are fetched at a time.
     pub jobs: usize,
     /// How long is waited for what.
@@ -65,7 +62,6 @@ impl Default for Options {
         Self {
             update: false,
             locked: false,
-            rebuilt: false,
             jobs: 4,
             limits: Limits::default(),
         }

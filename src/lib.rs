@@ -40,6 +40,7 @@ pub mod script;
 // Edges.
 pub mod apply;
 pub mod authority;
+pub mod backup;
 pub mod fetch;
 pub mod probe;
 pub mod survey;

@@ -116,6 +116,10 @@ impl Default for Renderer {
 impl Renderer {
     /// The text of a template. `name` is what it is for, for messages.
     pub fn render(&self, name: &str, text: &str, data: &impl Serialize) -> Result<String, Error> {
+        // Most texts of the tables are plain, and a plain one needs no parser.
+        if !text.contains("{{") {
+            return Ok(text.to_owned());
+        }
         let rendered = self.0.render_template(text, data);
         rendered.map_err(|source| Error::Render {
             name: name.to_owned(),

@@ -359,14 +359,14 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
     assert_eq!(bench.lockfile, Lockfile::default());
 
     // Who builds upstream's releases again is believed, if the user says that they do.
-    bench.options.rebuilt = true;
+    bench.inventory.source.rebuilt = true;
     let checksum = Digest::of(&elf("replaced")).to_string();
     bench.mirror.put(&format!("{path}.sha256"), checksum);
     let report = bench.pin(std::slice::from_ref(&known)).await.unwrap();
     assert_eq!(report.pinned[0].pin.trust, Trust::Mirror);
 
     // A lockfile that says so without that word is not believed, whoever edited it.
-    bench.options.rebuilt = false;
+    bench.inventory.source.rebuilt = false;
     let error = bench.pin(&[known]).await.unwrap_err();
     assert_eq!(error.exit_code(), 5);
     assert!(

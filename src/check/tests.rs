@@ -114,7 +114,7 @@ fn what_is_deprecated_is_told_of_the_users_flags_only() {
     check(
         "1.32.3",
         "component.kube-apiserver.flags = { apiserver-count = 3 }",
-        &["warning at apiserver-count: `--apiserver-count` is deprecated since 1.24"],
+        &["warning at apiserver-count: `--apiserver-count` is deprecated since 1.23"],
     );
     // etcd 3.6 has plain names for these; kinstall's own are silent.
     check("1.32.3", "etcd = \"3.6.0\"", &[]);
@@ -251,9 +251,11 @@ home: Kubernetes 1.23.5 to 1.26.15, a minor version at a time: push 1.24.17, the
 1.25.16 to 1.26.15
   warning: kube-apiserver 1.26.15: `flowcontrol.apiserver.k8s.io/v1beta1` and `autoscaling/v2beta2` are gone
     help: move to `v1beta3` and `autoscaling/v2`
+  warning: this cluster: kubelets that are still at 1.23 are too old for kube-apiserver 1.26.15
+    help: upgrade the kubelets and kube-proxies of all nodes before this step
   kinstall does it: kube-apiserver gets `--encryption-provider-config-automatic-reload=true`
 
-1 would not work, 3 to look at
+1 would not work, 4 to look at
 ";
     assert_eq!(told(&lab("1.23.5", said), &["1.26.15"]), expected);
 }

@@ -16,7 +16,7 @@ use crate::fetch::Cache;
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
 use crate::manifest::{Content, Desired, Kind};
-use crate::plan::{Plan, View};
+use crate::plan::{Direction, Plan, View};
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::survey::Reach;
@@ -76,7 +76,8 @@ async fn plan(
 ) -> Result<Listing, Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views).map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = Plan::new(&views, Direction::Forward)
+        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     drop(views);
     desk.site.close().await;
@@ -136,6 +137,7 @@ pub(super) async fn desk(
     }
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
+    site.find_leader(&desired, &differences, &credentials).await;
     Ok(Desk {
         cache,
         lockfile,

@@ -17,8 +17,9 @@ use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::Lockfile;
-use crate::manifest::{self, Desired, UnitName};
+use crate::manifest::{self, Desired, Stage, UnitName};
 use crate::plan::View;
+use crate::probe::Prober;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::survey::{self, Reach};
@@ -184,6 +185,8 @@ pub(super) struct Site {
     pub(super) transports: BTreeMap<NodeName, Transport>,
     pub(super) snapshots: BTreeMap<NodeName, Snapshot>,
     pub(super) archs: BTreeMap<NodeName, Arch>,
+    /// The node whose etcd member leads, where that matters.
+    pub(super) leader: Option<NodeName>,
 }
 
 /// Every unit that any component may have.
@@ -209,10 +212,40 @@ pub(super) async fn site(
         transports,
         snapshots,
         archs,
+        leader: None,
     })
 }
 
 impl Site {
+    /// Finds out which etcd member leads, where one of them is to be restarted.
+    pub(super) async fn find_leader(
+        &mut self,
+        desired: &Desired,
+        differences: &BTreeMap<NodeName, Difference>,
+        credentials: &Credentials,
+    ) {
+        let prober = Prober::new(credentials);
+        for (name, manifest) in &desired.manifests {
+            let mut members = manifest
+                .units
+                .iter()
+                .filter(|(_, unit)| unit.stage == Stage::Etcd);
+            let Some((unit, member)) = members.next() else {
+                continue;
+            };
+            let change = differences
+                .get(name)
+                .and_then(|difference| difference.units.get(unit));
+            let connection = self.transports.get(name).and_then(Transport::ssh);
+            if let (Some(change), Some(connection)) = (change, connection)
+                && change.running
+                && prober.leads(connection, &member.probe).await
+            {
+                self.leader = Some(name.clone());
+            }
+        }
+    }
+
     /// What each node lacks of what it should hold; looks at what it has not on record first.
     pub(super) async fn compare(
         &mut self,
@@ -242,6 +275,7 @@ impl Site {
                     manifest,
                     snapshot,
                     difference,
+                    leads: self.leader.as_ref() == Some(name),
                 },
             ))
         };

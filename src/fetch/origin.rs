@@ -29,15 +29,11 @@ pub(super) struct Obtained {
 }
 
 impl<'a> Origins<'a> {
-    pub(super) fn new(
-        source: &Source,
-        rebuilt: bool,
-        downloader: Downloader<'a>,
-    ) -> Result<Self, BadSource> {
+    pub(super) fn new(source: &Source, downloader: Downloader<'a>) -> Result<Self, BadSource> {
         Ok(Self {
             kubernetes: Base::all(&source.kubernetes)?,
             etcd: Base::all(&source.etcd)?,
-            rebuilt,
+            rebuilt: source.rebuilt,
             downloader,
         })
     }

@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             directory: &inventory.directory,
             cache,
-            origins: Origins::new(&inventory.source, options.rebuilt, downloader)?,
+            origins: Origins::new(&inventory.source, downloader)?,
             jobs: options.jobs.max(1),
             update: options.update,
             tell,

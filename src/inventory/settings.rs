@@ -25,6 +25,9 @@ pub struct Source {
     pub kubernetes: Vec<String>,
     /// Where `v<version>/etcd-v<version>-linux-<arch>.tar.gz` lies below.
     pub etcd: Vec<String>,
+    /// Whether they hold builds of their own under upstream's names (a distribution's, a test's):
+    /// those are not compared with the digests of upstream's builds that kinstall knows.
+    pub rebuilt: bool,
 }
 
 impl Default for Source {
@@ -32,6 +35,7 @@ impl Default for Source {
         Self {
             kubernetes: vec!["https://dl.k8s.io".to_owned()],
             etcd: vec!["https://github.com/etcd-io/etcd/releases/download".to_owned()],
+            rebuilt: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! can be looked at for any version before anything is made or contacted.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::compose::context;
 use crate::arch::Arch;
@@ -91,9 +92,9 @@ impl Command {
         let Some(service) = &component.service else {
             return Ok(Self::default());
         };
+        static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
         let context = context(situation.inventory, situation.node);
-        let renderer = Renderer::default();
-        Self::of(component, service, version, situation, &context, &renderer)
+        Self::of(component, service, version, situation, &context, &RENDERER)
     }
 
     /// The words behind the program.

@@ -85,6 +85,11 @@ impl Progress {
                 self.close(&format!("{node} {unit}"));
                 self.line(&format!("  {node}: {unit} healthy after {seconds:.1} s"));
             }
+            Event::Reverting { node, generation } => {
+                self.line(&format!(
+                    "  {node}: failed; going back to generation {generation}"
+                ));
+            }
             Event::Recorded { node, generation } => {
                 self.line(&format!("  {node}: generation {generation}"));
             }

@@ -26,6 +26,12 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     let source = Source {
         kubernetes: urls("kubernetes", default.kubernetes),
         etcd: urls("etcd", default.etcd),
+        rebuilt: table
+            .read("rebuilt", found, |value, found| {
+                Some(value.at(value.boolean(found)?))
+            })
+            .value()
+            .unwrap_or(default.rebuilt),
     };
     table.finish(found);
     source

@@ -136,10 +136,7 @@ fn put(text: &str, list: &str, name: &str, item: &str) -> Option<Zeroizing<Strin
     }
     let is_end = |line: &&str| !line.is_empty() && !line.starts_with([' ', '-', '#', '\t']);
     let rest = &lines[at + 1..];
-    let length = rest
-        .iter()
-        .position(|line| is_end(line))
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(is_end).unwrap_or(rest.len());
     // Comments and empty lines before the next key belong to that.
     let is_blank = |line: &str| line.trim().is_empty() || line.starts_with('#');
     let block = &rest[..length];

@@ -82,7 +82,8 @@ impl Local {
     /// The pair that lies where certificates come from.
     fn found_service_account(&self) -> Result<Option<ServiceAccountPair>, Error> {
         let found = self.directory.as_ref();
-        let Some(private_pem) = found.and_then(|directory| directory.service_account()) else {
+        let Some(private_pem) = found.and_then(super::super::directory::Directory::service_account)
+        else {
             return Ok(None);
         };
         let path = self.store.path(SERVICE_ACCOUNT_KEY);

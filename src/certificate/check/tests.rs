@@ -460,7 +460,7 @@ fn authorities() {
         |credentials| {
             _ = credentials
                 .authorities
-                .insert(AuthorityName::FrontProxy, String::new())
+                .insert(AuthorityName::FrontProxy, String::new());
         },
         NOW,
         &[
@@ -481,7 +481,7 @@ fn authorities() {
         |credentials| {
             _ = credentials
                 .authorities
-                .insert(AuthorityName::FrontProxy, pem)
+                .insert(AuthorityName::FrontProxy, pem);
         },
         NOW,
         &["authority front-proxy: its key usage lacks keyCertSign: what it signed is refused"],
@@ -492,7 +492,7 @@ fn authorities() {
 fn service_accounts() {
     spoilt(
         |credentials| {
-            credentials.service_account.public_pem = KeyPair::generate().unwrap().public_key_pem()
+            credentials.service_account.public_pem = KeyPair::generate().unwrap().public_key_pem();
         },
         NOW,
         &[

@@ -28,7 +28,7 @@ use table::{Link, Table};
 /// The bed, the mirror and the site.
 const NAME: &str = "bench";
 /// Its subnet.
-const SUBNET: &str = "10.78.4";
+const SUBNET: &str = "10.78.14";
 /// How many nodes are brought the files at the same time.
 const NODES: u8 = 3;
 /// The slow link, as the rate and the delay each way.

@@ -2,6 +2,10 @@
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod bed;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod bundle;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod cache;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod digests;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod fetch;
@@ -21,7 +25,5 @@ mod lab;
 mod mirror;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod push;
-#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
-mod site;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tree;

@@ -35,6 +35,9 @@ pub(super) struct Push {
     /// Read every managed file again, whatever its size and times say
     #[arg(long)]
     verify: bool,
+    /// Take releases out of a bundle, and ask no source
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
     /// Take no snapshot of etcd before an upgrade
     #[arg(long)]
     no_snapshot: bool,
@@ -51,6 +54,7 @@ impl Push {
             login: &self.login,
             verify: self.verify,
             keep: Keep::Yes,
+            bundle: self.bundle.as_deref(),
         };
         let stop = stop_on_interrupt(talk.events.clone());
         let prepared = tokio::select! {
@@ -96,8 +100,13 @@ impl Push {
             desk.site.close().await;
             return Ok(Exit::Done);
         }
+        let options = fetch::Options {
+            bundle: self.bundle.clone(),
+            compress: desk.site.snapshots.values().any(|snapshot| snapshot.zstd),
+            ..prepare::fetch_options(common)
+        };
         let store = tokio::select! {
-            store = supply(inventory, &plan, &desk, common, &events) => store?,
+            store = supply(inventory, &plan, &desk, &options, &events) => store?,
             () = stopped(stop.clone()) => return Err(early_stop()),
         };
         if upgrade {
@@ -152,7 +161,7 @@ async fn supply(
     inventory: &Inventory,
     plan: &Plan,
     desk: &Desk,
-    common: &Common,
+    options: &fetch::Options,
     events: &Events,
 ) -> Result<Store, Failure> {
     let missing: BTreeSet<_> = plan.staging.values().flatten().copied().collect();
@@ -163,18 +172,11 @@ async fn supply(
             .is_some_and(|pin| missing.contains(&pin.digest))
     };
     let needed: BTreeSet<Program> = programs.iter().filter(lacks).cloned().collect();
-    let options = prepare::fetch_options(common);
     let tell = |event| events.send(Event::Fetch(event));
-    fetch::ensure(
-        inventory,
-        &needed,
-        &desk.lockfile,
-        &desk.cache,
-        &options,
-        &tell,
-    )
-    .await
-    .map_err(prepare::fetch_failure)?;
+    let (lockfile, cache) = (&desk.lockfile, &desk.cache);
+    fetch::ensure(inventory, &needed, lockfile, cache, options, &tell)
+        .await
+        .map_err(prepare::fetch_failure)?;
     let mut store = Store::new();
     for (node, digests) in &plan.staging {
         let zstd = desk.site.snapshots[node].zstd;

@@ -1,5 +1,7 @@
 //! The command line: one command, one story, one screen.
 
+mod bundle;
+mod cache;
 mod carry;
 mod certs;
 mod check;
@@ -84,6 +86,10 @@ enum Command {
     Fetch(fetch::Fetch),
     /// Tell what is wrong with an inventory, or what an upgrade would break
     Check(check::Check),
+    /// Make or verify one file with everything for a site without internet
+    Bundle(bundle::BundleCommand),
+    /// Look at what was downloaded and kept, or make it less
+    Cache(cache::CacheCommand),
     /// Write the tree that push would install on each node, without any node
     Render(render::Render),
     /// Show what push would change; change nothing
@@ -158,6 +164,8 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
         Command::Check(command) => command.run(common, terminal),
+        Command::Bundle(command) => command.run(common, terminal).await,
+        Command::Cache(command) => command.run(common, terminal).await,
         Command::Render(command) => command.run(common, terminal).await,
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,

@@ -41,6 +41,7 @@ pub mod script;
 pub mod apply;
 pub mod authority;
 pub mod backup;
+pub mod bundle;
 pub mod fetch;
 pub mod probe;
 pub mod survey;

@@ -3,6 +3,10 @@
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod bed;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod bundle;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod cache;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod digests;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod faults;
@@ -28,8 +32,6 @@ mod mirror;
 mod push;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod quoting;
-#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
-mod site;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tidy;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]

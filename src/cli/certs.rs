@@ -210,6 +210,7 @@ impl Renew {
             verify: false,
             keep: Keep::Renew(&ids),
             snapshot: false,
+            bundle: None,
         };
         push::carry(&inventory, ask, common, terminal).await
     }

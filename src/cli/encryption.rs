@@ -212,6 +212,7 @@ impl Rotate {
     ) -> Result<(), Failure> {
         let ask = Ask {
             snapshot: false,
+            bundle: None,
             into: None,
             login: &self.login,
             verify: true,

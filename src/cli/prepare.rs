@@ -10,6 +10,7 @@ use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{Authority, Local};
+use crate::bundle::{self, Bundle};
 use crate::certificate::{self, CertificateId, Credentials};
 use crate::check;
 use crate::diff::{self, Difference};
@@ -322,6 +323,29 @@ pub(super) async fn pin(
         events.send(Event::Note(format!("wrote {}", fetch::LOCKFILE)));
     }
     Ok((lockfile, report))
+}
+
+/// Fills the cache from a bundle, and has the lockfile pin what it holds.
+pub(super) async fn unbundle(
+    inventory: &Inventory,
+    file: &Path,
+    locked: bool,
+    cache: &Cache,
+    events: &Events,
+) -> Result<Bundle, Failure> {
+    let bundle = bundle::admit(file, cache).await;
+    let bundle = bundle.map_err(super::bundle::failure)?;
+    let (count, name) = (bundle.manifest.programs.len(), file.display());
+    events.send(Event::Note(format!(
+        "took {count} programs out of {name}, all verified"
+    )));
+    let mut lockfile = lockfile(inventory)?;
+    let adopted = bundle.adopt(inventory, &mut lockfile);
+    if adopted.map_err(super::bundle::failure)? && !locked {
+        fetch::write_lockfile(inventory, &lockfile).map_err(fetch_failure)?;
+        events.send(Event::Note(format!("wrote {}", fetch::LOCKFILE)));
+    }
+    Ok(bundle)
 }
 
 /// What each node should hold.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::sync::watch;
@@ -35,6 +35,9 @@ pub(super) struct Push {
     /// Read every managed file again, whatever its size and times say
     #[arg(long)]
     verify: bool,
+    /// Take releases out of a bundle, and ask no source
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
     /// Take no snapshot of etcd before an upgrade
     #[arg(long)]
     no_snapshot: bool,
@@ -51,6 +54,7 @@ impl Push {
             verify: self.verify,
             keep: Keep::Yes,
             snapshot: !self.no_snapshot,
+            bundle: self.bundle.as_deref(),
         };
         carry(&inventory, ask, common, terminal).await
     }
@@ -103,8 +107,13 @@ async fn push(
         desk.site.close().await;
         return Ok(Exit::Done);
     }
+    let options = fetch::Options {
+        bundle: ask.bundle.map(Path::to_owned),
+        compress: desk.site.snapshots.values().any(|snapshot| snapshot.zstd),
+        ..prepare::fetch_options(common)
+    };
     let store = tokio::select! {
-        store = supply(inventory, &plan, &desk, common, events) => store?,
+        store = supply(inventory, &plan, &desk, &options, events) => store?,
         () = stopped(stop.clone()) => return Err(early_stop()),
     };
     if upgrade {
@@ -158,7 +167,7 @@ async fn supply(
     inventory: &Inventory,
     plan: &Plan,
     desk: &Desk,
-    common: &Common,
+    options: &fetch::Options,
     events: &Events,
 ) -> Result<Store, Failure> {
     let missing: BTreeSet<_> = plan.staging.values().flatten().copied().collect();
@@ -169,18 +178,11 @@ async fn supply(
             .is_some_and(|pin| missing.contains(&pin.digest))
     };
     let needed: BTreeSet<Program> = programs.iter().filter(lacks).cloned().collect();
-    let options = prepare::fetch_options(common);
     let tell = |event| events.send(Event::Fetch(event));
-    fetch::ensure(
-        inventory,
-        &needed,
-        &desk.lockfile,
-        &desk.cache,
-        &options,
-        &tell,
-    )
-    .await
-    .map_err(prepare::fetch_failure)?;
+    let (lockfile, cache) = (&desk.lockfile, &desk.cache);
+    fetch::ensure(inventory, &needed, lockfile, cache, options, &tell)
+        .await
+        .map_err(prepare::fetch_failure)?;
     let mut store = Store::new();
     for (node, digests) in &plan.staging {
         let zstd = desk.site.snapshots[node].zstd;

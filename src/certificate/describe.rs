@@ -174,8 +174,8 @@ fn description(certificate: &X509Certificate<'_>) -> Description {
         usages: usages(certificate),
         key: key(certificate),
         is_authority: certificate.is_ca(),
-        may_certify: key_usage(certificate).is_none_or(|usage| usage.key_cert_sign()),
-        may_sign: key_usage(certificate).is_none_or(|usage| usage.digital_signature()),
+        may_certify: key_usage(certificate).is_none_or(KeyUsage::key_cert_sign),
+        may_sign: key_usage(certificate).is_none_or(KeyUsage::digital_signature),
         signature: signature(certificate),
         serial: hexadecimal(certificate.raw_serial()),
     }

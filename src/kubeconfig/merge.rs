@@ -136,10 +136,7 @@ fn put(text: &str, list: &str, name: &str, item: &str) -> Option<Zeroizing<Strin
     }
     let is_end = |line: &&str| !line.is_empty() && !line.starts_with([' ', '-', '#', '\t']);
     let rest = &lines[at + 1..];
-    let length = rest
-        .iter()
-        .position(|line| is_end(line))
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(is_end).unwrap_or(rest.len());
     // Comments and empty lines before the next key belong to that.
     let is_blank = |line: &str| line.trim().is_empty() || line.starts_with('#');
     let block = &rest[..length];
@@ -279,8 +276,7 @@ contexts:
             .replace(
                 "      command: aws\n",
                 "      command: aws\n- name: \"home-admin\"\n  user:\n    client-key-data: a2V5\n",
-            )
-            .replace("  name: work\n\n", "  name: work\n\n");
+            );
         let expected = expected
             + "- name: \"home\"\n  context:\n    cluster: \"home\"\n    user: \"home-admin\"\n";
         check(OTHER, &expected);

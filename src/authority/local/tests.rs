@@ -7,9 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::once::{SERVICE_ACCOUNT_KEY, SERVICE_ACCOUNT_PUBLIC};
+use super::once::SERVICE_ACCOUNT_KEY;
 use super::*;
-use crate::certificate::{self, CertificateId, Kind, Usage, fixture, requests};
+use crate::certificate::describe::certificates;
+use crate::certificate::{CertificateId, Kind, Usage, fixture, requests};
 use crate::inventory::{Authorities, KeyType, Provider, Role, San};
 
 /// 2026-01-01T00:00:30Z: not a whole minute.
@@ -147,7 +148,8 @@ fn what_is_asked_for_decides_what_is_made_anew() {
     assert_eq!(site.made(NOW), only);
     assert_eq!(site.made(NOW), [""; 0]);
 
-    fs_err::remove_file(site.path("authorities")).unwrap();
+    // As if the cluster had been made so.
+    fs_err::write(site.path("authorities"), "mode kubeadm\n").unwrap();
     site.inventory.pki.authorities = Authorities::Kubeadm;
     let made = site.made(NOW);
     assert_eq!(made.len(), 1 + 3 + 3 + 2, "{made:?}");
@@ -428,7 +430,7 @@ fn an_authority_is_exchanged_only_where_both_are_trusted() {
     fs_err::write(site.path("trust/kubernetes.pem"), both).unwrap();
     assert_eq!(site.made(NOW), [""; 0], "leaves stay");
     let bundle = site.obtain(NOW).credentials.authorities[&AuthorityName::Etcd].clone();
-    assert_eq!(certificate::describe::certificates(&bundle).len(), 2);
+    assert_eq!(certificates(&bundle).len(), 2);
     exchange();
     let made = site.made(NOW);
     assert!(

@@ -164,16 +164,13 @@ impl Picture<'_> {
         self.line(&arrow.client, (from, to), above);
         let (text, color) = told(&arrow.client, self.color(&arrow.client.signer));
         self.label(middle, above - 8, "shown", color, &text);
-        match &arrow.server {
-            Some(server) => {
-                self.line(server, (to, from), below);
-                let (text, color) = told(server, self.color(&server.signer));
-                self.label(middle, below + 17, "shown", color, &text);
-            }
-            None => {
-                let note = format!("what it shows is verified by {}", arrow.server_trust);
-                self.label(middle, below + 6, "note", "#5a5a5a", &note);
-            }
+        if let Some(server) = &arrow.server {
+            self.line(server, (to, from), below);
+            let (text, color) = told(server, self.color(&server.signer));
+            self.label(middle, below + 17, "shown", color, &text);
+        } else {
+            let note = format!("what it shows is verified by {}", arrow.server_trust);
+            self.label(middle, below + 6, "note", "#5a5a5a", &note);
         }
         let Some(port) = arrow.port else { return };
         let y = i32::midpoint(above, below) + 4;

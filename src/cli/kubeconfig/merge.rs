@@ -20,22 +20,21 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The file that was named, or the user's own; where it is a link, what it leads to.
-    pub(super) fn of(file: Option<PathBuf>) -> Result<Self, Failure> {
-        let path = match file {
-            Some(path) => path,
-            None => {
-                let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-                let home = home.ok_or_else(|| {
-                    let help = "name the file: `--merge=FILE`";
-                    Failure::words(
-                        Exit::Usage,
-                        "there is no `HOME` to find `.kube/config` in",
-                        help,
-                    )
-                })?;
-                PathBuf::from(home).join(".kube/config")
-            }
+    /// The file that was named, or if its name is empty the user's own; where it is a link, what it leads to.
+    pub(super) fn of(file: PathBuf) -> Result<Self, Failure> {
+        let path = if file.as_os_str().is_empty() {
+            let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+            let home = home.ok_or_else(|| {
+                let help = "name the file: `--merge=FILE`";
+                Failure::words(
+                    Exit::Usage,
+                    "there is no `HOME` to find `.kube/config` in",
+                    help,
+                )
+            })?;
+            PathBuf::from(home).join(".kube/config")
+        } else {
+            file
         };
         let path = fs_err::canonicalize(&path).unwrap_or(path);
         Ok(Self { path })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::inventory::NodeName;
-use crate::manifest::{Entry, Kind, Manifest, Probe, UnitName};
+use crate::manifest::{Entry, Kind, Probe, UnitName};
 use crate::remote_path::RemotePath;
 use crate::snapshot::Recorded;
 
@@ -14,8 +14,9 @@ use crate::snapshot::Recorded;
 pub enum Action {
     /// Write down what is about to be put in place.
     Begin {
-        /// What the node should hold at the end.
-        manifest: Manifest,
+        /// What the node should hold at the end, and what unfinished runs before this one began to
+        /// put in place: all of it is kinstall's own.
+        entries: BTreeMap<RemotePath, Entry>,
     },
     /// Put entries in place, or remove them, in this order.
     Install(Vec<Put>),

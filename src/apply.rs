@@ -1,5 +1,6 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod revert;
 mod staging;
 mod step;
 
@@ -62,6 +63,13 @@ pub enum Error {
         /// What the other run says of itself.
         holder: String,
     },
+    /// Another run changed a node after this one had looked at it.
+    #[error("{node}: another run changed it while this one was being prepared")]
+    #[diagnostic(help("run the same command again: it will look anew"))]
+    Changed {
+        /// The node.
+        node: NodeName,
+    },
     /// A node could not be staged; nothing was activated anywhere.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -71,16 +79,41 @@ pub enum Error {
     #[diagnostic(transparent)]
     Transport(#[from] transport::Error),
     /// A step failed.
-    #[error("{source}")]
+    #[error("{failure}")]
     #[diagnostic(help(
-        "nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
+        "its new files stay in place there, nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
     ))]
     Step {
         /// The wave it was in.
         wave: WaveName,
         /// What failed.
-        #[source]
-        source: StepError,
+        failure: StepError,
+    },
+    /// A step failed, and the node was taken back to what it had been.
+    #[error("{failure}\n  {node} was taken back to generation {generation} and is healthy")]
+    #[diagnostic(help(
+        "nodes that were done stay as they are, the others were not touched; mend the cause and run the same command again"
+    ))]
+    Reverted {
+        /// The node.
+        node: NodeName,
+        /// The generation it is at again.
+        generation: u64,
+        /// What failed.
+        failure: StepError,
+    },
+    /// A step failed, and the node could not be taken back.
+    #[error("{failure}\n  {node} could not be taken back: {why}")]
+    #[diagnostic(help(
+        "nodes that were done stay as they are, the others were not touched; mend the cause and run the same command again"
+    ))]
+    NotReverted {
+        /// The node.
+        node: NodeName,
+        /// Why not.
+        why: String,
+        /// What failed.
+        failure: StepError,
     },
     /// The user wanted to stop.
     #[error("stopped on request {what}")]
@@ -104,11 +137,39 @@ impl Run<'_> {
                         what: "between two nodes; every service runs on what is in place",
                     }]);
                 }
-                self.group(wave.name, group).await?;
+                if let Err(errors) = self.group(wave.name, group).await {
+                    return Err(self.take_back(errors).await);
+                }
             }
         }
         drop(held);
         Ok(())
+    }
+
+    /// Takes the nodes on which a unit did not become healthy back to their recorded generations.
+    async fn take_back(&self, errors: Vec<Error>) -> Vec<Error> {
+        let mut outcomes = Vec::new();
+        for error in errors {
+            outcomes.push(match error {
+                Error::Step {
+                    failure: StepError::Unhealthy(unhealthy),
+                    ..
+                } if self.snapshots[&unhealthy.node].recorded.is_some() => {
+                    let node = unhealthy.node.clone();
+                    let failure = StepError::Unhealthy(unhealthy);
+                    match revert::revert(self, &node).await {
+                        Ok(generation) => Error::Reverted {
+                            node,
+                            generation,
+                            failure,
+                        },
+                        Err(why) => Error::NotReverted { node, why, failure },
+                    }
+                }
+                other => other,
+            });
+        }
+        outcomes
     }
 
     /// Takes hold of every node that will change, or of none.
@@ -119,16 +180,14 @@ impl Run<'_> {
             .filter_map(|node| self.transports.get(*node)?.ssh());
         let holding = connections.map(|connection| async move {
             let (line, held) = connection.hold(script::LOCK, &[&self.holder]).await?;
-            match line.strip_prefix("held ") {
-                _ if line == "locked" => Ok(held),
-                Some(holder) => Err(Error::Held {
-                    node: connection.node().clone(),
-                    holder: holder.to_owned(),
-                }),
-                None => Err(Error::Held {
-                    node: connection.node().clone(),
-                    holder: line,
-                }),
+            let node = connection.node().clone();
+            match line.strip_prefix("locked ") {
+                Some(version) if version == self.snapshots[&node].version => Ok(held),
+                Some(_) => Err(Error::Changed { node }),
+                None => {
+                    let holder = line.strip_prefix("held ").unwrap_or(&line).to_owned();
+                    Err(Error::Held { node, holder })
+                }
             }
         });
         settle(future::join_all(holding).await)
@@ -167,7 +226,7 @@ impl Run<'_> {
             for action in actions {
                 step::take(self, prober, &self.transports[node], action)
                     .await
-                    .map_err(|source| Error::Step { wave, source })?;
+                    .map_err(|failure| Error::Step { wave, failure })?;
             }
             Ok::<(), Error>(())
         });

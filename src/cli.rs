@@ -1,16 +1,20 @@
 //! The command line: one command, one story, one screen.
 
+mod carry;
 mod certs;
+mod check;
 mod completions;
 mod encryption;
 mod fail;
 mod fetch;
 mod init;
+mod journal;
 mod kubeconfig;
 mod plan;
 mod prepare;
 mod push;
 mod render;
+mod rollback;
 mod status;
 
 use std::path::PathBuf;
@@ -27,9 +31,10 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan, status or certs check found changes, drift or something unhealthy
+  3  plan, status, check or certs check found changes, drift, or something that needs a look
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
+  6  a rollout failed, and the node it failed on was taken back
   7  another run holds the lock
   130  stopped on request";
 
@@ -77,6 +82,8 @@ enum Command {
     Init(init::Init),
     /// Pin, download and verify what an inventory needs
     Fetch(fetch::Fetch),
+    /// Tell what is wrong with an inventory, or what an upgrade would break
+    Check(check::Check),
     /// Write the tree that push would install on each node, without any node
     Render(render::Render),
     /// Show what push would change; change nothing
@@ -85,6 +92,10 @@ enum Command {
     Push(push::Push),
     /// Show what runs on each node, how it is, and what was changed by hand
     Status(status::Status),
+    /// Take nodes back to a recorded generation
+    Rollback(rollback::Rollback),
+    /// Tell what runs did, and when
+    History(rollback::History),
     /// List, check, renew and draw the cluster's certificates
     Certs(certs::Certs),
     /// Tell or exchange the key that Secrets are encrypted with at rest
@@ -146,10 +157,13 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
+        Command::Check(command) => command.run(common, terminal),
         Command::Render(command) => command.run(common, terminal).await,
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
+        Command::Rollback(command) => command.run(common, terminal).await,
+        Command::History(command) => command.run(common, terminal),
         Command::Certs(command) => command.run(common, terminal).await,
         Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),

@@ -85,8 +85,23 @@ pub struct Service {
     pub flags: &'static [Flag],
     /// Its environment, where kinstall has something to say.
     pub environment: &'static [Variable],
+    /// Whom it has to talk to.
+    pub reach: Reach,
     /// How to ask whether it is healthy.
     pub probe: Probe,
+}
+
+/// Whom a service has to talk to, beside its own machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The members of etcd and the kube-apiservers, all of which the inventory knows: it is kept
+    /// from anyone else, unless the inventory names further networks.
+    Members,
+    /// All nodes, Pods and Services, and whoever uses the cluster: it is kept from anyone only
+    /// where the inventory names the networks of those.
+    Cluster,
+    /// The kube-apiserver of its own machine, and what its extensions need: as before.
+    Machine,
 }
 
 /// How to ask a service whether it is healthy.

@@ -1,11 +1,14 @@
 //! A SHA-256 digest: the name of every content kinstall handles, on the operator's machine and on
 //! a node. Not a check of who made the content; that is the lockfile's part.
 
+mod sha512;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+pub use sha512::{Checksum, Hashes, NotAChecksum, Sha512};
 
 /// The SHA-256 of some bytes, shown as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,6 +19,11 @@ impl Digest {
     /// The digest of bytes held in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// A digest that came as its 32 bytes; none for any other number of them.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     /// The first twelve digits: enough to tell two contents apart in a message.

@@ -71,6 +71,13 @@ pub enum Event {
         /// Seconds that took.
         seconds: f64,
     },
+    /// A step failed on a node, and it goes back to its recorded generation.
+    Reverting {
+        /// The node.
+        node: NodeName,
+        /// The generation it goes back to.
+        generation: u64,
+    },
     /// A generation was recorded.
     Recorded {
         /// The node.

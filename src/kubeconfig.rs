@@ -27,9 +27,11 @@ pub enum Client {
     KubeProxy,
 }
 
-/// The kube-apiserver of a component's own node. Each of its certificates is valid for it, and a
-/// rolling upgrade never pairs a newer component with an older server.
-pub const OWN_NODE_SERVER: &str = "https://127.0.0.1:6443";
+/// The kube-apiserver of a component's own node, by its port. Each of its certificates is valid for
+/// it, and a rolling upgrade never pairs a newer component with an older server.
+pub fn own_node_server(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
 
 /// What a kubeconfig needs is not among the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,26 +74,28 @@ impl Client {
 
     /// A worker that has a kube-apiserver of its own needs nobody else's; any other one goes where
     /// everybody goes.
-    fn server(self, cluster: &Cluster, node: Option<&Node>) -> String {
+    fn server(self, cluster: &Cluster, node: Option<&Node>, port: u16) -> String {
         let has_own = node.is_some_and(|node| node.roles.contains(&Role::ControlPlane));
         match self {
-            Self::ControllerManager | Self::Scheduler => OWN_NODE_SERVER.to_owned(),
-            Self::Kubelet | Self::KubeProxy if has_own => OWN_NODE_SERVER.to_owned(),
+            Self::ControllerManager | Self::Scheduler => own_node_server(port),
+            Self::Kubelet | Self::KubeProxy if has_own => own_node_server(port),
             Self::Admin | Self::Kubelet | Self::KubeProxy => cluster.endpoint.to_string(),
         }
     }
 }
 
 /// The kubeconfig of a client, certificates embedded, in YAML; of a client on a node, that node's.
+/// The port is that of the kube-apiserver on the client's own node.
 ///
 /// The form is `v1` `Config` of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
 pub fn render(
     client: Client,
     node: Option<&Node>,
     cluster: &Cluster,
+    port: u16,
     credentials: &Credentials,
 ) -> Result<Secret, Missing> {
-    let items = items(client, node, cluster, credentials)?;
+    let items = items(client, node, cluster, port, credentials)?;
     let text = Zeroizing::new(format!(
         "\
 apiVersion: v1
@@ -115,7 +119,13 @@ pub fn merged(
     cluster: &Cluster,
     credentials: &Credentials,
 ) -> Result<Result<Secret, Problem>, Missing> {
-    let items = items(Client::Admin, None, cluster, credentials)?;
+    let items = items(
+        Client::Admin,
+        None,
+        cluster,
+        cluster.endpoint.port,
+        credentials,
+    )?;
     Ok(merge::merge(existing, &items))
 }
 
@@ -152,6 +162,7 @@ fn items(
     client: Client,
     node: Option<&Node>,
     cluster: &Cluster,
+    port: u16,
     credentials: &Credentials,
 ) -> Result<Items, Missing> {
     let of_node = node.filter(|_| client == Client::Kubelet);
@@ -179,7 +190,7 @@ fn items(
     server: {server}
     certificate-authority-data: {authority}
 ",
-            server = quoted(&client.server(cluster, node)),
+            server = quoted(&client.server(cluster, node, port)),
             authority = STANDARD.encode(authority),
         )),
         user: Zeroizing::new(format!(
@@ -251,7 +262,7 @@ mod tests {
         let mut cluster = fixture::inventory().cluster;
         cluster.name = "1".parse().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text = render(client, None, &cluster, &credentials()).unwrap();
+        let text = render(client, None, &cluster, 7443, &credentials()).unwrap();
         fs_err::write(file.path(), text.expose()).unwrap();
         let output = Command::new("kubectl")
             .arg("--kubeconfig")
@@ -273,8 +284,9 @@ mod tests {
             server,
             "https://kube-apiserver.k8s.home:8443",
         );
-        check(Client::ControllerManager, server, OWN_NODE_SERVER);
-        check(Client::Scheduler, server, OWN_NODE_SERVER);
+        let own = "https://127.0.0.1:7443";
+        check(Client::ControllerManager, server, own);
+        check(Client::Scheduler, server, own);
         check(Client::Admin, "{.current-context}", "1");
         check(Client::Admin, "{.contexts[0].context.user}", "1-admin");
         check(
@@ -301,7 +313,7 @@ mod tests {
         let mut credentials = credentials();
         credentials.leaves = BTreeMap::new();
         let cluster = fixture::inventory().cluster;
-        let error = render(Client::Admin, None, &cluster, &credentials).unwrap_err();
+        let error = render(Client::Admin, None, &cluster, 6443, &credentials).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the kubeconfig of `admin` needs the certificate `admin`, which the authority did not give"

@@ -27,6 +27,9 @@ pub mod template;
 pub mod manifest;
 pub mod snapshot;
 
+// What is wrong with it.
+pub mod check;
+
 // What to do.
 pub mod action;
 pub mod diff;
@@ -37,6 +40,7 @@ pub mod script;
 // Edges.
 pub mod apply;
 pub mod authority;
+pub mod backup;
 pub mod fetch;
 pub mod probe;
 pub mod survey;

@@ -2,17 +2,23 @@
 //! place, restarted and waited for. Made from differences; [`crate::apply`] carries it out.
 
 mod guard;
+#[cfg(test)]
+mod model;
+mod skew;
+#[cfg(test)]
+mod tests;
 mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use guard::Refusal;
+pub use skew::Problem as SkewProblem;
 
 use crate::action::{Action, Group, Put, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
-use crate::manifest::{Manifest, Stage, UnitName};
+use crate::manifest::{Entry, Manifest, Stage, UnitName};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Recorded, Snapshot};
 
@@ -25,6 +31,29 @@ pub struct Plan {
     pub waves: Vec<Wave>,
 }
 
+/// Whether a plan goes to what an inventory asks for, or back to what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To what an inventory asks for.
+    Forward,
+    /// To a generation that was recorded before.
+    Back,
+}
+
+/// The stages in the order in which they have their turn.
+type Stages = [Stage; 3];
+
+impl Direction {
+    /// Versions go up kube-apiserver first, and come down in reverse: what talks to
+    /// kube-apiserver is never newer than it.
+    const fn stages(self) -> Stages {
+        match self {
+            Self::Forward => [Stage::Etcd, Stage::Apiserver, Stage::Controllers],
+            Self::Back => [Stage::Controllers, Stage::Apiserver, Stage::Etcd],
+        }
+    }
+}
+
 /// One node as a plan sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -34,14 +63,19 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// What must change.
     pub difference: &'a Difference,
+    /// Whether its etcd member leads the cluster: it has its turn last, so that the lead moves once.
+    pub leads: bool,
     /// Contents of precious entries that may be replaced.
     pub superseded: &'a BTreeSet<Digest>,
 }
 
 impl Plan {
     /// The plan that makes every node hold what it should, or why there must be none.
-    pub fn new(views: &BTreeMap<NodeName, View<'_>>) -> Result<Self, Vec<Refusal>> {
-        let refusals = guard::refusals(views);
+    pub fn new(
+        views: &BTreeMap<NodeName, View<'_>>,
+        direction: Direction,
+    ) -> Result<Self, Vec<Refusal>> {
+        let refusals = guard::refusals(views, direction);
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -50,15 +84,13 @@ impl Plan {
             .filter(|(_, view)| !view.difference.missing.is_empty())
             .map(|(name, view)| (name.clone(), view.difference.missing.clone()))
             .collect();
-        let waves = [
-            base(views),
-            wave::of_stage(Stage::Etcd, views),
-            wave::of_stage(Stage::Apiserver, views),
-            wave::of_stage(Stage::Controllers, views),
-            record(views),
-        ];
-        let waves = waves
+        let stages = direction.stages();
+        let turns = stages
             .into_iter()
+            .map(|stage| wave::of_stage(stage, stages, views));
+        let waves = std::iter::once(base(views, stages))
+            .chain(turns)
+            .chain(std::iter::once(record(views)))
             .filter(|wave| !wave.groups.is_empty())
             .collect();
         Ok(Self { staging, waves })
@@ -80,17 +112,17 @@ impl Plan {
 }
 
 /// The stage at which an entry is put in place: that of the first unit that reads it.
-fn stage_of(manifest: &Manifest, path: &RemotePath) -> Option<Stage> {
-    let readers = manifest
-        .units
-        .values()
-        .filter(|unit| unit.watches.contains(path));
-    readers.map(|unit| unit.stage).min()
+fn stage_of(manifest: &Manifest, path: &RemotePath, stages: Stages) -> Option<Stage> {
+    let reads = |stage: &Stage| {
+        let mut units = manifest.units.values().filter(|unit| unit.stage == *stage);
+        units.any(|unit| unit.watches.contains(path))
+    };
+    stages.into_iter().find(reads)
 }
 
 /// The entries of one stage that change, in an order in which they can be put in place:
 /// directories before what lies in them, files before the links that make them seen.
-fn puts(view: &View<'_>, stage: Option<Stage>) -> Vec<Put> {
+fn puts(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<Put> {
     let changes = view.difference.entries.iter();
     let changes = changes.filter(|(_, change)| change.kind != ChangeKind::Remove);
     let mut entries: Vec<_> = changes
@@ -101,7 +133,7 @@ fn puts(view: &View<'_>, stage: Option<Stage>) -> Vec<Put> {
             let at = if is_directory {
                 None
             } else {
-                stage_of(view.manifest, path)
+                stage_of(view.manifest, path, stages)
             };
             at == stage
         })
@@ -121,16 +153,16 @@ fn puts(view: &View<'_>, stage: Option<Stage>) -> Vec<Put> {
 }
 
 /// Users, directories and what no unit reads, on all nodes at once.
-fn base(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
+fn base(views: &BTreeMap<NodeName, View<'_>>, stages: Stages) -> Wave {
     let mut group = Group::default();
     for (name, view) in views {
         if view.difference.is_empty() {
             continue;
         }
         let mut steps = vec![Action::Begin {
-            manifest: view.manifest.clone(),
+            entries: begun(view),
         }];
-        let (users, rest): (Vec<_>, Vec<_>) = puts(view, None)
+        let (users, rest): (Vec<_>, Vec<_>) = puts(view, None, stages)
             .into_iter()
             .partition(|put| matches!(put, Put::Entry(path, _) if declares_users(path)));
         if !users.is_empty() {
@@ -157,6 +189,14 @@ fn base(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
         name: WaveName::Base,
         groups,
     }
+}
+
+/// What is kinstall's own until the record says so.
+fn begun(view: &View<'_>) -> BTreeMap<RemotePath, Entry> {
+    let before = view.snapshot.begun.iter().flatten();
+    let all = before.chain(&view.manifest.entries);
+    all.map(|(path, entry)| (path.clone(), entry.clone()))
+        .collect()
 }
 
 fn declares_users(path: &RemotePath) -> bool {
@@ -188,13 +228,8 @@ fn record(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
         if !removed.is_empty() {
             steps.push(Action::Install(removed));
         }
-        let before = view
-            .snapshot
-            .recorded
-            .as_ref()
-            .map_or(0, |recorded| recorded.generation);
         steps.push(Action::Record(Box::new(Recorded {
-            generation: before + 1,
+            generation: generation(view),
             manifest: view.manifest.clone(),
             superseded: difference.superseded.clone(),
         })));
@@ -209,6 +244,33 @@ fn record(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
         name: WaveName::Record,
         groups,
     }
+}
+
+/// The number of the generation that a node will be at: a new one for a new manifest.
+pub fn generation(view: &View<'_>) -> u64 {
+    match &view.snapshot.recorded {
+        Some(recorded) if recorded.manifest == *view.manifest => recorded.generation,
+        Some(recorded) => recorded.generation + 1,
+        None => 1,
+    }
+}
+
+/// Whether a plan takes a running etcd or kube-apiserver to another version: what a snapshot of
+/// etcd is taken before.
+pub fn is_upgrade(views: &BTreeMap<NodeName, View<'_>>) -> bool {
+    views.values().any(|view| {
+        view.manifest.units.iter().any(|(name, unit)| {
+            let state = view
+                .snapshot
+                .units
+                .get(name)
+                .filter(|state| state.is_active());
+            let running = state.and_then(skew::running);
+            let wanted = view.manifest.versions.get(&unit.component);
+            unit.stage != Stage::Controllers
+                && running.is_some_and(|running| wanted != Some(&running.to_string()))
+        })
+    })
 }
 
 /// Units on record that the node should not have any more.

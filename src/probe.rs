@@ -29,10 +29,13 @@ impl<'a> Prober<'a> {
         connection: &Connection,
         probe: &Probe,
     ) -> Result<Option<String>, transport::Error> {
-        let socket = connection.forward(probe.port).await?;
-        let client = match self.client(probe, &socket) {
-            Ok(client) => client,
+        let client = match self.client_for(connection, probe).await? {
+            Ok(client) => client.timeout(Duration::from_secs(ANSWER_SECONDS)),
             Err(why) => return Ok(Some(why)),
+        };
+        let client = match client.build() {
+            Ok(client) => client,
+            Err(error) => return Ok(Some(error.to_string())),
         };
         let url = format!("https://127.0.0.1:{}{}", probe.port, probe.path);
         let answer = match client.get(url).send().await {
@@ -46,6 +49,35 @@ impl<'a> Prober<'a> {
             return Ok(None);
         }
         Ok(Some(format!("{status}: {}", summary(&text))))
+    }
+
+    /// Whether an etcd member leads its cluster, as far as it answers. Source: `maintenance.proto`.
+    pub async fn leads(&self, connection: &Connection, member: &Probe) -> bool {
+        let Ok(Ok(client)) = self.client_for(connection, member).await else {
+            return false;
+        };
+        let Ok(client) = client.timeout(Duration::from_secs(ANSWER_SECONDS)).build() else {
+            return false;
+        };
+        let url = format!("https://127.0.0.1:{}/v3/maintenance/status", member.port);
+        let Ok(answer) = client.post(url).body("{}").send().await else {
+            return false;
+        };
+        let text = answer.text().await.unwrap_or_default();
+        let Ok(status) = serde_json::from_str::<serde_json::Value>(&text) else {
+            return false;
+        };
+        status["leader"].is_string() && status["leader"] == status["header"]["member_id"]
+    }
+
+    /// A client for a unit's port, with the credentials its probe names; or why there is none.
+    pub async fn client_for(
+        &self,
+        connection: &Connection,
+        probe: &Probe,
+    ) -> Result<Result<reqwest::ClientBuilder, String>, transport::Error> {
+        let socket = connection.forward(probe.port).await?;
+        Ok(self.client(probe, &socket))
     }
 
     /// A client of the kube-apiserver of a node, with the administrator's certificate; else why
@@ -62,15 +94,20 @@ impl<'a> Prober<'a> {
             client: Some(Kind::Admin.name().to_owned()),
             authority: Some(AuthorityName::Kubernetes.name().to_owned()),
         };
-        Ok(self.client(&probe, &socket))
+        let client = self.client(&probe, &socket).and_then(|client| {
+            let client = client.timeout(Duration::from_secs(ANSWER_SECONDS));
+            client.build().map_err(|error| error.to_string())
+        });
+        Ok(client)
     }
 
-    fn client(&self, probe: &Probe, socket: &std::path::Path) -> Result<reqwest::Client, String> {
+    fn client(
+        &self,
+        probe: &Probe,
+        socket: &std::path::Path,
+    ) -> Result<reqwest::ClientBuilder, String> {
         crate::fetch::use_ring();
-        let mut builder = reqwest::Client::builder()
-            .unix_socket(socket)
-            .no_proxy()
-            .timeout(Duration::from_secs(ANSWER_SECONDS));
+        let mut builder = reqwest::Client::builder().unix_socket(socket).no_proxy();
         builder = match &probe.authority {
             None => builder.tls_danger_accept_invalid_certs(true),
             Some(name) => {
@@ -95,7 +132,7 @@ impl<'a> Prober<'a> {
             let identity = reqwest::Identity::from_pem(&pem).map_err(|error| error.to_string())?;
             builder = builder.identity(identity);
         }
-        builder.build().map_err(|error| error.to_string())
+        Ok(builder)
     }
 
     fn authority(&self, name: &str) -> Option<&String> {

@@ -54,6 +54,10 @@ script! {
     RECORD, "record"
 }
 script! {
+    /// Tells the generations a node has on record.
+    GENERATIONS, "generations"
+}
+script! {
     /// Prints files for a diff.
     READ, "read"
 }

@@ -34,8 +34,10 @@ pub struct Snapshot {
     pub stored: BTreeSet<Digest>,
     /// The last generation recorded.
     pub recorded: Option<Recorded>,
-    /// What a run began to put in place and did not finish.
-    pub begun: Option<Manifest>,
+    /// What stands for the record as it was looked at: another one once a run has changed it.
+    pub version: String,
+    /// What runs that did not finish began to put in place.
+    pub begun: Option<BTreeMap<RemotePath, Entry>>,
 }
 
 /// What a generation's record holds.
@@ -100,6 +102,8 @@ pub struct UnitState {
     pub pid: u32,
     /// How often systemd restarted it by itself.
     pub restarts: u32,
+    /// The file its process was started from.
+    pub program: Option<String>,
     /// When its process started, as systemd writes it, in UTC.
     pub since: Option<String>,
     /// Whether its unit file is newer than what systemd has read.
@@ -172,7 +176,7 @@ impl Snapshot {
             .recorded
             .iter()
             .flat_map(|recorded| recorded.superseded.iter().chain(&recorded.manifest.entries));
-        let begun = self.begun.iter().flat_map(|begun| &begun.entries);
+        let begun = self.begun.iter().flatten();
         recorded.chain(begun).collect()
     }
 }
@@ -189,6 +193,7 @@ impl Parser {
             "dpkg" => self.snapshot.arch = rest.parse().ok().or(self.snapshot.arch),
             "elf" => self.snapshot.arch = self.snapshot.arch.or_else(|| arch_of_elf(rest)),
             "systemd" => self.snapshot.systemd = rest.parse().ok(),
+            "version" => rest.clone_into(&mut self.snapshot.version),
             "zstd" => self.snapshot.zstd = true,
             "free" => self.snapshot.free_bytes = rest.parse::<u64>().ok()?.saturating_mul(1024),
             "entry" => self.entry(rest)?,
@@ -200,6 +205,12 @@ impl Parser {
                     .entry(rest.parse().ok()?)
                     .or_default()
                     .enabled = true;
+            }
+            "program" => {
+                let (unit, program) = rest.split_once(' ')?;
+                let program = program.strip_suffix(" (deleted)").unwrap_or(program);
+                let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
+                unit.program = Some(program.to_owned()).filter(|program| !program.is_empty());
             }
             "applied" => {
                 let (unit, fingerprint) = rest.split_once(' ')?;
@@ -331,6 +342,7 @@ mod tests {
              hash ./etc/a {DIGEST}\n\
              show etcd.service Id=etcd.service\nshow etcd.service ActiveState=active\nshow etcd.service MainPID=12\nshow etcd.service NRestarts=1\n\
              show etcd.service ExecMainStartTimestamp=Sat 2026-11-21 23:00:00 UTC\n\
+             program etcd.service /usr/local/bin/etcd-v3.5.21 (deleted)\n\
              applied etcd.service abc\nend\n",
             bad = DIGEST.replace('e', "f"),
         );
@@ -362,6 +374,7 @@ mod tests {
         let etcd = &snapshot.units[&"etcd.service".parse().unwrap()];
         assert!(etcd.is_active() && etcd.pid == 12 && etcd.restarts == 1);
         assert_eq!(etcd.applied.as_deref(), Some("abc"));
+        assert_eq!(etcd.program.as_deref(), Some("/usr/local/bin/etcd-v3.5.21"));
     }
 
     #[test]

@@ -207,6 +207,13 @@ pub async fn complete(
     Ok(())
 }
 
+/// Looks at everything a manifest names on one node.
+pub async fn look_at(transport: &Transport, manifest: &Manifest) -> Result<Snapshot, Error> {
+    let paths = manifest.entries.keys().cloned().collect();
+    let units = manifest.units.keys().cloned().collect();
+    look(transport, &Asked { paths, units }, false).await
+}
+
 async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snapshot, Error> {
     let paths = asked.paths.iter().map(|path| format!("path {path}\n"));
     let units = asked.units.iter().map(|unit| format!("unit {unit}\n"));

@@ -2,7 +2,9 @@
 //! can be read without colour, and without a terminal.
 
 pub mod listing;
+pub mod outlook;
 mod progress;
+pub mod releases;
 pub mod report;
 
 use std::io::{IsTerminal, Write};

@@ -1,5 +1,6 @@
 //! One action on one node.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,9 @@ use super::Run;
 use crate::action::{Action, Put};
 use crate::event::Event;
 use crate::inventory::NodeName;
-use crate::manifest::{Kind, Manifest, Probe, UnitName};
+use crate::manifest::{Entry, Kind, Probe, UnitName};
 use crate::probe::Prober;
+use crate::remote_path::RemotePath;
 use crate::script::{self};
 use crate::snapshot::Recorded;
 use crate::transport::{self, Body, Transport};
@@ -55,11 +57,7 @@ impl fmt::Display for Unhealthy {
         for line in &self.journal {
             write!(f, "\n  journal: {line}")?;
         }
-        write!(
-            f,
-            "\n  its new files stay in place on {}; the ones before are in its store",
-            self.node
-        )
+        Ok(())
     }
 }
 
@@ -72,9 +70,9 @@ pub(super) async fn take(
 ) -> Result<(), StepError> {
     let node = transport.node();
     match action {
-        Action::Begin { manifest } => {
+        Action::Begin { entries } => {
             transport
-                .run(script::BEGIN, &[], Body::text(begin_text(manifest)))
+                .run(script::BEGIN, &[], Body::text(begin_text(entries)))
                 .await?;
         }
         Action::Install(puts) => {
@@ -140,9 +138,9 @@ pub(super) async fn take(
 }
 
 /// What `begin.sh` reads.
-fn begin_text(manifest: &Manifest) -> String {
-    let json = serde_json::to_string(manifest).expect("a manifest is made of texts and numbers");
-    let paths = manifest.entries.keys().map(|path| format!("\n{path}"));
+fn begin_text(entries: &BTreeMap<RemotePath, Entry>) -> String {
+    let json = serde_json::to_string(entries).expect("entries are made of texts and numbers");
+    let paths = entries.keys().map(|path| format!("\n{path}"));
     json + &paths.collect::<String>() + "\n"
 }
 

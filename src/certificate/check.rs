@@ -17,6 +17,9 @@ use super::link::{Party, of_kind};
 use super::{AuthorityName, CertificateId, Credentials, Kind, Leaf, Request, Usage, key};
 use crate::inventory::San;
 
+/// The group that may do everything.
+const MASTERS: &str = "system:masters";
+
 /// RSA keys below this many bits are refused by newer Go, and by everyone's advice.
 const RSA_BITS_MIN: u32 = 2048;
 

@@ -209,6 +209,7 @@ impl Renew {
             login: &self.login,
             verify: false,
             keep: Keep::Renew(&ids),
+            snapshot: false,
         };
         push::carry(&inventory, ask, common, terminal).await
     }

@@ -216,6 +216,7 @@ impl Rotate {
         terminal: Terminal,
     ) -> Result<(), Failure> {
         let ask = Ask {
+            snapshot: false,
             into: None,
             login: &self.login,
             verify: true,

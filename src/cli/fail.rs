@@ -23,6 +23,8 @@ pub enum Exit {
     Unreachable = 4,
     /// A download or a digest did not verify.
     Unverified = 5,
+    /// A rollout failed and was reverted.
+    Reverted = 6,
     /// Another run holds the lock.
     Held = 7,
     /// The user stopped it.
@@ -73,6 +75,16 @@ impl Failure {
         }
     }
 
+    /// The first reason, in one line.
+    pub(super) fn in_words(&self) -> String {
+        let first = self
+            .reports
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        first.lines().next().unwrap_or_default().to_owned()
+    }
+
     /// Tells the user.
     pub(super) fn report(&self, terminal: Terminal, json: bool) {
         for report in &self.reports {
@@ -121,10 +133,13 @@ impl From<Vec<survey::Error>> for Failure {
 impl From<Vec<apply::Error>> for Failure {
     fn from(errors: Vec<apply::Error>) -> Self {
         let exit = |error: &apply::Error| match error {
-            apply::Error::Held { .. } => Exit::Held,
+            apply::Error::Held { .. } | apply::Error::Changed { .. } => Exit::Held,
             apply::Error::Stopped { .. } => Exit::Stopped,
             apply::Error::Transport(_) => Exit::Unreachable,
-            apply::Error::Staging(_) | apply::Error::Step { .. } => Exit::Failed,
+            apply::Error::Reverted { .. } => Exit::Reverted,
+            apply::Error::Staging(_)
+            | apply::Error::Step { .. }
+            | apply::Error::NotReverted { .. } => Exit::Failed,
         };
         let exit = errors.first().map_or(Exit::Failed, exit);
         Self::all(exit, errors)

@@ -9,6 +9,7 @@ use clap::Args;
 use super::{Common, Exit, Failure, prepare};
 use crate::authority::{Authority, Local};
 use crate::certificate;
+use crate::inventory::{Endpoint, San};
 use crate::kubeconfig::{self, Client};
 use crate::terminal::Terminal;
 
@@ -42,7 +43,10 @@ impl KubeconfigCommand {
                     "see the inventory's `[[node]]` tables",
                 )
             })?;
-            inventory.cluster.endpoint.host = crate::inventory::San::Ip(node.address);
+            inventory.cluster.endpoint = Endpoint {
+                host: San::Ip(node.address),
+                port: inventory.api_port(node),
+            };
         }
         let authority = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
         let obtained = authority
@@ -52,10 +56,12 @@ impl KubeconfigCommand {
             let place = merge::Place::of(file)?;
             return place.merge(&inventory.cluster, &obtained.credentials, terminal);
         }
+        let port = inventory.cluster.endpoint.port;
         let text = kubeconfig::render(
             Client::Admin,
             None,
             &inventory.cluster,
+            port,
             &obtained.credentials,
         )
         .map_err(|error| {

@@ -16,7 +16,7 @@ use crate::fetch::Cache;
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
 use crate::manifest::{Content, Desired, Kind};
-use crate::plan::{Plan, View};
+use crate::plan::{Direction, Plan, View};
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::survey::Reach;
@@ -43,13 +43,14 @@ pub(super) struct PlanCommand {
 
 impl PlanCommand {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,
             verify: self.verify,
             keep: Keep::No,
+            snapshot: false,
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
@@ -76,7 +77,8 @@ async fn plan(
 ) -> Result<Listing, Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views).map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = Plan::new(&views, Direction::Forward)
+        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     drop(views);
     desk.site.close().await;
@@ -90,6 +92,8 @@ pub(super) struct Ask<'a> {
     pub(super) login: &'a Login,
     pub(super) verify: bool,
     pub(super) keep: Keep<'a>,
+    /// Whether a snapshot of etcd is taken before an upgrade.
+    pub(super) snapshot: bool,
 }
 
 /// Everything that a plan is made from.
@@ -136,6 +140,7 @@ pub(super) async fn desk(
     }
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
+    site.find_leader(&desired, &differences, &credentials).await;
     Ok(Desk {
         cache,
         lockfile,

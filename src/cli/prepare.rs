@@ -11,13 +11,15 @@ use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{Authority, Local};
 use crate::certificate::{self, CertificateId, Credentials};
+use crate::check;
 use crate::diff::{self, Difference};
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
-use crate::inventory::{Inventory, NodeName, Problems};
+use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::Lockfile;
-use crate::manifest::{self, Desired, UnitName};
+use crate::manifest::{self, Desired, Stage, UnitName};
 use crate::plan::View;
+use crate::probe::Prober;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::survey::{self, Reach};
@@ -49,6 +51,51 @@ impl Talk {
 
 /// Reads an inventory, and tells what is doubtful in it.
 pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
+    let read = read(path)?;
+    read.report(Vec::new(), terminal)?;
+    Ok(read.inventory)
+}
+
+/// The same, with every command line that it leads to checked: for what would be rendered.
+pub(super) fn checked_inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
+    let read = read(path)?;
+    let findings = check::command_lines(&read.inventory);
+    read.report(findings, terminal)?;
+    Ok(read.inventory)
+}
+
+/// An inventory, and the text it was read from.
+pub(super) struct Read {
+    pub(super) inventory: Inventory,
+    pub(super) text: String,
+    pub(super) name: String,
+    warnings: Vec<Problem>,
+}
+
+impl Read {
+    /// Tells what is doubtful; fails with everything, if something is wrong.
+    pub(super) fn report(
+        &self,
+        findings: Vec<check::Finding>,
+        terminal: Terminal,
+    ) -> Result<(), Failure> {
+        let found = findings.iter().map(|it| it.problem(&self.inventory));
+        let problems: Vec<Problem> = self.warnings.iter().cloned().chain(found).collect();
+        let wrong = problems.iter().any(|problem| !problem.is_warning());
+        let none = problems.is_empty();
+        let problems = Problems::new(&self.name, &self.text, problems);
+        if wrong {
+            return Err(Failure::new(Exit::Usage, problems));
+        }
+        if !none {
+            terminal.report(&problems);
+        }
+        Ok(())
+    }
+}
+
+/// Reads an inventory.
+pub(super) fn read(path: &Path) -> Result<Read, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         let help = "`kinstall init` writes a starter inventory";
         Failure::words(Exit::Usage, error.to_string(), help)
@@ -60,10 +107,12 @@ pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Fa
     let name = path.display().to_string();
     let (inventory, warnings) = Inventory::parse(&text, &name, &directory)
         .map_err(|problems| Failure::new(Exit::Usage, problems))?;
-    if !warnings.is_empty() {
-        terminal.report(&Problems::new(&name, &text, warnings));
-    }
-    Ok(inventory)
+    Ok(Read {
+        inventory,
+        text,
+        name,
+        warnings,
+    })
 }
 
 /// The nodes of `--limit`, or all of them.
@@ -142,6 +191,8 @@ pub(super) struct Site {
     pub(super) transports: BTreeMap<NodeName, Transport>,
     pub(super) snapshots: BTreeMap<NodeName, Snapshot>,
     pub(super) archs: BTreeMap<NodeName, Arch>,
+    /// The node whose etcd member leads, where that matters.
+    pub(super) leader: Option<NodeName>,
 }
 
 /// Every unit that any component may have.
@@ -167,10 +218,40 @@ pub(super) async fn site(
         transports,
         snapshots,
         archs,
+        leader: None,
     })
 }
 
 impl Site {
+    /// Finds out which etcd member leads, where one of them is to be restarted.
+    pub(super) async fn find_leader(
+        &mut self,
+        desired: &Desired,
+        differences: &BTreeMap<NodeName, Difference>,
+        credentials: &Credentials,
+    ) {
+        let prober = Prober::new(credentials);
+        for (name, manifest) in &desired.manifests {
+            let mut members = manifest
+                .units
+                .iter()
+                .filter(|(_, unit)| unit.stage == Stage::Etcd);
+            let Some((unit, member)) = members.next() else {
+                continue;
+            };
+            let change = differences
+                .get(name)
+                .and_then(|difference| difference.units.get(unit));
+            let connection = self.transports.get(name).and_then(Transport::ssh);
+            if let (Some(change), Some(connection)) = (change, connection)
+                && change.running
+                && prober.leads(connection, &member.probe).await
+            {
+                self.leader = Some(name.clone());
+            }
+        }
+    }
+
     /// What each node lacks of what it should hold; looks at what it has not on record first.
     pub(super) async fn compare(
         &mut self,
@@ -200,6 +281,7 @@ impl Site {
                     manifest,
                     snapshot,
                     difference,
+                    leads: self.leader.as_ref() == Some(name),
                     superseded: &desired.superseded,
                 },
             ))

@@ -7,15 +7,21 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::sync::watch;
 
+use super::carry::{Task, carry_out, early_stop, stop_on_interrupt, stopped};
 use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login};
-use crate::apply::{Encoded, Run, Store};
+use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
+use crate::backup;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache, Encoding};
+use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
-use crate::plan::Plan;
+use crate::manifest::{Stage, UnitName};
+use crate::plan::{Direction, Plan, is_upgrade};
+use crate::probe::Prober;
+use crate::snapshot::UnitState;
 use crate::terminal::Terminal;
 
 /// Make every node what the inventory says: install, upgrade, or nothing.
@@ -29,18 +35,22 @@ pub(super) struct Push {
     /// Read every managed file again, whatever its size and times say
     #[arg(long)]
     verify: bool,
+    /// Take no snapshot of etcd before an upgrade
+    #[arg(long)]
+    no_snapshot: bool,
     #[command(flatten)]
     login: Login,
 }
 
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
         let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,
             verify: self.verify,
             keep: Keep::Yes,
+            snapshot: !self.no_snapshot,
         };
         carry(&inventory, ask, common, terminal).await
     }
@@ -48,7 +58,7 @@ impl Push {
 
 /// The whole of a push, from looking at the nodes to their records.
 pub(super) async fn carry(
-    inventory: &crate::inventory::Inventory,
+    inventory: &Inventory,
     ask: Ask<'_>,
     common: &Common,
     terminal: Terminal,
@@ -60,7 +70,7 @@ pub(super) async fn carry(
         () = stopped(stop.clone()) => Err(early_stop()),
     };
     let outcome = match prepared {
-        Ok(desk) => push(inventory, desk, common, terminal, talk.events.clone(), stop).await,
+        Ok(desk) => push(inventory, desk, ask, common, terminal, &talk.events, stop).await,
         Err(failure) => Err(failure),
     };
     talk.close().await;
@@ -69,16 +79,19 @@ pub(super) async fn carry(
 
 /// Shows the plan, fetches what some node lacks, carries the plan out.
 async fn push(
-    inventory: &crate::inventory::Inventory,
+    inventory: &Inventory,
     desk: Desk,
+    ask: Ask<'_>,
     common: &Common,
     terminal: Terminal,
-    events: Events,
+    events: &Events,
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views).map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = Plan::new(&views, Direction::Forward)
+        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
+    let upgrade = is_upgrade(&views) && ask.snapshot;
     drop(views);
     if common.json {
         let text = serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers");
@@ -91,35 +104,58 @@ async fn push(
         return Ok(Exit::Done);
     }
     let store = tokio::select! {
-        store = supply(inventory, &plan, &desk, common, &events) => store?,
+        store = supply(inventory, &plan, &desk, common, events) => store?,
         () = stopped(stop.clone()) => return Err(early_stop()),
     };
-    let begun = std::time::Instant::now();
-    let run = Run {
+    if upgrade {
+        snapshot(inventory, &desk, events).await?;
+    }
+    let task = Task {
+        command: "push",
         plan: &plan,
-        transports: &desk.site.transports,
-        snapshots: &desk.site.snapshots,
         desired: &desk.desired,
         store: &store,
         credentials: &desk.credentials,
-        rollout: &inventory.rollout,
-        jobs: usize::from(common.jobs),
-        holder: holder(),
-        events: &events,
-        stop,
     };
-    run.carry_out().await?;
-    let (nodes, seconds) = (plan.nodes().len(), begun.elapsed().as_secs_f64());
-    events.send(Event::Note(format!(
-        "done: {nodes} nodes changed in {seconds:.1} s"
-    )));
+    carry_out(inventory, &desk.site, task, common, events, stop).await?;
     desk.site.close().await;
     Ok(Exit::Done)
 }
 
+/// Takes a snapshot of etcd through the first member that runs.
+async fn snapshot(inventory: &Inventory, desk: &Desk, events: &Events) -> Result<(), Failure> {
+    let runs = |node: &NodeName, unit: &UnitName| {
+        desk.site.snapshots[node]
+            .units
+            .get(unit)
+            .is_some_and(UnitState::is_active)
+    };
+    let member = desk.desired.manifests.iter().find_map(|(node, manifest)| {
+        let mut units = manifest.units.iter();
+        let (name, unit) = units.find(|(_, unit)| unit.stage == Stage::Etcd)?;
+        let connection = desk.site.transports.get(node)?.ssh()?;
+        runs(node, name).then_some((connection, &unit.probe))
+    });
+    // No member runs here: there is nothing to take a snapshot of.
+    let Some((connection, probe)) = member else {
+        return Ok(());
+    };
+    let cluster = &inventory.cluster.name;
+    let name = format!("{cluster}.{}.db", super::journal::stamp());
+    let directory = inventory.directory.join("backups");
+    let prober = Prober::new(&desk.credentials);
+    let backup = backup::take(&prober, connection, probe, &directory, &name).await;
+    let backup = backup.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let (path, kilobytes) = (backup.path.display(), backup.size / 1000);
+    events.send(Event::Note(format!(
+        "snapshot of etcd: {path}, {kilobytes} kB, digest verified"
+    )));
+    Ok(())
+}
+
 /// Has the cache hold what some node lacks, compressed as that node can unpack it.
 async fn supply(
-    inventory: &crate::inventory::Inventory,
+    inventory: &Inventory,
     plan: &Plan,
     desk: &Desk,
     common: &Common,
@@ -176,62 +212,4 @@ async fn encoded(
     let path = path.map_err(|error| Failure::new(Exit::Failed, error))?;
     let size = fs_err::metadata(&path)?.len();
     Ok(Encoded { path, size })
-}
-
-/// Who runs this, where and since when.
-fn holder() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-    let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let now = time::OffsetDateTime::now_utc();
-    let format =
-        time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    let since = now.format(&format).unwrap_or_default();
-    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    format!(
-        "{}@{}, process {}, since {since}",
-        plain(&user),
-        plain(host.trim()),
-        std::process::id()
-    )
-}
-
-/// Becomes true at the first Ctrl-C or SIGTERM; at the second one the program ends at once.
-fn stop_on_interrupt(events: Events) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        interrupt().await;
-        events.send(Event::Warning(
-            "stopping as soon as nothing is half done; once more to stop at once".to_owned(),
-        ));
-        drop(events);
-        // Without a receiver there is nobody left to stop.
-        _ = sender.send(true);
-        interrupt().await;
-        std::process::exit(i32::from(Exit::Stopped as u8));
-    });
-    receiver
-}
-
-async fn interrupt() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        // The sender is gone without a word: nobody will stop this any more.
-        std::future::pending::<()>().await;
-    }
-}
-
-fn early_stop() -> Failure {
-    Failure::words(
-        Exit::Stopped,
-        "stopped on request; no node was changed",
-        "run the same command again to go on; what was downloaded is kept",
-    )
 }

@@ -4,7 +4,7 @@
 //! (`CHANGELOG-3.4.md` to `CHANGELOG-3.7.md`).
 
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Service, Valid, Variable, When, flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Variable, When, flag,
 };
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
@@ -90,6 +90,7 @@ pub(super) const ETCD: Component = Component {
                 when: When::Arm64,
             },
         ],
+        reach: Reach::Members,
         probe: Probe {
             port: 2379,
             path: "/health",

@@ -7,7 +7,7 @@ use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
     KUBERNETES_CA, SERVICE_ACCOUNT,
 };
-use super::{Access, Component, Directory, File, Flag, Probe, Service, Valid, When, flag};
+use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::manifest::Stage;
@@ -97,6 +97,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
         template: include_str!("../../templates/etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
         environment: &[],
+        reach: Reach::Cluster,
         // Anonymous requests are refused, so health is asked for with a certificate.
         probe: Probe {
             port: 6443,

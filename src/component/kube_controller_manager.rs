@@ -4,7 +4,7 @@ use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
     KUBERNETES_CA, SERVICE_ACCOUNT,
 };
-use super::{Access, Component, Directory, File, Flag, Probe, Service, Valid, When, flag};
+use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::Stage;
@@ -50,6 +50,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
         ),
         flags: FLAGS,
         environment: &[],
+        reach: Reach::Machine,
         probe: Probe {
             port: 10257,
             path: "/healthz",

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
+use super::place::{Places, Word};
 use crate::version::Version;
 
 /// What is done about a host key that `known_hosts` does not have. A changed key is always refused.
@@ -15,13 +18,36 @@ pub enum HostKeys {
     AcceptNew,
 }
 
-/// `[source]`: base URLs (`https://`, `http://`, `file://`), tried in order.
+/// `[source]`: where releases come from (`https://`, `http://`, `file://`), tried in order.
+///
+/// A source is a base URL below which everything lies as at upstream, or a template that says where
+/// one file lies: `{version}` (without `v`), `{arch}` (`amd64`, `arm64`, `arm`) and `{name}` (the
+/// file's name at upstream) are filled in. Checksums lie beside the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below.
+    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below, and
+    /// `v<version>/kubernetes-server-linux-<arch>.tar.gz`.
     pub kubernetes: Vec<String>,
     /// Where `v<version>/etcd-v<version>-linux-<arch>.tar.gz` lies below.
     pub etcd: Vec<String>,
+    /// Whether Kubernetes' programs are taken out of the archive of all servers.
+    pub archive: bool,
+    /// Whether the sources hold builds of their own under upstream's versions (a distribution's, a
+    /// test's), which are not compared with the digests of upstream's builds.
+    pub rebuilt: bool,
+    /// What a fetch must at least rest on.
+    pub require: Option<Requirement>,
+    /// A PEM file with CAs that are trusted beside the system's, relative to the inventory.
+    pub ca: Option<PathBuf>,
+}
+
+/// `[source] require`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// The digest that ships inside kinstall.
+    BuiltIn,
+    /// At least a checksum that is published over https.
+    Published,
 }
 
 impl Default for Source {
@@ -29,6 +55,10 @@ impl Default for Source {
         Self {
             kubernetes: vec!["https://dl.k8s.io".to_owned()],
             etcd: vec!["https://github.com/etcd-io/etcd/releases/download".to_owned()],
+            archive: false,
+            rebuilt: false,
+            require: None,
+            ca: None,
         }
     }
 }
@@ -167,6 +197,10 @@ pub struct ComponentSettings {
     pub flags_removed: BTreeSet<String>,
     /// The unit's environment.
     pub environment: BTreeMap<String, String>,
+    /// The networks it may talk to, beside its own machine and what it cannot do without.
+    pub networks: Option<Vec<IpNet>>,
+    /// Where each of these is said.
+    pub places: Places,
 }
 
 impl ComponentSettings {
@@ -176,10 +210,12 @@ impl ComponentSettings {
         self.path = over.path.clone().or_else(|| self.path.take());
         for (name, value) in &over.flags {
             self.flags_removed.remove(name);
+            self.places.remove(&Word::Removed(name.clone()));
             self.flags.insert(name.clone(), value.clone());
         }
         for name in &over.flags_removed {
             self.flags.remove(name);
+            self.places.remove(&Word::Flag(name.clone()));
             self.flags_removed.insert(name.clone());
         }
         let environment = over
@@ -187,5 +223,13 @@ impl ComponentSettings {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
         self.environment.extend(environment);
+        self.networks = over.networks.clone().or_else(|| self.networks.take());
+        self.places.extend(over.places.clone());
+    }
+
+    /// The port that the flag `secure-port` names, if it names one.
+    pub fn port(&self) -> Option<u16> {
+        let port = self.flags.get("secure-port")?.parse().ok();
+        port.filter(|port| *port != 0)
     }
 }

@@ -26,12 +26,13 @@ use serde::Serialize;
 pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
+pub(super) use self::words::of_node as context;
 use super::{Desired, Manifest, Probe, Unit, UnitName};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, COMPONENTS, Component, SHARES, When};
-use crate::inventory::{Authorities, Inventory, Node, NodeName, Role};
+use crate::component::{self, Access, COMPONENTS, Component, SHARES};
+use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
 use crate::template::{self, Context, Renderer, ServiceWords};
@@ -78,7 +79,7 @@ pub fn compose(
             renderer: &renderer,
             node,
             arch,
-            context: words::of_node(inventory, node),
+            context: context(inventory, node),
             tree: Tree::new(&mut desired.contents),
             accounts: Accounts::default(),
             units: BTreeMap::new(),
@@ -216,19 +217,6 @@ impl Composer<'_> {
         self.units.insert(name, unit);
         self.context.service = ServiceWords::default();
         Ok(())
-    }
-
-    /// Whether something is written for this node.
-    fn holds(&self, when: When) -> bool {
-        match when {
-            When::Always => true,
-            When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
-            When::NotWorker => !self.node.roles.contains(&Role::Worker),
-            When::SigningKey => self.credentials.signing_key_pem.is_some(),
-            When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
-            When::Armhf => self.arch == Arch::Armhf,
-            When::Arm64 => self.arch == Arch::Arm64,
-        }
     }
 
     fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::View;
+use super::{Direction, View, skew};
 use crate::diff::ChangeKind;
 use crate::inventory::NodeName;
 use crate::manifest::Stage;
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
+use crate::version::{Minor, Version};
 
 /// Why there must be no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -51,11 +52,66 @@ pub enum Refusal {
         /// `join` or `leave`.
         what: &'static str,
     },
+    /// A version may not follow the one that runs.
+    #[error(
+        "{node}: {component} {running} runs there, and {wanted} may not follow it: {}",
+        words(problem)
+    )]
+    #[diagnostic(help("{}", way_out(component, *running, problem)))]
+    Skew {
+        /// The node.
+        node: NodeName,
+        /// The component.
+        component: String,
+        /// What runs.
+        running: Version,
+        /// What is wanted.
+        wanted: Version,
+        /// What is wrong with the step.
+        problem: skew::Problem,
+    },
+}
+
+fn words(problem: &skew::Problem) -> String {
+    match problem {
+        skew::Problem::Skips(minors) => format!("it skips {}", listed(minors)),
+        skew::Problem::Down => {
+            "it is older, and data written by the newer one may not be readable".to_owned()
+        }
+        skew::Problem::Floor(floor) => {
+            format!("upstream's upgrade guide asks for {floor} or later first")
+        }
+    }
+}
+
+fn way_out(component: &str, running: Version, problem: &skew::Problem) -> String {
+    match problem {
+        skew::Problem::Skips(minors) => {
+            format!(
+                "push the newest patch of each of {} in turn, in that order",
+                listed(minors)
+            )
+        }
+        skew::Problem::Down if component == "etcd" => {
+            format!(
+                "keep `etcd = \"{running}\"` or newer; etcd's data goes back only by restoring a snapshot"
+            )
+        }
+        skew::Problem::Down => {
+            "`kinstall rollback` goes back one generation, by at most one minor version".to_owned()
+        }
+        skew::Problem::Floor(floor) => format!("push `etcd = \"{floor}\"` first, then this"),
+    }
+}
+
+fn listed(minors: &[Minor]) -> String {
+    let words: Vec<String> = minors.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }
 
 /// Everything that forbids a plan for these nodes.
-pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>) -> Vec<Refusal> {
-    let mut refusals = Vec::new();
+pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Direction) -> Vec<Refusal> {
+    let mut refusals = skew::refusals(views, direction);
     for (node, view) in views {
         if let Some(recorded) = &view.snapshot.recorded
             && recorded.manifest.cluster != view.manifest.cluster

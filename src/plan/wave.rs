@@ -5,16 +5,16 @@
 //! restarted one by one, so that two are never away at once. Controllers talk to the kube-apiserver
 //! of their own node, so they come after all of those.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{View, puts};
+use super::{Stages, View, puts};
 use crate::action::{Action, Group, Wave, WaveName};
 use crate::inventory::NodeName;
-use crate::manifest::{Stage, UnitName};
+use crate::manifest::{Stage, Unit, UnitName};
 use crate::snapshot::UnitState;
 
 /// The wave of one stage.
-pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wave {
+pub(super) fn of_stage(stage: Stage, stages: Stages, views: &BTreeMap<NodeName, View<'_>>) -> Wave {
     let name = match stage {
         Stage::Etcd => WaveName::Etcd,
         Stage::Apiserver => WaveName::Apiserver,
@@ -23,7 +23,7 @@ pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wa
     let rolling = runs_anywhere(stage, views);
     let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
     for (node, view) in views {
-        let steps = steps(stage, view, rolling);
+        let steps = steps(stage, stages, view, rolling);
         if !steps.is_empty() {
             turns.push((node, steps));
         }
@@ -46,24 +46,27 @@ pub(super) fn of_stage(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> Wa
     Wave { name, groups }
 }
 
-/// One node after the other: first those that are down, so that nothing healthy is taken away
-/// while something is missing; and before the first healthy one is touched, all others that should
-/// be healthy are asked.
+/// One node after the other: first those where something is down, so that nothing healthy is taken
+/// away while something is missing; and before something that runs is restarted, all others that
+/// should be healthy by then are asked.
 fn one_by_one(
     stage: Stage,
     mut turns: Vec<(&NodeName, Vec<Action>)>,
     views: &BTreeMap<NodeName, View<'_>>,
 ) -> Vec<Group> {
-    turns.sort_by_key(|(node, _)| (runs(stage, &views[*node]), (*node).clone()));
+    turns.sort_by_key(|(node, _)| {
+        let view = &views[*node];
+        let leads = stage == Stage::Etcd && view.leads;
+        (units(stage, view).all(is_active), leads, (*node).clone())
+    });
     let mut groups = Vec::new();
+    let mut done: BTreeSet<&NodeName> = BTreeSet::new();
     for (node, steps) in turns {
         let restarts = |action: &Action| matches!(action, Action::Activate { restart: true, .. });
         if steps.iter().any(restarts) {
-            let others = views
-                .iter()
-                .filter(|(other, view)| *other != node && runs(stage, view));
+            let others = views.iter().filter(|(other, _)| *other != node);
             let asked: BTreeMap<_, _> = others
-                .map(|(other, view)| (other.clone(), questions(stage, view)))
+                .map(|(other, view)| (other.clone(), questions(stage, view, done.contains(other))))
                 .filter(|(_, questions)| !questions.is_empty())
                 .collect();
             if !asked.is_empty() {
@@ -73,24 +76,20 @@ fn one_by_one(
         groups.push(Group {
             steps: [(node.clone(), steps)].into(),
         });
+        done.insert(node);
     }
     groups
 }
 
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
-fn steps(stage: Stage, view: &View<'_>, settle: bool) -> Vec<Action> {
+fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut steps = Vec::new();
-    let puts = puts(view, Some(stage));
+    let puts = puts(view, Some(stage), stages);
     if !puts.is_empty() {
         steps.push(Action::Install(puts));
     }
-    let units = view
-        .manifest
-        .units
-        .iter()
-        .filter(|(_, unit)| unit.stage == stage);
-    let turns: Vec<_> = units
-        .filter_map(|(name, unit)| Some((name, unit, view.difference.units.get(name)?)))
+    let turns: Vec<_> = units(stage, view)
+        .filter_map(|(name, unit, _)| Some((name, unit, view.difference.units.get(name)?)))
         .collect();
     for (name, _, activation) in &turns {
         steps.push(Action::Activate {
@@ -109,35 +108,36 @@ fn steps(stage: Stage, view: &View<'_>, settle: bool) -> Vec<Action> {
     steps
 }
 
-/// The questions whether a node's units of a stage are healthy.
-fn questions(stage: Stage, view: &View<'_>) -> Vec<Action> {
+/// The questions whether a node's units of a stage are healthy: those that ran before, and all of
+/// them once the node had its turn. What was down and waits for its turn is not asked.
+fn questions(stage: Stage, view: &View<'_>, done: bool) -> Vec<Action> {
+    units(stage, view)
+        .filter(|unit| done || is_active(*unit))
+        .map(|(name, unit, _)| Action::Await {
+            unit: name.clone(),
+            probe: unit.probe.clone(),
+            settle: false,
+        })
+        .collect()
+}
+
+/// A unit that a node should have, and how it is.
+type Member<'a> = (&'a UnitName, &'a Unit, Option<&'a UnitState>);
+
+fn units<'a>(stage: Stage, view: &View<'a>) -> impl Iterator<Item = Member<'a>> {
+    let states = &view.snapshot.units;
     let units = view
         .manifest
         .units
         .iter()
-        .filter(|(_, unit)| unit.stage == stage);
-    let ask = |(name, unit): (&UnitName, &crate::manifest::Unit)| Action::Await {
-        unit: name.clone(),
-        probe: unit.probe.clone(),
-        settle: false,
-    };
-    units.map(ask).collect()
+        .filter(move |(_, unit)| unit.stage == stage);
+    units.map(|(name, unit)| (name, unit, states.get(name)))
 }
 
-fn runs(stage: Stage, view: &View<'_>) -> bool {
-    let mut units = view
-        .manifest
-        .units
-        .iter()
-        .filter(|(_, unit)| unit.stage == stage);
-    units.any(|(name, _)| {
-        view.snapshot
-            .units
-            .get(name)
-            .is_some_and(UnitState::is_active)
-    })
+fn is_active((_, _, state): Member<'_>) -> bool {
+    state.is_some_and(UnitState::is_active)
 }
 
 fn runs_anywhere(stage: Stage, views: &BTreeMap<NodeName, View<'_>>) -> bool {
-    views.values().any(|view| runs(stage, view))
+    views.values().any(|view| units(stage, view).any(is_active))
 }

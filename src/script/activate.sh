@@ -35,5 +35,5 @@ if [ "$state" = active ]; then
   exit 0
 fi
 systemctl show -p ActiveState,SubState,Result,ExecMainStatus,NRestarts "$unit" | tr '\n' ' ' | sed 's/^/state /; s/ *$/\n/'
-journalctl -u "$unit" -n 15 --no-pager -o cat 2>/dev/null | sed 's/^/journal /'
+journalctl "_SYSTEMD_UNIT=$unit" -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/journal /'
 exit 1

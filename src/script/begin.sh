@@ -5,6 +5,9 @@ umask 077
 cd "$1/"
 state=./var/lib/kinstall
 mkdir -p "$state/units"
+# The rest of a run that was killed may still be at work.
+exec 8>>"$state/busy"
+flock -w 60 8
 IFS= read -r begun
 { cat; cat "$state/paths" 2>/dev/null || :; } | LC_ALL=C sort -u >"$state/paths.new"
 printf '%s\n' "$begun" >"$state/begun.json.new"

@@ -2,4 +2,4 @@
 set -u
 export LC_ALL=C
 systemctl show -p ActiveState,SubState,Result,ExecMainStatus,NRestarts "$2" | tr '\n' ' ' | sed 's/^/state /; s/ *$/\n/'
-journalctl -u "$2" -n 15 --no-pager -o cat 2>/dev/null | sed 's/^/journal /'
+journalctl "_SYSTEMD_UNIT=$2" -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/journal /'

@@ -11,6 +11,9 @@ export LC_ALL=C
 root=$1
 cd "$root/"
 store=./var/lib/kinstall/store
+# The rest of a run that was killed may still be at work.
+exec 8>>./var/lib/kinstall/busy
+flock -w 60 8
 lines=$(cat)
 
 own() { # own PATH MODE USER GROUP
@@ -52,7 +55,14 @@ sync -f "$store"
 printf '%s\n' "$lines" | while read -r what path _; do
   at=.$path
   case $what in
-    file | link) mv -fT "$at.kinstall-new" "$at" ;;
+    file | link)
+      # Both may be one inode already, which mv refuses; then only owner or mode were wrong.
+      if [ "$what" = file ] && [ ! -L "$at" ] && [ "$at.kinstall-new" -ef "$at" ]; then
+        rm -f "$at.kinstall-new"
+      else
+        mv -fT "$at.kinstall-new" "$at"
+      fi
+      ;;
     users) [ -n "$root" ] || systemd-sysusers "$path" ;;
     remove) if [ -d "$at" ] && [ ! -L "$at" ]; then rmdir "$at" 2>/dev/null || :; else rm -f "$at"; fi ;;
   esac

@@ -1,4 +1,5 @@
-# Holds the node for one run, until the input ends: when kinstall dies, the lock is free.
+# Holds the node for one run, until the input ends: when kinstall dies, the lock is free. Tells what
+# stands on record, so that a run which looked before another one's end notices.
 # Arguments: ROOT HOLDER.
 set -u
 umask 077
@@ -11,6 +12,6 @@ if ! flock -n 9; then
   exit 75
 fi
 printf '%s\n' "$2" >"$state/lock.holder"
-echo locked
+echo "locked $(cat "$state/recorded.json" "$state/begun.json" 2>/dev/null | cksum | tr ' ' -)"
 cat >/dev/null
 rm -f "$state/lock.holder"

@@ -39,15 +39,22 @@ printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }' | xargs -r s
 units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
 if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
   # shellcheck disable=SC2086 # unit names have no spaces
-  systemctl show -p Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
+  shown=$(systemctl show -p Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
     awk 'BEGIN { RS = ""; FS = "\n" }
       { for (i = 1; i <= NF; i++) if ($i ~ /^Id=/) id = substr($i, 4)
-        for (i = 1; i <= NF; i++) print "show " id " " $i }'
+        for (i = 1; i <= NF; i++) print "show " id " " $i }')
+  printf '%s\n' "$shown"
+  printf '%s\n' "$shown" | sed -n 's/^show \([^ ]*\) MainPID=\([1-9][0-9]*\)$/\1 \2/p' |
+    while read -r unit pid; do
+      echo "program $unit $(readlink "/proc/$pid/exe")"
+    done
 fi
 for unit in $units; do
-  [ ! -e "./etc/systemd/system/multi-user.target.wants/$unit" ] || echo "wanted $unit"
+  # Below a directory the link points out of it, at nothing: that it is there is what counts.
+  [ ! -L "./etc/systemd/system/multi-user.target.wants/$unit" ] || echo "wanted $unit"
   [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
 done
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
 [ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"
+echo "version $(cat "$state/recorded.json" "$state/begun.json" 2>/dev/null | cksum | tr ' ' -)"
 echo end

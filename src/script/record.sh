@@ -8,6 +8,9 @@ cd "$1/"
 state=./var/lib/kinstall
 generation=$state/generations/$2
 mkdir -p "$generation" "$state/store"
+# The rest of a run that was killed may still be at work.
+exec 8>>"$state/busy"
+flock -w 60 8
 IFS= read -r recorded
 lines=$(cat)
 printf '%s\n' "$recorded" >"$generation/recorded.json.new"

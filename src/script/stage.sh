@@ -7,10 +7,14 @@ export LC_ALL=C
 cd "$1/" || exit 2
 state=./var/lib/kinstall
 store=$state/store
-incoming=$store/incoming
 mkdir -p "$store" || exit 3
+# The rest of a run that was killed may still be at work.
+exec 8>>"$state/busy"
+flock -w 60 8 || exit 6
+incoming=$PWD/$store/incoming
 rm -rf "$incoming"
 mkdir "$incoming" || exit 3
+# By its whole path, for this script goes there.
 trap 'rm -rf "$incoming"' EXIT
 free=$(df -Pk "$store" | awk 'NR == 2 { print $4 }')
 if [ "$free" -lt "$3" ]; then
@@ -21,7 +25,7 @@ case $2 in
   zstd) unpack='zstd -dcq' ;;
   *) unpack='gzip -dc' ;;
 esac
-$unpack 2>"$incoming/.unpack" | tar -xf - -C "$incoming" --no-same-owner 2>"$incoming/.tar"
+$unpack 2>"$incoming/.unpack" | tar -xmf - -C "$incoming" --no-same-owner 2>"$incoming/.tar"
 status=$?
 cd "$incoming" || exit 3
 set -- [0-9a-f]*

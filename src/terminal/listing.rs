@@ -12,7 +12,7 @@ use crate::diff::{ChangeKind, Reason};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
 use crate::manifest::{Content, Desired, Kind};
-use crate::plan::{Plan, View};
+use crate::plan::{Plan, View, generation};
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
 
@@ -161,12 +161,7 @@ fn node(
     NodeListing {
         node: name.to_string(),
         arch: view.manifest.arch.to_string(),
-        generation: view
-            .snapshot
-            .recorded
-            .as_ref()
-            .map_or(0, |it| it.generation)
-            + 1,
+        generation: generation(view),
         staging_bytes: view.difference.missing.iter().map(size).sum(),
         entries: entries.collect(),
         units: units.collect(),

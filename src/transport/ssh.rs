@@ -2,11 +2,12 @@
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
+use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::{Body, Error, Reply, converse};
@@ -19,6 +20,9 @@ const CONNECT_SECONDS: u64 = 15;
 /// How often a silent connection is asked whether it still lives, in seconds; ssh gives up after
 /// three questions without an answer.
 const ALIVE_SECONDS: u64 = 10;
+/// How long a connection outlives a kinstall that was killed and could not close it, in seconds.
+/// One that is not killed leaves a connection idle while it downloads, which may take long.
+const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(4 * 3600).expect("it is not zero");
 
 /// How a script becomes root's.
 #[derive(Debug, Clone)]
@@ -70,6 +74,7 @@ impl Connection {
             })
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
             .server_alive_interval(Duration::from_secs(ALIVE_SECONDS))
+            .control_persist(ControlPersist::IdleFor(IDLE_SECONDS))
             .control_directory(sockets.path());
         if let Some(user) = &node.ssh.user {
             builder.user(user.clone());

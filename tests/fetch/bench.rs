@@ -12,7 +12,7 @@ use kinstall::digest::Digest;
 use kinstall::fetch::{self, Cache, Error, Event, Limits, Options};
 use kinstall::inventory::{
     Authorities, Cluster, Encryption, Endpoint, Inventory, KeyType, Pki, PkiSource, Rollout, San,
-    Source,
+    Source, VersionPlaces,
 };
 use kinstall::lockfile::Lockfile;
 use kinstall::version::Version;
@@ -148,9 +148,11 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
             service_cidr: "10.32.0.0/24".parse().unwrap(),
             pod_cidr: "10.200.0.0/16".parse().unwrap(),
         },
+        places: VersionPlaces::default(),
         source: Source {
             kubernetes: bases.to_vec(),
             etcd: bases.to_vec(),
+            ..Source::default()
         },
         pki: Pki {
             from: PkiSource::Local,

@@ -3,7 +3,8 @@
 //! Every chore runs its subprocesses through [`Program`], so nothing xtask starts can hang it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -22,6 +23,9 @@ const TAIL_LINES: usize = 12;
 pub(crate) struct Program {
     name: OsString,
     args: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    withheld: Vec<&'static str>,
+    directory: Option<PathBuf>,
     input: Vec<u8>,
     limit: Duration,
 }
@@ -76,6 +80,9 @@ impl Program {
         Self {
             name: name.as_ref().to_owned(),
             args: Vec::new(),
+            variables: Vec::new(),
+            withheld: Vec::new(),
+            directory: None,
             input: Vec::new(),
             limit: Duration::from_secs(LIMIT_SECONDS),
         }
@@ -91,6 +98,25 @@ impl Program {
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.args
             .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        let pair = (name.as_ref().to_owned(), value.as_ref().to_owned());
+        self.variables.push(pair);
+        self
+    }
+
+    /// Takes away those variables of our environment whose names begin so.
+    pub(crate) fn env_without(mut self, start: &'static str) -> Self {
+        self.withheld.push(start);
+        self
+    }
+
+    /// The directory it runs in; ours unless told.
+    pub(crate) fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -169,14 +195,46 @@ impl Program {
             .ok_or_else(|| self.too_slow(String::new()))
     }
 
+    /// Runs it with nothing to read, handing over every line as soon as it is said, on stdout or
+    /// on stderr.
+    pub(crate) fn lines(self, mut hear: impl FnMut(&str)) -> Result<ExitStatus, CommandError> {
+        let mut command = self.command();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| self.not_started(source))?;
+        let (say, said) = mpsc::channel();
+        pass_on(child.stdout.take(), say.clone());
+        pass_on(child.stderr.take(), say);
+        let end = Instant::now() + self.limit;
+        let left = || end.saturating_duration_since(Instant::now());
+        while let Ok(line) = said.recv_timeout(left()) {
+            hear(&line);
+        }
+        wait(&mut child, left())
+            .map_err(|source| self.not_started(source))?
+            .ok_or_else(|| self.too_slow(String::new()))
+    }
+
     fn command(&self) -> Command {
         let mut path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         path.push(":/usr/sbin:/sbin");
         let mut command = Command::new(&self.name);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if self.withheld.iter().any(|start| text.starts_with(start)) {
+                command.env_remove(&name);
+            }
+        }
         command
             .args(&self.args)
             .env("PATH", path)
-            .env("LC_ALL", "C.UTF-8");
+            .env("LC_ALL", "C.UTF-8")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
         command
     }
 
@@ -240,6 +298,22 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     child.kill()?;
     child.wait()?;
     Ok(None)
+}
+
+/// Sends on every line that comes out of a pipe.
+fn pass_on(pipe: Option<impl Read + Send + 'static>, say: mpsc::Sender<String>) {
+    let Some(pipe) = pipe else { return };
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line);
+            if say.send(text.trim_end().to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
 }
 
 /// Collects what comes out of a pipe. A grandchild may keep the pipe open for ever, so what was
@@ -346,6 +420,21 @@ mod tests {
             .unwrap();
         assert_eq!(text, "here");
         assert!(start.elapsed() < Duration::from_secs(6));
+    }
+
+    #[test]
+    fn lines_come_as_they_are_said() {
+        let mut heard = Vec::new();
+        let status = Program::new("sh")
+            .args(["-c", "echo $WORD$CARGO_PKG_NAME; pwd >&2; exit 3"])
+            .env("WORD", "here")
+            .env_without("CARGO_PKG_")
+            .directory("/")
+            .lines(|line| heard.push(line.to_owned()))
+            .unwrap();
+        heard.sort();
+        assert_eq!(heard, ["/", "here"]);
+        assert_eq!(status.code(), Some(3));
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! The project's chores, run as `cargo xtask CHORE`: one file a chore, one line here.
 
+mod bench;
 mod checksums;
 mod command;
+mod demo;
 mod flag_table;
+mod mirror;
 mod nodes;
 mod say;
+mod setup;
+mod test;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -33,6 +38,9 @@ struct Arguments {
 enum Chore {
     /// Real nodes on this machine: systemd as PID 1, sshd, an address each
     Nodes(nodes::cli::Arguments),
+    Demo(demo::Arguments),
+    Test(test::Arguments),
+    Bench(bench::Arguments),
     /// Adds digests of releases to `src/artifact/SHA256SUMS`
     Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
@@ -46,6 +54,9 @@ impl Chore {
     fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self {
             Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
+            Self::Demo(arguments) => Ok(demo::run(&arguments)?),
+            Self::Test(arguments) => Ok(test::run(&arguments)?),
+            Self::Bench(arguments) => Ok(bench::run(&arguments)?),
             Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;

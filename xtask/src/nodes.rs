@@ -37,7 +37,7 @@ use std::thread;
 use crate::command::{Output, Program};
 pub(crate) use disk::NodeOptions;
 pub(crate) use error::Error;
-pub(crate) use host::Why;
+pub(crate) use host::{Tool, Why, require};
 pub(crate) use name::{BedName, NodeName, Subnet};
 pub(crate) use shape::Shape;
 use state::{Cache, Lock, Place, Record};
@@ -63,6 +63,12 @@ pub(crate) struct Bed {
     name: BedName,
     subnet: Subnet,
     place: Place,
+}
+
+/// A directory of the cache that all beds of this user share, for a chore to keep things in. It
+/// need not exist.
+pub(crate) fn cached(name: &str) -> PathBuf {
+    Cache::of_user().directory(name)
 }
 
 impl Bed {
@@ -93,7 +99,7 @@ impl Bed {
     /// is given) and the traffic shaper. Quick when all is there.
     pub(crate) fn setup(&self, suite: Option<&str>) -> Result<(), Error> {
         Self::possible()?;
-        host::require(host::TOOLS)?;
+        require(host::TOOLS)?;
         base::ready(&self.place.cache(), suite)?;
         shape::setup(&self.place.cache())
     }
@@ -103,7 +109,7 @@ impl Bed {
     pub(crate) fn up(&self, count: u8, options: &NodeOptions) -> Result<(), Error> {
         let nodes = NodeName::first(count)?;
         Self::possible()?;
-        host::require(host::TOOLS)?;
+        require(host::TOOLS)?;
         let base = base::ready(&self.place.cache(), options.suite.as_deref())?;
         let _lock = self.lock()?;
         self.prepare()?;

@@ -50,7 +50,8 @@ impl<'a> Composer<'a> {
             } => {
                 let path = self.path(path, "")?;
                 let (node, cluster) = (Some(self.node), &self.inventory.cluster);
-                let kubeconfig = kubeconfig::render(client, node, cluster, self.credentials)?;
+                let port = self.inventory.api_port(self.node);
+                let kubeconfig = kubeconfig::render(client, node, cluster, port, self.credentials)?;
                 self.tree.secret(&path, &kubeconfig, access);
                 Ok(vec![path])
             }

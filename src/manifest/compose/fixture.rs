@@ -9,7 +9,7 @@ use crate::certificate::{
 use crate::digest::Digest;
 use crate::inventory::{
     Authorities, Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San,
-    Source, Ssh,
+    Source, Ssh, VersionPlaces,
 };
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
@@ -65,6 +65,7 @@ impl Fixture {
                 service_cidr: "10.32.0.0/24".parse().unwrap(),
                 pod_cidr: "10.200.0.0/16".parse().unwrap(),
             },
+            places: VersionPlaces::default(),
             source: Source::default(),
             pki: Pki::default(),
             encryption: Encryption::default(),

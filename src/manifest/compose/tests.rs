@@ -4,6 +4,7 @@ use super::fixture::{Fixture, arguments, manifest, text};
 use super::*;
 use crate::certificate::{AuthorityName, Kind};
 use crate::digest::Digest;
+use crate::inventory::Role;
 use crate::manifest::{Content, Entry, Kind as EntryKind};
 
 fn three() -> Fixture {

@@ -1,13 +1,16 @@
 //! What the templates of a node see of the inventory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
+use crate::component::{Reach, Service};
 use crate::inventory::{Authorities, Inventory, Node, Role};
 use crate::template::{ClusterWords, Context, EtcdWords, NodeWords, ServiceWords};
 
 /// The words of a node.
-pub(super) fn of_node(inventory: &Inventory, node: &Node) -> Context {
+pub(in crate::manifest) fn of_node(inventory: &Inventory, node: &Node) -> Context {
     let cluster = &inventory.cluster;
     Context {
         cluster: ClusterWords {
@@ -70,6 +73,32 @@ fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
         initial_cluster,
         listen_client_urls: listen.join(","),
     }
+}
+
+/// The networks that a service is kept to; none where it is not.
+pub(super) fn networks(
+    inventory: &Inventory,
+    service: &Service,
+    said: Option<&[IpNet]>,
+) -> Vec<String> {
+    let hosts = |role| {
+        let nodes = inventory.with_role(role);
+        nodes.flat_map(|node| [node.address, node.etcd_address()])
+    };
+    let members = [Role::Etcd, Role::ControlPlane].into_iter().flat_map(hosts);
+    let mut networks: BTreeSet<IpNet> = match (service.reach, said) {
+        (Reach::Cluster | Reach::Machine, None) => return Vec::new(),
+        (Reach::Members, _) => members.map(IpNet::from).collect(),
+        (Reach::Cluster, Some(_)) => {
+            let cluster = [inventory.cluster.service_cidr, inventory.cluster.pod_cidr];
+            let workers = hosts(Role::Worker).map(IpNet::from);
+            let members = members.map(IpNet::from);
+            members.chain(workers).chain(cluster).collect()
+        }
+        (Reach::Machine, Some(_)) => BTreeSet::new(),
+    };
+    networks.extend(said.unwrap_or_default());
+    networks.iter().map(ToString::to_string).collect()
 }
 
 fn url_host(address: IpAddr) -> String {

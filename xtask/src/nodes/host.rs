@@ -51,11 +51,11 @@ pub(super) const TOOLS: &[Tool] = &[
 
 /// A program and where it comes from.
 #[derive(Clone, Copy)]
-pub(super) struct Tool {
+pub(crate) struct Tool {
     /// The program, or the absolute path of a file.
-    pub(super) command: &'static str,
+    pub(crate) command: &'static str,
     /// The package.
-    pub(super) package: &'static str,
+    pub(crate) package: &'static str,
 }
 
 /// Why nodes cannot be booted on this machine.
@@ -154,7 +154,7 @@ pub(super) fn system() -> Result<System, Error> {
 }
 
 /// Installs with apt-get those of the tools that are missing, and says so.
-pub(super) fn require(tools: &[Tool]) -> Result<(), Error> {
+pub(crate) fn require(tools: &[Tool]) -> Result<(), Error> {
     let missing: Vec<&Tool> = tools
         .iter()
         .filter(|tool| !is_present(tool.command))
@@ -175,7 +175,7 @@ pub(super) fn require(tools: &[Tool]) -> Result<(), Error> {
         });
     }
     say::line(format!(
-        "nodes: installing {} with apt-get",
+        "setup: installing {} with apt-get",
         packages.join(", ")
     ));
     apt().arg("update").done()?;

@@ -5,6 +5,7 @@
 //!   base/<suite>-<arch>-<recipe>/   trees that nodes are overlays of
 //!   ssh/id_ed25519                  the key that may log in
 //!   shaper-<digest>                 the compiled traffic shaper
+//!   mirror/                         what chores keep: see `mirror.rs`
 //!   bed-<name>/                     one bed, from `up` to `down`
 //!     bed.json ssh_config known_hosts
 //!     cgroup/                       a cgroup2 mount; <bed>/<node> are the nodes' groups
@@ -67,6 +68,11 @@ impl Cache {
         Self {
             root: cache.unwrap_or_else(home).join("kinstall-nodes"),
         }
+    }
+
+    /// A directory for a chore to keep things in.
+    pub(super) fn directory(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     /// Where the bases are.

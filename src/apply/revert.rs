@@ -1,0 +1,75 @@
+//! Taking a node back to its recorded generation after a step failed on it: by the code that
+//! brought it forward, with an older manifest.
+
+use std::collections::BTreeMap;
+
+use super::{Error, Run};
+use crate::diff;
+use crate::event::Event;
+use crate::inventory::NodeName;
+use crate::manifest::Kind;
+use crate::plan::{Direction, Plan, View};
+use crate::survey;
+
+/// Takes one node back. The generation it is at then, or why it is not.
+pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String> {
+    let recorded = run.snapshots[node].recorded.as_ref();
+    let recorded = recorded.ok_or("it has no recorded generation yet")?;
+    run.events.send(Event::Reverting {
+        node: node.clone(),
+        generation: recorded.generation,
+    });
+    let transport = &run.transports[node];
+    let snapshot = survey::look_at(transport, &recorded.manifest)
+        .await
+        .map_err(in_words)?;
+    let difference = diff::between(&recorded.manifest, &snapshot);
+    if !difference.missing.is_empty() {
+        let count = difference.missing.len();
+        return Err(format!(
+            "{count} of its contents are no longer in the node's store"
+        ));
+    }
+    // A key that this run put there may go again for the one that was there before.
+    let put_there = run
+        .desired
+        .manifests
+        .get(node)
+        .into_iter()
+        .flat_map(|it| it.entries.values());
+    let put_there = put_there.filter_map(|entry| match entry.kind {
+        Kind::File { digest, .. } if entry.precious => Some(digest),
+        _ => None,
+    });
+    let put_there = put_there.collect();
+    let manifest = &recorded.manifest;
+    let view = View {
+        manifest,
+        snapshot: &snapshot,
+        difference: &difference,
+        leads: false,
+        superseded: &put_there,
+    };
+    let views = BTreeMap::from([(node.clone(), view)]);
+    let plan = Plan::new(&views, Direction::Back).map_err(|refusals| joined(&refusals))?;
+    for group in plan
+        .waves
+        .iter()
+        .flat_map(|wave| wave.groups.iter().map(|group| (wave.name, group)))
+    {
+        let (wave, group) = group;
+        run.group(wave, group)
+            .await
+            .map_err(|errors: Vec<Error>| joined(&errors))?;
+    }
+    Ok(recorded.generation)
+}
+
+fn in_words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn joined(errors: &[impl std::fmt::Display]) -> String {
+    let words: Vec<String> = errors.iter().map(in_words).collect();
+    words.join("; ")
+}

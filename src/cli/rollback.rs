@@ -1,0 +1,217 @@
+//! `kinstall rollback`: a push of a recorded generation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::carry::{Task, carry_out, stop_on_interrupt};
+use super::prepare::{self, Keep, Site, Talk};
+use super::{Common, Exit, Failure, Login};
+use crate::apply::Store;
+use crate::event::Events;
+use crate::inventory::{Inventory, NodeName};
+use crate::manifest::Desired;
+use crate::plan::{Direction, Plan};
+use crate::script;
+use crate::snapshot::Recorded;
+use crate::survey::Reach;
+use crate::terminal::{Terminal, listing};
+use crate::transport::{Body, Transport};
+
+/// Take nodes back to a recorded generation.
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The inventory
+    inventory: PathBuf,
+    /// The generation, as `status` tells it [default: on each node the one before the last]
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    /// Show what would change; change nothing
+    #[arg(long)]
+    plan: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+impl Rollback {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let talk = Talk::open(terminal);
+        let outcome = self
+            .rollback(&inventory, common, terminal, &talk.events)
+            .await;
+        talk.close().await;
+        outcome
+    }
+
+    async fn rollback(
+        &self,
+        inventory: &Inventory,
+        common: &Common,
+        terminal: Terminal,
+        events: &Events,
+    ) -> Result<Exit, Failure> {
+        let scope = prepare::scope(inventory, common)?;
+        let password = prepare::password(&self.login)?;
+        let jobs = usize::from(common.jobs);
+        let reach = Reach {
+            into: None,
+            password: password.as_ref(),
+            jobs,
+        };
+        let mut site = prepare::site(inventory, &scope, reach, false, events).await?;
+        let recorded = self.recorded(&site, &scope).await?;
+        let manifests = recorded
+            .into_iter()
+            .map(|(node, recorded)| (node, recorded.manifest));
+        let desired = Desired {
+            manifests: manifests.collect(),
+            contents: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+        };
+        let differences = site.compare(&desired, jobs).await?;
+        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        site.find_leader(&desired, &differences, &credentials).await;
+        let views = site.views(&desired, &differences);
+        let plan = Plan::new(&views, Direction::Back)
+            .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+        let cluster = inventory.cluster.name.as_str();
+        let listing = listing::of(cluster, &plan, &views, &desired, &BTreeMap::new());
+        drop(views);
+        if common.json {
+            let text = serde_json::to_string_pretty(&listing).expect("texts and numbers");
+            terminal.print(&(text + "\n"));
+        } else {
+            terminal.print(&listing.text(terminal.uses_color()));
+        }
+        if self.plan || plan.is_empty() {
+            site.close().await;
+            return Ok(if plan.is_empty() {
+                Exit::Done
+            } else {
+                Exit::Found
+            });
+        }
+        lacking(&plan)?;
+        let task = Task {
+            command: "rollback",
+            plan: &plan,
+            desired: &desired,
+            store: &Store::new(),
+            credentials: &credentials,
+        };
+        let stop = stop_on_interrupt(events.clone());
+        carry_out(inventory, &site, task, common, events, stop).await?;
+        site.close().await;
+        Ok(Exit::Done)
+    }
+
+    /// The generation of each node that it is taken back to.
+    async fn recorded(
+        &self,
+        site: &Site,
+        scope: &BTreeSet<NodeName>,
+    ) -> Result<BTreeMap<NodeName, Recorded>, Failure> {
+        let wanted = self
+            .to
+            .map_or("previous".to_owned(), |number| number.to_string());
+        let asking = scope.iter().map(|node| {
+            let wanted = &wanted;
+            async move { (node, ask(&site.transports[node], wanted).await) }
+        });
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (node, answer) in futures_util::future::join_all(asking).await {
+            let (have, recorded) = answer?;
+            match recorded {
+                Some(recorded) => drop(found.insert(node.clone(), recorded)),
+                None => missing.push(format!("{node} has {}", in_words(&have))),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let what = self.to.map_or("an earlier generation".to_owned(), |to| {
+            format!("generation {to}")
+        });
+        let message = format!("there is no {what} to go back to: {}", missing.join("; "));
+        Err(Failure::words(
+            Exit::Usage,
+            message,
+            "`kinstall status` tells the generations; `--limit` names nodes",
+        ))
+    }
+}
+
+async fn ask(
+    transport: &Transport,
+    wanted: &str,
+) -> Result<(Vec<String>, Option<Recorded>), Failure> {
+    let output = transport
+        .run(script::GENERATIONS, &[wanted], Body::default())
+        .await;
+    let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    let have = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("have "))
+        .map(ToOwned::to_owned);
+    let recorded = output
+        .lines()
+        .find_map(|line| line.strip_prefix("recorded "));
+    Ok((
+        have.collect(),
+        recorded.and_then(|json| serde_json::from_str(json).ok()),
+    ))
+}
+
+fn in_words(have: &[String]) -> String {
+    match have {
+        [] => "none".to_owned(),
+        have => format!("generation {}", have.join(", ")),
+    }
+}
+
+/// Everything that a way back needs must still be in the nodes' stores.
+fn lacking(plan: &Plan) -> Result<(), Failure> {
+    if plan.staging.is_empty() {
+        return Ok(());
+    }
+    let nodes: Vec<String> = plan
+        .staging
+        .iter()
+        .map(|(node, digests)| format!("{node} lacks {} contents", digests.len()))
+        .collect();
+    let message = format!(
+        "the nodes' stores no longer hold that generation: {}",
+        nodes.join(", ")
+    );
+    Err(Failure::words(
+        Exit::Failed,
+        message,
+        "put the older versions into the inventory and push that",
+    ))
+}
+
+/// Tells the journal of an inventory, the newest last.
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// The inventory
+    inventory: PathBuf,
+}
+
+impl History {
+    pub(super) fn run(&self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let runs = super::journal::read(&inventory)?;
+        if common.json {
+            let text = serde_json::to_string_pretty(&runs).expect("texts and numbers");
+            terminal.print(&(text + "\n"));
+        } else {
+            for run in &runs {
+                terminal.print(&(run.text() + "\n"));
+            }
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,539 @@
+//! A model of a cluster, to prove of every plan what must hold of every push: random clusters,
+//! random inventories, edits by hand, failures after any number of actions, then a rerun.
+//!
+//! `KINSTALL_MODEL_CASES` sets the number of cases; each has its own seed, told when it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::action::{Action, Group, Put};
+use crate::arch::Arch;
+use crate::diff::{self, Difference};
+use crate::digest::Digest;
+use crate::inventory::NodeName;
+use crate::manifest::{Entry, Kind, Manifest, Mode, Probe, Stage, Unit, UnitName};
+use crate::plan::{Direction, Plan, View};
+use crate::remote_path::RemotePath;
+use crate::snapshot::{Found, FoundKind, Recorded, Snapshot, UnitState};
+
+static NONE: BTreeSet<Digest> = BTreeSet::new();
+
+const CASES_DEFAULT: u64 = 500;
+/// Pushes of one case that may fail before the last one, which does not.
+const PUSHES_MAX: u64 = 6;
+
+/// Numbers that are the same for the same seed (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
+
+/// What an inventory says, as far as a plan is concerned: the version of each thing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) etcd: u64,
+    pub(super) kubernetes: u64,
+    pub(super) flag: u64,
+    pub(super) ca: u64,
+}
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::fixed(text)
+}
+
+pub(super) fn file(seed: &str) -> Entry {
+    let kind = Kind::File {
+        digest: Digest::of(seed.as_bytes()),
+        size: 1,
+    };
+    entry(kind)
+}
+
+fn entry(kind: Kind) -> Entry {
+    let mode = if matches!(kind, Kind::Link { .. }) {
+        Mode(0)
+    } else {
+        Mode(0o644)
+    };
+    let root = || "root".to_owned();
+    Entry {
+        kind,
+        mode,
+        user: root(),
+        group: root(),
+        secret: false,
+        precious: false,
+    }
+}
+
+const UNITS: [(&str, Stage); 4] = [
+    ("etcd", Stage::Etcd),
+    ("kube-apiserver", Stage::Apiserver),
+    ("kube-controller-manager", Stage::Controllers),
+    ("kube-scheduler", Stage::Controllers),
+];
+
+pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
+    let mut entries = BTreeMap::new();
+    let mut units = BTreeMap::new();
+    entries.insert(path("/etc/sysusers.d/kinstall.conf"), file("users"));
+    entries.insert(path("/etc/k8s"), entry(Kind::Directory));
+    entries.insert(path("/etc/k8s/ca.pem"), file(&format!("ca {}", wish.ca)));
+    entries.insert(
+        path("/usr/local/bin/kubectl"),
+        file(&format!("kubectl {}", wish.kubernetes)),
+    );
+    for (name, stage) in UNITS {
+        let version = if stage == Stage::Etcd {
+            wish.etcd
+        } else {
+            wish.kubernetes
+        };
+        let program = path(&format!("/usr/local/bin/{name}-v{version}"));
+        let link = path(&format!("/usr/local/bin/{name}"));
+        let unit = path(&format!("/etc/systemd/system/{name}.service"));
+        entries.insert(program.clone(), file(&format!("{name} {version}")));
+        let target = program.file_name().to_owned();
+        entries.insert(link.clone(), entry(Kind::Link { target }));
+        entries.insert(
+            unit.clone(),
+            file(&format!("unit {name} {} {version}", wish.flag)),
+        );
+        let watches = BTreeSet::from([program, link, unit, path("/etc/k8s/ca.pem")]);
+        let probe = Probe {
+            port: 1,
+            path: "/".into(),
+            client: None,
+            authority: None,
+        };
+        let unit = Unit {
+            component: name.into(),
+            stage,
+            probe,
+            watches,
+        };
+        units.insert(unit_name(name), unit);
+    }
+    let (cluster, node) = ("model".to_owned(), node.to_string());
+    Manifest {
+        cluster,
+        node,
+        arch: Arch::Arm64,
+        versions: BTreeMap::new(),
+        entries,
+        units,
+    }
+}
+
+pub(super) fn unit_name(name: &str) -> UnitName {
+    format!("{name}.service").parse().unwrap()
+}
+
+/// A node as the model has it.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    entries: BTreeMap<RemotePath, Found>,
+    stored: BTreeSet<Digest>,
+    /// For each unit that runs: what it read when it started.
+    running: BTreeMap<UnitName, BTreeMap<RemotePath, Found>>,
+    enabled: BTreeSet<UnitName>,
+    applied: BTreeMap<UnitName, String>,
+    recorded: Option<Recorded>,
+    begun: Option<BTreeMap<RemotePath, Entry>>,
+}
+
+pub(super) fn found(entry: &Entry) -> Found {
+    let kind = match &entry.kind {
+        Kind::File { digest, size } => FoundKind::File {
+            digest: Some(*digest),
+            size: *size,
+        },
+        Kind::Directory => FoundKind::Directory,
+        Kind::Link { target } => FoundKind::Link {
+            target: target.clone(),
+        },
+    };
+    let (user, group) = (entry.user.clone(), entry.group.clone());
+    Found {
+        kind,
+        mode: entry.mode.0,
+        user,
+        group,
+        modified: 0,
+    }
+}
+
+impl Node {
+    fn snapshot(&self) -> Snapshot {
+        let unit = |(name, _): (&str, Stage)| {
+            let name = unit_name(name);
+            let active = if self.running.contains_key(&name) {
+                "active"
+            } else {
+                "inactive"
+            };
+            let state = UnitState {
+                active: active.to_owned(),
+                enabled: self.enabled.contains(&name),
+                applied: self.applied.get(&name).cloned(),
+                ..UnitState::default()
+            };
+            (name, state)
+        };
+        Snapshot {
+            arch: Some(Arch::Arm64),
+            systemd: Some(252),
+            owned: true,
+            entries: self.entries.clone(),
+            units: UNITS.into_iter().map(unit).collect(),
+            stored: self.stored.clone(),
+            recorded: self.recorded.clone(),
+            begun: self.begun.clone(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn put(&mut self, put: &Put) {
+        match put {
+            Put::Users(path) => assert!(self.entries.contains_key(path), "users before their file"),
+            Put::Remove(path) => drop(self.entries.remove(path)),
+            Put::Entry(path, entry) => {
+                if let Kind::File { digest, .. } = entry.kind {
+                    assert!(
+                        self.stored.contains(&digest),
+                        "{path} is put in place unstaged"
+                    );
+                }
+                if let Kind::Link { target } = &entry.kind {
+                    let target = path.parent().unwrap().join(target).unwrap();
+                    assert!(
+                        self.entries.contains_key(&target),
+                        "{path} leads nowhere for a while"
+                    );
+                }
+                self.entries.insert(path.clone(), found(entry));
+            }
+        }
+    }
+
+    fn start(&mut self, unit: &UnitName, manifest: &Manifest, fingerprint: &str) {
+        let watches = &manifest.units[unit].watches;
+        let read = watches.iter().map(|path| {
+            let found = self
+                .entries
+                .get(path)
+                .unwrap_or_else(|| panic!("{unit} starts without {path}"));
+            (path.clone(), found.clone())
+        });
+        let read = read.collect();
+        self.running.insert(unit.clone(), read);
+        self.enabled.insert(unit.clone());
+        self.applied.insert(unit.clone(), fingerprint.to_owned());
+    }
+}
+
+struct Model {
+    random: Random,
+    nodes: BTreeMap<NodeName, Node>,
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let count = [1, 3, 3, 5][usize::try_from(random.below(4)).unwrap()];
+        let name = |index: u64| format!("n{index}").parse().unwrap();
+        Self {
+            random,
+            nodes: (0..count)
+                .map(|index| (name(index), Node::default()))
+                .collect(),
+        }
+    }
+
+    fn wish(&mut self) -> Wish {
+        let mut below = || self.random.below(3);
+        Wish {
+            etcd: below(),
+            kubernetes: below(),
+            flag: below(),
+            ca: below(),
+        }
+    }
+
+    /// Somebody does something by hand, or a machine fails.
+    fn meddle(&mut self) {
+        for node in self.nodes.values_mut() {
+            if self.random.one_in(8) {
+                let which = self.random.below(4);
+                let (name, _) = UNITS[usize::try_from(which).unwrap()];
+                node.running.remove(&unit_name(name));
+            }
+            if self.random.one_in(8) && !node.entries.is_empty() {
+                let count = node.entries.len() as u64;
+                let index = usize::try_from(self.random.below(count)).unwrap();
+                let path = node.entries.keys().nth(index).unwrap().clone();
+                match self.random.below(3) {
+                    0 => drop(node.entries.remove(&path)),
+                    1 => drop(node.entries.insert(path, found(&file("by hand")))),
+                    _ => node.entries.get_mut(&path).unwrap().mode = 0o600,
+                }
+            }
+        }
+    }
+
+    /// One push, which dies after so many actions. Whether it came to its end.
+    fn push(&mut self, wish: Wish, actions_max: u64) -> bool {
+        let manifests: BTreeMap<_, _> = self
+            .nodes
+            .keys()
+            .map(|name| (name.clone(), manifest(name, wish)))
+            .collect();
+        let snapshots: BTreeMap<_, _> = self
+            .nodes
+            .iter()
+            .map(|(name, node)| (name.clone(), node.snapshot()))
+            .collect();
+        let differences: BTreeMap<NodeName, Difference> = manifests
+            .iter()
+            .map(|(name, manifest)| (name.clone(), diff::between(manifest, &snapshots[name])))
+            .collect();
+        let views = manifests.iter().map(|(name, manifest)| {
+            let (snapshot, difference) = (&snapshots[name], &differences[name]);
+            (
+                name.clone(),
+                View {
+                    manifest,
+                    snapshot,
+                    difference,
+                    leads: false,
+                    superseded: &NONE,
+                },
+            )
+        });
+        let plan = Plan::new(&views.collect(), Direction::Forward)
+            .expect("the model never asks for what is refused");
+        for (name, digests) in &plan.staging {
+            self.nodes.get_mut(name).unwrap().stored.extend(digests);
+        }
+        let mut left = actions_max;
+        for group in plan.waves.iter().flat_map(|wave| &wave.groups) {
+            if !self.group(group, &manifests, &mut left) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The steps of a group, the nodes taking turns at random.
+    fn group(
+        &mut self,
+        group: &Group,
+        manifests: &BTreeMap<NodeName, Manifest>,
+        left: &mut u64,
+    ) -> bool {
+        self.check_width(group, manifests);
+        let mut turns: BTreeMap<&NodeName, std::slice::Iter<'_, Action>> = group
+            .steps
+            .iter()
+            .map(|(name, actions)| (name, actions.iter()))
+            .collect();
+        while !turns.is_empty() {
+            let count = turns.len() as u64;
+            let index = usize::try_from(self.random.below(count)).unwrap();
+            let name = *turns.keys().nth(index).unwrap();
+            let Some(action) = turns.get_mut(name).and_then(Iterator::next) else {
+                turns.remove(name);
+                continue;
+            };
+            if !self.act(name, action, &manifests[name], left) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn act(
+        &mut self,
+        name: &NodeName,
+        action: &Action,
+        manifest: &Manifest,
+        left: &mut u64,
+    ) -> bool {
+        let mut go_on = || {
+            let alive = *left > 0;
+            *left = left.saturating_sub(1);
+            alive
+        };
+        if let Action::Activate { unit, .. } = action
+            && manifest.units[unit].stage == Stage::Controllers
+        {
+            let server = self.nodes[name]
+                .running
+                .contains_key(&unit_name("kube-apiserver"));
+            assert!(
+                server,
+                "a controller starts before the kube-apiserver of its node"
+            );
+        }
+        let node = self.nodes.get_mut(name).unwrap();
+        match action {
+            Action::Begin { entries } if go_on() => node.begun = Some(entries.clone()),
+            Action::Install(puts) => {
+                for put in puts {
+                    if !go_on() {
+                        return false;
+                    }
+                    node.put(put);
+                }
+            }
+            Action::Activate {
+                unit, fingerprint, ..
+            } => {
+                if !go_on() {
+                    return false;
+                }
+                // A run may die after the restart and before the fingerprint is kept.
+                if go_on() {
+                    node.start(unit, manifest, fingerprint);
+                } else {
+                    let before = node.applied.get(unit).cloned();
+                    node.start(unit, manifest, fingerprint);
+                    match before {
+                        Some(before) => drop(node.applied.insert(unit.clone(), before)),
+                        None => drop(node.applied.remove(unit)),
+                    }
+                    return false;
+                }
+            }
+            Action::Await { unit, .. } => {
+                assert!(
+                    node.running.contains_key(unit),
+                    "{name}: {unit} is awaited and down"
+                );
+            }
+            Action::Record(recorded) if go_on() => {
+                node.recorded = Some((**recorded).clone());
+                node.begun = None;
+            }
+            Action::Begin { .. } | Action::Record(_) => return false,
+            Action::Stop(_) => unreachable!("the model drops no unit"),
+        }
+        true
+    }
+
+    /// Of a kind that runs anywhere, one node at most is chosen in a group, and while it is, all
+    /// others of that kind that should run do.
+    fn check_width(&self, group: &Group, manifests: &BTreeMap<NodeName, Manifest>) {
+        for stage in [Stage::Etcd, Stage::Apiserver, Stage::Controllers] {
+            let touches = |actions: &Vec<Action>, name: &NodeName| {
+                actions.iter().any(|action| match action {
+                    Action::Activate { unit, .. } => manifests[name].units[unit].stage == stage,
+                    _ => false,
+                })
+            };
+            let chosen: Vec<_> = group
+                .steps
+                .iter()
+                .filter(|(name, it)| touches(it, name))
+                .map(|(name, _)| name)
+                .collect();
+            let runs = |node: &Node| {
+                UNITS
+                    .iter()
+                    .any(|(unit, of)| *of == stage && node.running.contains_key(&unit_name(unit)))
+            };
+            if self.nodes.values().any(runs) {
+                assert!(
+                    chosen.len() <= 1,
+                    "{stage:?}: {chosen:?} are chosen together"
+                );
+            }
+            let takes_away = chosen.iter().any(|name| runs(&self.nodes[*name]));
+            if takes_away && stage != Stage::Controllers {
+                let others = self.nodes.iter().filter(|(name, _)| !chosen.contains(name));
+                for (name, node) in others {
+                    assert!(
+                        runs(node),
+                        "{stage:?}: {chosen:?} is taken away while {name} is down"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Every node holds what it should, every process runs on it, and another push would do nothing.
+    fn check_converged(&self, wish: Wish) {
+        for (name, node) in &self.nodes {
+            let manifest = manifest(name, wish);
+            for (path, entry) in &manifest.entries {
+                let there = node
+                    .entries
+                    .get(path)
+                    .unwrap_or_else(|| panic!("{path} is missing"));
+                assert_eq!(there.kind, found(entry).kind, "{path}");
+            }
+            for (unit, wanted) in &manifest.units {
+                for path in &wanted.watches {
+                    assert_eq!(
+                        node.running[unit][path].kind, node.entries[path].kind,
+                        "{unit} {path}"
+                    );
+                }
+            }
+            let difference = diff::between(&manifest, &node.snapshot());
+            assert!(
+                difference.is_empty(),
+                "a second push would do {difference:?}"
+            );
+            let superseded = &node.recorded.as_ref().unwrap().superseded;
+            let ours = manifest.entries.len() + superseded.len();
+            let there = node
+                .entries
+                .keys()
+                .filter(|path| path.as_str() != "/elsewhere");
+            assert!(
+                there.count() <= ours,
+                "something is left over: {:?}",
+                node.entries.keys()
+            );
+        }
+    }
+}
+
+fn case(seed: u64) {
+    let mut model = Model::new(seed);
+    for _ in 0..model.random.below(PUSHES_MAX) {
+        let wish = model.wish();
+        let actions_max = model.random.below(160);
+        model.push(wish, actions_max);
+        model.meddle();
+    }
+    let wish = model.wish();
+    assert!(model.push(wish, u64::MAX));
+    model.check_converged(wish);
+}
+
+#[test]
+fn whatever_happened_before_a_push_converges_and_breaks_no_rule() {
+    let cases = std::env::var("KINSTALL_MODEL_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    for seed in 0..cases.unwrap_or(CASES_DEFAULT) {
+        let outcome = std::panic::catch_unwind(|| case(seed));
+        assert!(outcome.is_ok(), "the case of seed {seed} fails");
+    }
+}

@@ -1,0 +1,252 @@
+//! Three real nodes that `cargo xtask test` handed over, and what the promises need of them. The
+//! tests share them, so they take turns.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fs_err as fs;
+
+use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock};
+
+/// The nodes.
+pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
+/// The command that every test begins with.
+pub(crate) const PUSH: [&str; 2] = ["push", "inventory.toml"];
+
+/// The cluster that is on the nodes, if it is one that a push can go on from.
+static CLUSTER: Mutex<Option<Lab>> = Mutex::new(None);
+
+/// The nodes, for as long as it is this test's turn.
+pub(crate) struct Bed {
+    xtask: PathBuf,
+    state: PathBuf,
+    standin: PathBuf,
+    cluster: MutexGuard<'static, Option<Lab>>,
+}
+
+impl Bed {
+    /// The nodes; none, with the reason said, where there are none.
+    pub(crate) fn take(test: &str) -> Option<Self> {
+        let variable = |name: &str| {
+            let value = std::env::var_os(name).map(PathBuf::from);
+            value.ok_or_else(|| {
+                format!("`{name}` is not set; `cargo xtask test` boots nodes and sets it")
+            })
+        };
+        let bed = || {
+            Ok(Self {
+                xtask: variable("KINSTALL_XTASK")?,
+                state: variable("KINSTALL_NODES")?,
+                standin: variable("KINSTALL_STANDIN")?,
+                // A test that failed leaves nothing to go on from.
+                cluster: CLUSTER.lock().unwrap_or_else(|poison| {
+                    let mut cluster = PoisonError::into_inner(poison);
+                    *cluster = None;
+                    CLUSTER.clear_poison();
+                    cluster
+                }),
+            })
+        };
+        let bed: Result<Self, String> = bed();
+        match bed {
+            Ok(bed) => Some(bed),
+            Err(why) => {
+                assert!(std::env::var_os("CI").is_none(), "{test} must run: {why}");
+                println!("NOT RUN: {test}: {why}");
+                None
+            }
+        }
+    }
+
+    /// Drives the nodes: `cut node1`.
+    #[track_caller]
+    pub(crate) fn nodes(&self, words: &str) -> String {
+        let words: Vec<&str> = words.split(' ').collect();
+        let output = self.drive(&words);
+        assert_eq!(output.code, Some(0), "{output}");
+        output.stdout
+    }
+
+    fn drive(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(&self.xtask);
+        command
+            .arg("nodes")
+            .args(words)
+            .env("KINSTALL_NODES", &self.state);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Going::start(&mut command).finish()
+    }
+
+    /// Runs a script on a node as root, without ssh, and gives back what it printed.
+    #[track_caller]
+    pub(crate) fn on(&self, node: &str, script: &str) -> String {
+        let output = self.try_on(node, script);
+        assert_eq!(output.code, Some(0), "{output}");
+        output.stdout.trim().to_owned()
+    }
+
+    pub(crate) fn try_on(&self, node: &str, script: &str) -> Output {
+        self.drive(&["exec", node, "--", "sh", "-c", script])
+    }
+
+    /// A node's address.
+    pub(crate) fn address(&self, node: &str) -> String {
+        let status = self.nodes("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(&format!("{node} ")));
+        line.unwrap().split(' ').nth(1).unwrap().to_owned()
+    }
+
+    /// Makes sure that there is a node beyond the three, with something special about it.
+    pub(crate) fn special(&self, number: u32, options: &str) -> String {
+        self.nodes(&format!("up {number} {options}"));
+        self.nodes(&format!("reset node{number}"));
+        format!("node{number}")
+    }
+
+    /// A directory to push from, for these nodes; nothing happens to them.
+    pub(crate) fn lab(&self, nodes: &[&str]) -> Lab {
+        let workshop = workshop();
+        let name = nodes.join("-");
+        let lab = Lab::at(&workshop.join(name), &workshop.join("cache"));
+        lab.write(&self.inventory(nodes));
+        lab
+    }
+
+    /// The three nodes wiped, and a directory to push from.
+    pub(crate) fn fresh(&mut self) -> Lab {
+        *self.cluster = None;
+        std::thread::scope(|scope| {
+            for node in NODES {
+                let bed = &*self;
+                scope.spawn(move || {
+                    bed.nodes(&format!("reset {node}"));
+                    let verbose = "echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/99-test.conf && systemctl reload ssh";
+                    bed.on(node, verbose);
+                });
+            }
+        });
+        self.lab(&NODES)
+    }
+
+    /// The three nodes with a healthy cluster, and the directory that it was pushed from. Whatever
+    /// an earlier test changed is put back by a push.
+    pub(crate) fn pushed(&mut self) -> Lab {
+        let lab = match self.cluster.take() {
+            Some(lab) => lab,
+            None => self.fresh(),
+        };
+        lab.write(&self.inventory(&NODES));
+        lab.run(PUSH).exits(0);
+        lab
+    }
+
+    /// Leaves the cluster for the next test to go on from.
+    pub(crate) fn leave(mut self, lab: Lab) {
+        *self.cluster = Some(lab);
+    }
+
+    /// The inventory of these nodes.
+    pub(crate) fn inventory(&self, nodes: &[&str]) -> String {
+        let workshop = workshop();
+        let mirror = workshop.join("mirror");
+        if !mirror.exists() {
+            self.make_mirror(&mirror);
+        }
+        let config = self.state.join("ssh_config");
+        let mut text = format!(
+            "[cluster]\nname = \"home\"\nkubernetes = \"{KUBERNETES}\"\n{etcd}\n\
+             [ssh]\nuser = \"root\"\nconfig = \"{config}\"\n\n\
+             [component.kube-apiserver]\nflags = {{ audit-log-maxage = 60, shutdown-delay-duration = \"0s\" }}\n\n\
+             [rollout]\nready-seconds = 30\nstable-seconds = 1\n",
+            etcd = etcd(&mirror),
+            config = config.display(),
+        );
+        for node in nodes {
+            let address = self.address(node);
+            text += &format!("\n[[node]]\nname = \"{node}\"\naddress = \"{address}\"\n");
+        }
+        text
+    }
+
+    fn make_mirror(&self, mirror: &Path) {
+        for name in [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ] {
+            let out = mirror.with_extension("new");
+            let made = Command::new(&self.standin)
+                .args(["make", "--name", name, "--version", KUBERNETES, "--out"])
+                .arg(&out)
+                .status();
+            assert!(made.unwrap().success());
+            stock(mirror, name, &fs::read(&out).unwrap());
+            fs::remove_file(out).unwrap();
+        }
+        stock(mirror, "kubectl", &elf("kubectl"));
+    }
+
+    /// When a unit's process started, in microseconds on the clock that all nodes share.
+    pub(crate) fn started(&self, node: &str, unit: &str) -> u64 {
+        let ask = format!("systemctl show -p ExecMainStartTimestampMonotonic --value {unit}");
+        self.on(node, &ask).parse().unwrap()
+    }
+
+    /// When each of a node's units started.
+    pub(crate) fn starts(&self, node: &str) -> Vec<u64> {
+        let units = [
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ];
+        units.map(|unit| self.started(node, unit)).to_vec()
+    }
+}
+
+/// Where the tests' mirror and cache are; the first to ask in a run empties what may be stale.
+fn workshop() -> PathBuf {
+    static EMPTIED: std::sync::Once = std::sync::Once::new();
+    let workshop = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nodes");
+    EMPTIED.call_once(|| {
+        if workshop.exists() {
+            fs::remove_dir_all(&workshop).unwrap();
+        }
+    });
+    workshop
+}
+
+/// The lines of an inventory that bring a genuine etcd: of the mirror that was handed over, or
+/// this machine's own.
+fn etcd(mirror: &Path) -> String {
+    let kubernetes = format!(
+        "\n[source]\nkubernetes = [\"file://{}\"]\n",
+        mirror.display()
+    );
+    if let Some(theirs) = std::env::var_os("KINSTALL_MIRROR").map(PathBuf::from) {
+        let names = fs::read_dir(&theirs)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let version = names
+            .filter_map(|name| Some(name.to_str()?.strip_prefix("v3.5.")?.to_owned()))
+            .next();
+        if let Some(patch) = version {
+            let url = theirs.display();
+            return format!("etcd = \"3.5.{patch}\"\n{kubernetes}etcd = [\"file://{url}\"]\nrebuilt = true\n");
+        }
+    }
+    let output = Command::new("etcd").arg("--version").output();
+    let output = output.expect("there is an etcd in `KINSTALL_MIRROR`, or on this machine");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("etcd Version: "));
+    let version = version.unwrap().trim();
+    format!("etcd = \"{version}\"\n{kubernetes}\n[component.etcd]\npath = \"/usr/bin\"\n")
+}

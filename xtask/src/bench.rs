@@ -1,0 +1,181 @@
+//! `cargo xtask bench`: how long a push takes beside other ways to bring the same files.
+//!
+//! All bring the same six programs to the same three nodes, in turns, in one run: what is compared
+//! are ratios, so that it matters little how fast or busy this machine is. kinstall does more than
+//! the others: it starts a control plane and waits until that is healthy. So two times of its first
+//! push are told: until every node holds every byte, checked, and until all is done.
+
+mod method;
+mod payload;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use thiserror::Error;
+
+use crate::command::CommandError;
+use crate::demo::site::{Site, Source};
+use crate::mirror::{self, Mirror, Version, Wish, server::Server};
+use crate::nodes::{self, Bed, Shape, Tool};
+use crate::say;
+use crate::setup::{self, Afterwards, Lab, Profile};
+use method::{Crew, Method};
+use payload::Payload;
+use table::{Link, Table};
+
+/// The bed, the mirror and the site.
+const NAME: &str = "bench";
+/// Its subnet.
+const SUBNET: &str = "10.78.4";
+/// How many nodes are brought the files at the same time.
+const NODES: u8 = 3;
+/// The slow link, as the rate and the delay each way.
+const SLOW: (&str, &str) = ("100mbit", "5ms");
+/// What the others take that may not be here.
+const TOOLS: &[Tool] = &[
+    Tool {
+        command: "rsync",
+        package: "rsync",
+    },
+    Tool {
+        command: "zstd",
+        package: "zstd",
+    },
+    Tool {
+        command: "scp",
+        package: "openssh-client",
+    },
+];
+
+/// Measure kinstall beside other tools
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// A first push of 360 MB to three nodes, and one that has nothing to do
+    Push {
+        /// How often each is measured; the median counts
+        #[arg(short = 'n', long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+        repeats: u8,
+        /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
+        #[arg(long, value_name = "DIR")]
+        mirror: Option<PathBuf>,
+        /// The Kubernetes to push, like 1.32.3
+        #[arg(long, value_name = "VERSION")]
+        kubernetes: Option<Version>,
+    },
+}
+
+/// Why nothing was measured.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// Nothing could be built, or no bed be had.
+    #[error(transparent)]
+    Setup(#[from] setup::Error),
+    /// The nodes do not do what they should.
+    #[error(transparent)]
+    Nodes(#[from] nodes::Error),
+    /// There is nothing to push.
+    #[error(transparent)]
+    Mirror(#[from] mirror::Error),
+    /// There is no inventory.
+    #[error(transparent)]
+    Site(#[from] crate::demo::Error),
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file could not be read or written; the error names it.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// This machine has too few programs to make a payload of.
+    #[error("this machine has {found_mb} MB of programs, too few for {needed_mb} MB of payload")]
+    Little {
+        /// Megabytes found.
+        found_mb: u64,
+        /// Megabytes needed.
+        needed_mb: u64,
+    },
+    /// A tool did not bring what it should.
+    #[error("{method}: {what}")]
+    Wrong {
+        /// The tool.
+        method: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Measures.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let What::Push {
+        repeats,
+        mirror,
+        kubernetes,
+    } = &arguments.what;
+    Bed::possible().map_err(nodes::Error::from)?;
+    nodes::require(TOOLS)?;
+    say::line("bench: building kinstall to be measured");
+    let kinstall = setup::build("kinstall", Profile::Release)?;
+    let padding = match mirror {
+        Some(_) => std::collections::BTreeMap::new(),
+        None => payload::padding(&nodes::cached("bench-padding"))?,
+    };
+    let mirror = Mirror::make(&Wish {
+        purpose: NAME,
+        from: mirror.clone(),
+        kubernetes: *kubernetes,
+        standin: setup::build("standin", Profile::Debug)?,
+        padding,
+    })?;
+    say::line(format!("bench: {mirror}"));
+    let payload = Payload::of(&mirror, &nodes::cached("bench-payload"))?;
+    let server = Server::start(&mirror.directory)?;
+    let source = Source::Mirror { mirror, server };
+    let lab = Lab::open(NAME, SUBNET, NODES, Afterwards::Down)?;
+    let site = Site::lay_out(&kinstall, NAME, &source, &lab.bed)?;
+    let crew = Crew {
+        bed: &lab.bed,
+        site: &site,
+        payload: &payload,
+    };
+    // Downloads and compresses everything, once for all that follows.
+    say::line("bench: a first push that is not measured, to fill kinstall's cache");
+    crew.site.command(&["push", "--quiet"]).done()?;
+    let table = measure(&crew, *repeats)?;
+    say::data(table.text(payload.bytes(), NODES));
+    lab.close()?;
+    site.remove()?;
+    payload.remove()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything in turns, so that what slows this machine down slows all of them down.
+fn measure(crew: &Crew<'_>, repeats: u8) -> Result<Table, Error> {
+    let mut table = Table::default();
+    let slow = Shape::new(SLOW.0, SLOW.1)?;
+    for (link, shape) in [(Link::Free, None), (Link::Slow, Some(slow))] {
+        for turn in 1..=repeats {
+            for method in Method::here() {
+                say::line(format!("bench: {link}, {turn} of {repeats}: {method}"));
+                crew.clear(method)?;
+                crew.shape(shape)?;
+                let first = crew.first(method)?;
+                for (phase, seconds) in first {
+                    table.add(link, phase, method, seconds);
+                }
+                if let Some(seconds) = crew.again(method)? {
+                    table.add(link, table::Phase::Again, method, seconds);
+                }
+                crew.shape(None)?;
+                crew.check(method)?;
+            }
+        }
+    }
+    Ok(table)
+}

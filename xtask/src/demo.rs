@@ -1,0 +1,184 @@
+//! `cargo xtask demo`: three real nodes on this machine, and what kinstall makes of them.
+
+mod cluster;
+pub(crate) mod site;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use thiserror::Error;
+
+use crate::command::{CommandError, Program};
+use crate::mirror::{self, Mirror, Servers, Version, server::Server};
+use crate::nodes::{self, Bed, Why};
+use crate::say;
+use crate::setup::{self, Afterwards, Lab, Profile};
+use site::{Site, Source};
+
+/// The bed, and the name of everything else that is the demo's.
+const NAME: &str = "demo";
+/// Its subnet.
+const SUBNET: &str = "10.78.2";
+/// How many nodes a cluster needs so that one may fail.
+const NODES: u8 = 3;
+
+/// Show what kinstall does on three real nodes: push, nothing to do, status
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
+    #[arg(long, value_name = "DIR")]
+    mirror: Option<PathBuf>,
+    /// The Kubernetes to install, like 1.32.3
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<Version>,
+    /// Leave the nodes up at the end
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Why there was nothing to show.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The nodes could not be had.
+    #[error(transparent)]
+    Nodes(#[from] nodes::Error),
+    /// Nothing could be built or cleaned up.
+    #[error(transparent)]
+    Setup(#[from] setup::Error),
+    /// There is nothing to install.
+    #[error(transparent)]
+    Mirror(#[from] mirror::Error),
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file could not be read or written; the error names it.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// kinstall ended otherwise than expected; it has said why.
+    #[error("`{line}` ended with {found} instead of exit code {expected}")]
+    Kinstall {
+        /// The command line.
+        line: String,
+        /// How it ended.
+        found: String,
+        /// How it should have.
+        expected: i32,
+    },
+    /// The cluster does not do what one should.
+    #[error("{what}: {found}")]
+    Wrong {
+        /// What was asked.
+        what: String,
+        /// What was found.
+        found: String,
+    },
+}
+
+/// Shows it.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let start = Instant::now();
+    say::line("demo: building kinstall");
+    let kinstall = setup::build("kinstall", Profile::Debug)?;
+    let source = source(arguments)?;
+    say::line(format!("demo: {source}"));
+    match Bed::possible() {
+        Ok(()) => on_nodes(&kinstall, &source, arguments)?,
+        Err(why) => into_directories(&kinstall, &source, &why)?,
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    say::line(format!("\ndemo: done in {seconds:.0} s, with {source}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where kinstall downloads from: the user's mirror, upstream, or stand-ins.
+fn source(arguments: &Arguments) -> Result<Source, Error> {
+    if arguments.mirror.is_none() && mirror::upstream_answers() {
+        let kubernetes = arguments.kubernetes.unwrap_or(mirror::KUBERNETES);
+        return Ok(Source::Upstream { kubernetes });
+    }
+    if arguments.mirror.is_none() {
+        say::line("demo: dl.k8s.io does not answer; making a mirror of what packages hold");
+    }
+    let mirror = Mirror::make(&mirror::Wish {
+        purpose: NAME,
+        from: arguments.mirror.clone(),
+        kubernetes: arguments.kubernetes,
+        standin: setup::build("standin", Profile::Debug)?,
+        padding: std::collections::BTreeMap::new(),
+    })?;
+    let server = Server::start(&mirror.directory)?;
+    Ok(Source::Mirror { mirror, server })
+}
+
+fn on_nodes(kinstall: &Path, source: &Source, arguments: &Arguments) -> Result<(), Error> {
+    let afterwards = if arguments.keep {
+        Afterwards::Keep
+    } else {
+        Afterwards::Down
+    };
+    say::line(format!("demo: booting {NODES} nodes, {SUBNET}.11 and up"));
+    let lab = Lab::open(NAME, SUBNET, NODES, afterwards)?;
+    let site = Site::lay_out(kinstall, NAME, source, &lab.bed)?;
+    story(&site, source, &lab.bed)?;
+    if arguments.keep {
+        say::line(format!(
+            "\ndemo: the nodes stay up until `cargo xtask nodes --name {NAME} down`\n  \
+             ssh -F {} node1\n  inventory: {}",
+            lab.bed.ssh_config()?.display(),
+            site.inventory().display()
+        ));
+    } else {
+        lab.close()?;
+        site.remove()?;
+    }
+    Ok(())
+}
+
+/// What is shown.
+fn story(site: &Site, source: &Source, bed: &Bed) -> Result<(), Error> {
+    say::line("\n# the inventory\n");
+    say::line(fs_err::read_to_string(site.inventory())?.trim_end());
+    say::line("\n# a first push: three empty nodes become a control plane");
+    site.kinstall(&["push"], 0)?;
+    say::line("\n# a second push: there is nothing to do");
+    site.kinstall(&["push"], 0)?;
+    say::line("\n# what runs where");
+    site.kinstall(&["status"], 0)?;
+    if source.is_genuine() {
+        say::line("\n# that it is one cluster");
+        cluster::prove(site, bed)?;
+    } else {
+        say::line(
+            "\n# stand-ins hold no cluster, so there is nothing to ask kubectl: \
+             give genuine servers with --mirror DIR",
+        );
+    }
+    Ok(())
+}
+
+/// Without nodes: what push would put on them.
+fn into_directories(kinstall: &Path, source: &Source, why: &Why) -> Result<(), Error> {
+    say::line(format!("demo: no nodes can be booted here: {why}"));
+    say::line("demo: so this is what push puts on each of three nodes, in a directory each");
+    let site = Site::without_nodes(kinstall, NAME, source, SUBNET)?;
+    site.kinstall(&["push", "--into", "nodes"], 0)?;
+    let list = Program::new("find").args([".", "-printf", "%M %10s %P -> %l\\n"]);
+    let tree = list.directory(site.directory().join("nodes")).text()?;
+    let mut lines: Vec<&str> = tree.lines().collect();
+    lines.sort_by_key(|line| line.split_whitespace().nth(2));
+    for line in lines {
+        say::data(line.trim_end_matches(" -> "));
+    }
+    Ok(site.remove()?)
+}
+
+impl Source {
+    fn is_genuine(&self) -> bool {
+        match self {
+            Self::Upstream { .. } => true,
+            Self::Mirror { mirror, .. } => mirror.servers != Servers::StandIns,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What chores begin with: programs built from this tree, tools of the machine, and a bed of nodes
+//! that is gone when the chore is, however it ends.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::command::{CommandError, Program, poll};
+use crate::nodes::{self, Bed, NodeOptions};
+use crate::say;
+
+/// A build from nothing takes minutes on a small machine.
+const BUILD_SECONDS: u64 = 3000;
+/// How long taking a bed down may take.
+const DOWN: Duration = Duration::from_secs(120);
+
+/// Why a chore could not begin.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file could not be read or written; the error names it.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// The nodes could not be had.
+    #[error(transparent)]
+    Nodes(#[from] nodes::Error),
+    /// Something that cargo was to build was not built; cargo has said why.
+    #[error("`cargo {line}` failed")]
+    Build {
+        /// Its arguments.
+        line: String,
+    },
+    /// The bed did not go; what it said is above.
+    #[error("bed `{name}` could not be taken down; help: `cargo xtask nodes --name {name} down`")]
+    Down {
+        /// The bed.
+        name: &'static str,
+    },
+}
+
+/// How programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quickly.
+    Debug,
+    /// To be measured.
+    Release,
+}
+
+/// cargo, as if it did not run us: what it tells us of ourselves would make build scripts that
+/// look at it (ring's does) run again, and half the tree be compiled anew.
+pub(crate) fn cargo() -> Program {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Program::new(cargo)
+        .env_without("CARGO_PKG_")
+        .env_without("CARGO_MANIFEST_")
+        .directory(workspace())
+        .limit_seconds(BUILD_SECONDS)
+}
+
+/// The directory of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// Builds a program of the workspace and tells where it is.
+pub(crate) fn build(package: &str, profile: Profile) -> Result<PathBuf, Error> {
+    let mut args = vec!["build", "--package", package, "--bin", package];
+    if profile == Profile::Release {
+        args.push("--release");
+    }
+    if !cargo().args(&args).attached()?.success() {
+        let line = args.join(" ");
+        return Err(Error::Build { line });
+    }
+    Ok(built(package, profile)?)
+}
+
+/// Where cargo puts a program: we are in the same directory, or in the one beside it.
+fn built(package: &str, profile: Profile) -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+    let folder = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release",
+    };
+    Ok(target.join(folder).join(package))
+}
+
+/// A bed of a chore's own. A guard, in a process of its own, takes it down when the chore lets go
+/// of it or is gone, by Ctrl-C or worse: so nothing is left on the machine.
+pub(crate) struct Lab {
+    /// The nodes.
+    pub(crate) bed: Bed,
+    name: &'static str,
+    guard: Option<Guard>,
+}
+
+/// The process that waits for our end: it reads from a pipe that closes when we are gone.
+struct Guard {
+    process: Child,
+    pipe: ChildStdin,
+}
+
+/// What becomes of a bed in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// It is taken down.
+    Down,
+    /// It stays up.
+    Keep,
+}
+
+impl Lab {
+    /// Boots so many nodes in a bed of that name; one that is there from before goes first.
+    pub(crate) fn open(
+        name: &'static str,
+        subnet: &str,
+        nodes: u8,
+        afterwards: Afterwards,
+    ) -> Result<Self, Error> {
+        let bed = Bed::new(name, subnet)?;
+        bed.setup(None)?;
+        bed.down()?;
+        let guard = match afterwards {
+            Afterwards::Down => Some(Guard::post(name)?),
+            Afterwards::Keep => None,
+        };
+        let lab = Self { bed, name, guard };
+        lab.bed.up(nodes, &NodeOptions::default())?;
+        Ok(lab)
+    }
+
+    /// Takes the bed down, unless it is to be kept.
+    pub(crate) fn close(mut self) -> Result<(), Error> {
+        let name = self.name;
+        let Some(guard) = self.guard.take() else {
+            return Ok(());
+        };
+        if guard.relieve()? {
+            Ok(())
+        } else {
+            Err(Error::Down { name })
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(guard) = self.guard.take()
+            && !guard.relieve().unwrap_or(false)
+        {
+            say::error(&Error::Down { name: self.name });
+        }
+    }
+}
+
+impl Guard {
+    fn post(name: &str) -> io::Result<Self> {
+        // Signals from the terminal go to a whole process group, so the guard has one of its own.
+        let script = "while read -r line; do :; done; exec \"$0\" nodes --name \"$1\" down";
+        let mut process = Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe()?)
+            .arg(name)
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let pipe = process.stdin.take().expect("it was asked for a pipe");
+        Ok(Self { process, pipe })
+    }
+
+    /// Has the guard do its duty now, and tells whether it could.
+    fn relieve(mut self) -> io::Result<bool> {
+        self.pipe.flush()?;
+        drop(self.pipe);
+        let process = &mut self.process;
+        match poll(DOWN, || process.try_wait().transpose()) {
+            Some(status) => Ok(status?.success()),
+            None => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! `cargo xtask test`: every test of the workspace, with real nodes where they can be booted.
+//!
+//! Some tests of `tests/` take machines. They are handed a bed by the environment
+//! ([`nodes::PROGRAM_VARIABLE`], [`nodes::STATE_VARIABLE`]), and a mirror to install from
+//! ([`MIRROR_VARIABLE`]). Without a bed they do nothing and say so in a line that begins with
+//! [`NOT_RUN`]; all other tests need nothing that cargo does not build.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use thiserror::Error;
+
+use crate::command::CommandError;
+use crate::mirror::{self, Mirror, Wish};
+use crate::nodes::{self, Bed, Why};
+use crate::say;
+use crate::setup::{self, Afterwards, Lab, Profile};
+
+/// The bed, and the mirror.
+const NAME: &str = "test";
+/// Its subnet.
+const SUBNET: &str = "10.78.3";
+/// How many nodes the tests share.
+const NODES: u8 = 3;
+/// What a test says that would take nodes and has none; its name and the reason follow.
+const NOT_RUN: &str = "NOT RUN: ";
+/// Every test there is, in seconds.
+const TEST_SECONDS: u64 = 4500;
+
+/// The variable with the directory of a mirror of genuine etcd and kubectl, and of stand-ins.
+const MIRROR_VARIABLE: &str = "KINSTALL_MIRROR";
+/// The variable with the program that makes more stand-ins.
+const STANDIN_VARIABLE: &str = "KINSTALL_STANDIN";
+/// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
+const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
+
+/// Set up and run every test
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Only the tests with this in their names
+    filter: Option<String>,
+    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
+    #[arg(long, value_name = "DIR")]
+    mirror: Option<PathBuf>,
+}
+
+/// Why tests could not be run, or failed.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// Nothing could be built, or no bed be had.
+    #[error(transparent)]
+    Setup(#[from] setup::Error),
+    /// There is no mirror.
+    #[error(transparent)]
+    Mirror(#[from] mirror::Error),
+    /// The nodes are not as they should be.
+    #[error(transparent)]
+    Nodes(#[from] nodes::Error),
+    /// cargo could not be run.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The user's mirror is not there.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+}
+
+/// Runs them.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let possible = Bed::possible();
+    let start = Instant::now();
+    let stage = match possible {
+        Ok(()) => Some(Stage::set(arguments)?),
+        Err(_) => None,
+    };
+    say::line(format!(
+        "test: set up in {:.0} s",
+        start.elapsed().as_secs_f64()
+    ));
+    let environment = stage.as_ref().map(|stage| &stage.environment);
+    let mut tally = Tally::default();
+    let results =
+        [DOCTESTS, OTHERS, OWN].map(|suite| run_suite(suite, arguments, environment, &mut tally));
+    if let Some(stage) = stage {
+        stage.lab.close()?;
+    }
+    let mut good = true;
+    for result in results {
+        good &= result?;
+    }
+    if let Err(why) = &possible {
+        good &= may_do_without(why, &tally.not_run);
+    }
+    say::data(tally.line());
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The nodes, and what tells tests of them.
+struct Stage {
+    lab: Lab,
+    environment: BTreeMap<&'static str, OsString>,
+}
+
+impl Stage {
+    fn set(arguments: &Arguments) -> Result<Self, Error> {
+        let standin = setup::build("standin", Profile::Debug)?;
+        let mirror = Mirror::make(&Wish {
+            purpose: NAME,
+            from: None,
+            kubernetes: None,
+            standin,
+            padding: BTreeMap::new(),
+        })?;
+        say::line(format!("test: a mirror of {mirror}"));
+        say::line(format!("test: booting {NODES} nodes, {SUBNET}.11 and up"));
+        let lab = Lab::open(NAME, SUBNET, NODES, Afterwards::Down)?;
+        let mut environment = BTreeMap::from([
+            (STANDIN_VARIABLE, mirror.standin().into_os_string()),
+            (MIRROR_VARIABLE, mirror.directory.into_os_string()),
+        ]);
+        for (name, value) in lab.bed.environment()? {
+            environment.insert(name, value.into_os_string());
+        }
+        if let Some(genuine) = &arguments.mirror {
+            let genuine = fs_err::canonicalize(genuine)?;
+            environment.insert(KUBE_MIRROR_VARIABLE, genuine.into_os_string());
+        }
+        Ok(Self { lab, environment })
+    }
+}
+
+/// How many tests came to which end.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+    not_run: Vec<String>,
+}
+
+impl Tally {
+    /// Takes in a line of cargo's, such as
+    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; ...`.
+    fn hear(&mut self, line: &str) {
+        if let Some(test) = line.strip_prefix(NOT_RUN) {
+            self.not_run.push(test.to_owned());
+        }
+        let Some(counts) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let count = |word: &str| {
+            let part = counts.split("; ").find(|part| part.ends_with(word));
+            let number = part.and_then(|part| part.split(' ').rev().nth(1)?.parse().ok());
+            number.unwrap_or(0_u64)
+        };
+        self.passed += count(" passed");
+        self.failed += count(" failed");
+        self.skipped += count(" ignored");
+    }
+
+    /// In one line. What was not run is counted as passed by cargo.
+    fn line(&self) -> String {
+        let not_run = self.not_run.len() as u64;
+        let (passed, skipped) = (self.passed.saturating_sub(not_run), self.skipped + not_run);
+        format!(
+            "test: {passed} passed, {} failed, {skipped} skipped",
+            self.failed
+        )
+    }
+}
+
+/// What one run of `cargo test` is about. The last of them has tests on any machine, so that its
+/// closing line is a good one.
+type Suite = &'static [&'static str];
+const DOCTESTS: Suite = &["--workspace", "--doc"];
+const OTHERS: Suite = &[
+    "--workspace",
+    "--exclude",
+    "xtask",
+    "--lib",
+    "--bins",
+    "--tests",
+];
+const OWN: Suite = &["--package", "xtask"];
+
+/// One run of `cargo test`, told line by line; whether all went well.
+fn run_suite(
+    suite: Suite,
+    arguments: &Arguments,
+    environment: Option<&BTreeMap<&'static str, OsString>>,
+    tally: &mut Tally,
+) -> Result<bool, Error> {
+    let mut cargo = setup::cargo()
+        .args(["test", "--no-fail-fast"])
+        .args(suite)
+        .args(&arguments.filter)
+        .limit_seconds(TEST_SECONDS);
+    for (name, value) in environment.into_iter().flatten() {
+        cargo = cargo.env(name, value);
+    }
+    if environment.is_none() {
+        // Else what a test says that did not fail is lost.
+        cargo = cargo.args(["--", "--show-output"]);
+    }
+    let start = Instant::now();
+    let status = cargo.lines(|line| {
+        tally.hear(line);
+        say::data(line);
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    say::line(format!(
+        "test: {seconds:.0} s: cargo test {}",
+        suite.join(" ")
+    ));
+    Ok(status.success())
+}
+
+/// Says which tests were left out for want of nodes, by name. In CI that is a failure.
+fn may_do_without(why: &Why, not_run: &[String]) -> bool {
+    say::line(format!("test: no nodes can be booted here: {why}"));
+    say::line("test: so these were not run:");
+    for test in not_run {
+        say::line(format!("  {test}"));
+    }
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    if in_ci {
+        say::line("test: CI=true, where all must run");
+    }
+    !in_ci
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_every_binary_are_added_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "test push ... ok",
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 4.00s",
+            "test result: FAILED. 30 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
+            "NOT RUN: push: no nodes",
+        ] {
+            tally.hear(line);
+        }
+        assert_eq!(tally.line(), "test: 34 passed, 2 failed, 2 skipped");
+    }
+}

@@ -25,9 +25,6 @@ const RSA_BITS_MIN: u32 = 2048;
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// The group that may do anything.
-const MASTERS: &str = "system:masters";
-
 /// Something that is wrong with something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

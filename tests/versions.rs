@@ -54,3 +54,38 @@ fn each_version_gets_the_units_that_were_reviewed() {
     }
     assert!(wrong.is_empty(), "changed, or new: {wrong:#?}");
 }
+
+/// Genuine programs hide flags from their help that they take and call deprecated.
+const HIDDEN: [&str; 1] = ["port"];
+
+#[test]
+fn genuine_programs_of_these_versions_know_every_flag() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (minor, version) in [("1.20", "1.20.2"), ("1.31", "1.31.14"), ("1.36", "1.36.3")] {
+        for program in [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ] {
+            let help = project.join(format!("tests/help/{program}-{version}.txt"));
+            let help = fs::read_to_string(help).unwrap();
+            let known: Vec<&str> = help
+                .split_whitespace()
+                .map(|word| word.trim_start_matches("--"))
+                .collect();
+            let unit = project.join(format!("tests/golden/versions/{minor}/{program}.service"));
+            let unit = fs::read_to_string(unit).unwrap();
+            let words = unit
+                .split_whitespace()
+                .filter_map(|word| word.trim_start_matches('"').strip_prefix("--"));
+            let flags: Vec<&str> = words.filter_map(|word| word.split('=').next()).collect();
+            assert!(flags.len() > 5, "{unit}");
+            for flag in flags {
+                assert!(
+                    known.contains(&flag) || HIDDEN.contains(&flag),
+                    "{program} {version}: --{flag}"
+                );
+            }
+        }
+    }
+}

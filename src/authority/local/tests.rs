@@ -382,7 +382,7 @@ fn an_encryption_configuration_is_kept_byte_for_byte_or_refused() {
     let expected = "it encrypts with `aescbc`, the inventory says `secretbox`";
     assert!(error.to_string().ends_with(expected), "{error}");
     let report = format!("{:?}", miette::Report::new(error));
-    assert!(report.contains("by rotation"), "{report}");
+    assert!(report.contains("encryption rotate"), "{report}");
     assert_eq!(fs_err::read_to_string(&path).unwrap(), edited);
 }
 

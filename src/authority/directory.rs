@@ -111,7 +111,9 @@ impl Directory {
             && let (Ok(description), Ok(public)) = (describe(first), public_key(first))
         {
             let found = Found {
-                pem: pems.iter().map(|pem| format!("{pem}\n")).collect(),
+                pem: pems
+                    .iter()
+                    .fold(String::new(), |text, pem| text + pem + "\n"),
                 path: name.clone(),
                 public,
                 description,

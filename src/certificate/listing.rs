@@ -181,47 +181,47 @@ impl Listing {
                 row.facts.as_ref(),
             );
             line(&mut text, "signs", &row.signs.join(", "));
-            self.tail(&mut text, row.facts.as_ref(), &row.places);
+            tail(&mut text, row.facts.as_ref(), &row.places);
         }
         for row in &self.certificates {
             head(&mut text, &row.name, row.facts.as_ref());
             line(&mut text, "signed by", &row.signer);
             let (by, to) = (row.presented_by.join(", "), row.presented_to.join(", "));
             line(&mut text, "shown", &format!("by {by} to {to}"));
-            self.tail(&mut text, row.facts.as_ref(), &row.places);
+            tail(&mut text, row.facts.as_ref(), &row.places);
         }
         text
     }
+}
 
-    fn tail(&self, text: &mut String, facts: Option<&Facts>, places: &[PlaceRow]) {
-        if let Some(facts) = facts.filter(|facts| !facts.sans.is_empty()) {
-            line(text, "names", &facts.sans.join(", "));
-        }
-        // What lies at one path on several nodes is told once.
-        let mut told: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
-        for place in places {
-            let (path, node, reader) = (place.path.as_str(), place.node.as_str(), place.reader);
-            match told.iter_mut().find(|(known, _, _)| *known == path) {
-                Some((_, nodes, readers)) => {
-                    nodes.push(node);
-                    readers.push(reader);
-                }
-                None => told.push((path, vec![node], vec![reader])),
-            }
-        }
-        for (path, mut nodes, mut readers) in told {
-            nodes.dedup();
-            readers.sort_unstable();
-            readers.dedup();
-            let (nodes, readers) = (nodes.join(", "), readers.join(", "));
-            line(
-                text,
-                "lies at",
-                &format!("{path} on {nodes}, read by {readers}"),
-            );
-        }
-        text.push('\n');
+fn tail(text: &mut String, facts: Option<&Facts>, places: &[PlaceRow]) {
+    if let Some(facts) = facts.filter(|facts| !facts.sans.is_empty()) {
+        line(text, "names", &facts.sans.join(", "));
     }
+    // What lies at one path on several nodes is told once.
+    let mut told: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
+    for place in places {
+        let (path, node, reader) = (place.path.as_str(), place.node.as_str(), place.reader);
+        match told.iter_mut().find(|(known, _, _)| *known == path) {
+            Some((_, nodes, readers)) => {
+                nodes.push(node);
+                readers.push(reader);
+            }
+            None => told.push((path, vec![node], vec![reader])),
+        }
+    }
+    for (path, mut nodes, mut readers) in told {
+        nodes.dedup();
+        readers.sort_unstable();
+        readers.dedup();
+        let (nodes, readers) = (nodes.join(", "), readers.join(", "));
+        line(
+            text,
+            "lies at",
+            &format!("{path} on {nodes}, read by {readers}"),
+        );
+    }
+    text.push('\n');
 }
 
 fn head(text: &mut String, name: &str, facts: Option<&Facts>) {

@@ -22,12 +22,11 @@ pub fn signer(mode: Authorities, name: AuthorityName) -> AuthorityName {
         // The front proxy's authority is never shared: were it also the one for clients, every
         // client certificate would be taken for a front proxy's and fail its list of names.
         (_, AuthorityName::FrontProxy) => AuthorityName::FrontProxy,
-        (Authorities::Single, _) => AuthorityName::Kubernetes,
         (
             Authorities::Kubeadm,
             AuthorityName::Etcd | AuthorityName::EtcdPeer | AuthorityName::EtcdClient,
         ) => AuthorityName::Etcd,
-        (Authorities::Kubeadm, _) => AuthorityName::Kubernetes,
+        (Authorities::Single | Authorities::Kubeadm, _) => AuthorityName::Kubernetes,
         (Authorities::Separate, name) => name,
     }
 }
@@ -280,6 +279,7 @@ impl Sans {
                 sans.insert(cluster.endpoint.host.clone());
                 sans.insert(San::Ip(cluster.service_address()));
                 sans.insert(San::Ip(node.address));
+                sans.extend(node.domain.clone().map(San::Dns));
                 sans.insert(San::Ip(Ipv4Addr::LOCALHOST.into()));
             }
             _ => return BTreeSet::new(),

@@ -101,7 +101,7 @@ impl Certs {
             Act::Renew(renew) => renew.run(common, terminal).await,
             Act::Graph(draw) => {
                 let desk = Desk::open(&draw.inventory, terminal)?;
-                let graph = graph::of(&desk.requests, desk.listing()?);
+                let graph = graph::of(&desk.requests, &desk.listing()?);
                 let text = match draw.format {
                     Format::Text => graph.text(),
                     Format::Dot => graph::dot(&graph),

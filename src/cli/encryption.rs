@@ -147,17 +147,22 @@ impl Status {
 impl Told {
     fn text(&self) -> String {
         let (resources, keys) = (self.resources.join(", "), self.keys.join(", "));
-        let mut text = format!("encrypted  {resources}\nkeys       {keys}; the first writes\n");
-        for (prefix, count) in &self.stored {
-            text += &format!("in etcd    {count} values as {prefix}\n");
-        }
+        let mut lines = vec![
+            format!("encrypted  {resources}"),
+            format!("keys       {keys}; the first writes"),
+        ];
+        let stored = self.stored.iter();
+        lines
+            .extend(stored.map(|(prefix, count)| format!("in etcd    {count} values as {prefix}")));
         if !self.behind.is_empty() {
-            text += &format!("behind     {}: push\n", self.behind.join(", "));
+            lines.push(format!("behind     {}: push", self.behind.join(", ")));
         }
         if let Some(key) = &self.rotating {
-            text += &format!("rotating   to {key}: `kinstall encryption rotate` goes on\n");
+            lines.push(format!(
+                "rotating   to {key}: `kinstall encryption rotate` goes on"
+            ));
         }
-        text
+        lines.join("\n") + "\n"
     }
 }
 

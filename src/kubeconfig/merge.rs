@@ -276,8 +276,7 @@ contexts:
             .replace(
                 "      command: aws\n",
                 "      command: aws\n- name: \"home-admin\"\n  user:\n    client-key-data: a2V5\n",
-            )
-            .replace("  name: work\n\n", "  name: work\n\n");
+            );
         let expected = expected
             + "- name: \"home\"\n  context:\n    cluster: \"home\"\n    user: \"home-admin\"\n";
         check(OTHER, &expected);

@@ -6,17 +6,14 @@
 use std::path::Path;
 
 use crate::certificate::{AuthorityName, Description, Kind, Request, Usage};
+use crate::inventory::NodeName;
 
 /// How well a certificate fits a request; none where it is something else.
 pub(super) fn score(request: &Request, path: &Path, found: &Description) -> Option<u32> {
     let name = found.subject.common_name.as_deref().unwrap_or_default();
     let is_named = name == request.common_name;
     let stem = stem(path);
-    let node = request
-        .id
-        .node
-        .as_ref()
-        .map(crate::inventory::name::NodeName::as_str);
+    let node = request.id.node.as_ref().map(NodeName::as_str);
     let own = u32::from(node.is_some_and(|node| stem.contains(node)));
     match request.id.kind {
         Kind::EtcdPeer | Kind::EtcdServer => etcd(request, path, found).map(|score| score + own),

@@ -1,6 +1,7 @@
 //! What is made once for a cluster and never replaced: the service-account pair and the encryption
 //! configuration.
 
+use super::super::directory::Directory;
 use super::super::{Error, Item, Outcome};
 use super::{Gathered, Local, ServiceAccountPair, sign};
 use crate::encryption;
@@ -82,8 +83,7 @@ impl Local {
     /// The pair that lies where certificates come from.
     fn found_service_account(&self) -> Result<Option<ServiceAccountPair>, Error> {
         let found = self.directory.as_ref();
-        let Some(private_pem) = found.and_then(super::super::directory::Directory::service_account)
-        else {
+        let Some(private_pem) = found.and_then(Directory::service_account) else {
             return Ok(None);
         };
         let path = self.store.path(SERVICE_ACCOUNT_KEY);

@@ -28,6 +28,16 @@ impl Local {
             writeln!(record, "{name} {}", digest(&signer.pem)).expect("a string takes all");
         }
         let Some(before) = self.text(RECORD)? else {
+            // What was made before there were records had one authority, or etcd's own besides.
+            let has = |name: AuthorityName| self.store.path(&format!("ca/{name}.pem")).exists();
+            let was_single = has(AuthorityName::Kubernetes) && !has(AuthorityName::Etcd);
+            if was_single && self.pki.authorities != Authorities::Single {
+                return Err(Error::OtherMode {
+                    path: self.store.path(RECORD),
+                    was: Authorities::Single.name().to_owned(),
+                    now: mode,
+                });
+            }
             gathered.write(RECORD, Secret::new(record));
             return Ok(());
         };

@@ -44,7 +44,7 @@ impl Signer {
             .map_err(|error| crypto("certificates with this authority", &error))?;
         let is_above = |pem: &&str| is_signed_by(pem, pem) != Ok(true);
         let parents = certificates(&pem).into_iter().filter(is_above);
-        let parents = parents.map(|pem| format!("{pem}\n")).collect();
+        let parents = parents.fold(String::new(), |text, pem| text + pem + "\n");
         Ok(Self {
             pem,
             not_after,

@@ -148,7 +148,8 @@ fn what_is_asked_for_decides_what_is_made_anew() {
     assert_eq!(site.made(NOW), only);
     assert_eq!(site.made(NOW), [""; 0]);
 
-    fs_err::remove_file(site.path("authorities")).unwrap();
+    // As if the cluster had been made so.
+    fs_err::write(site.path("authorities"), "mode kubeadm\n").unwrap();
     site.inventory.pki.authorities = Authorities::Kubeadm;
     let made = site.made(NOW);
     assert_eq!(made.len(), 1 + 3 + 3 + 2, "{made:?}");
@@ -381,7 +382,7 @@ fn an_encryption_configuration_is_kept_byte_for_byte_or_refused() {
     let expected = "it encrypts with `aescbc`, the inventory says `secretbox`";
     assert!(error.to_string().ends_with(expected), "{error}");
     let report = format!("{:?}", miette::Report::new(error));
-    assert!(report.contains("by rotation"), "{report}");
+    assert!(report.contains("encryption rotate"), "{report}");
     assert_eq!(fs_err::read_to_string(&path).unwrap(), edited);
 }
 

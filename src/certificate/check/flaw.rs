@@ -56,8 +56,6 @@ pub enum Flaw {
     NoNames,
     #[error("is not valid for `{san}`: {who} would refuse it there")]
     LacksName { san: String, who: String },
-    #[error("is not valid for `{san}`, which no component goes by")]
-    LacksOtherName { san: String },
     #[error("its common name is `{found}`, and {by} knows `{wanted}`")]
     CommonName {
         found: String,
@@ -96,7 +94,6 @@ impl Flaw {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::NoGateway
-            | Self::LacksOtherName { .. }
             | Self::TooPowerful
             | Self::NearEnd { .. }
             | Self::Outlives { .. }
@@ -124,7 +121,6 @@ impl Flaw {
             Self::MayNotSign => "may-not-sign",
             Self::NoNames => "no-names",
             Self::LacksName { .. } => "lacks-name",
-            Self::LacksOtherName { .. } => "lacks-other-name",
             Self::CommonName { .. } => "common-name",
             Self::Organization { .. } => "organization",
             Self::TooPowerful => "too-powerful",

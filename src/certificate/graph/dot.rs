@@ -23,29 +23,23 @@ pub fn dot(graph: &Graph) -> String {
     }
     let mut signed = std::collections::BTreeSet::new();
     for arrow in &graph.links {
-        let (caller, callee) = (quoted(arrow.caller.name()), quoted(arrow.callee.name()));
+        let (from, to) = (quoted(arrow.caller.name()), quoted(arrow.callee.name()));
         let label = quoted(&label(&arrow.client));
-        _ = writeln!(text, "  {caller} -> {callee} [label={label}];");
+        _ = writeln!(text, "  {from} -> {to} [label={label}];");
         if let Some(server) = &arrow.server {
             let label = quoted(&self::label(server));
-            _ = writeln!(
-                text,
-                "  {callee} -> {caller} [label={label}, style=dashed];"
-            );
+            _ = writeln!(text, "  {to} -> {from} [label={label}, style=dashed];");
         }
-        for (who, end) in [
-            (&caller, Some(&arrow.client)),
-            (&callee, arrow.server.as_ref()),
-        ] {
+        for (who, end) in [(&from, Some(&arrow.client)), (&to, arrow.server.as_ref())] {
             let Some(end) = end else { continue };
             signed.insert((end.signer.clone(), who.clone(), end.certificate.clone()));
         }
     }
     for (signer, who, certificate) in signed {
-        let (signer, label) = (quoted(&format!("CA {signer}")), quoted(&certificate));
+        let (authority, label) = (quoted(&format!("CA {signer}")), quoted(&certificate));
         _ = writeln!(
             text,
-            "  {signer} -> {who} [label={label}, color=gray, fontcolor=gray];"
+            "  {authority} -> {who} [label={label}, color=gray, fontcolor=gray];"
         );
     }
     text.push_str("}\n");

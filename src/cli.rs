@@ -1,6 +1,7 @@
 //! The command line: one command, one story, one screen.
 
 mod carry;
+mod certs;
 mod check;
 mod completions;
 mod fail;
@@ -29,7 +30,7 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan or status found changes, drift or something unhealthy; check found what an upgrade breaks
+  3  plan, status, check or certs check found changes, drift, or something that needs a look
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   6  a rollout failed, and the node it failed on was taken back
@@ -94,6 +95,8 @@ enum Command {
     Rollback(rollback::Rollback),
     /// Tell what runs did, and when
     History(rollback::History),
+    /// List, check, renew and draw the cluster's certificates
+    Certs(certs::Certs),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -158,6 +161,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Status(command) => command.run(common, terminal).await,
         Command::Rollback(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal),
+        Command::Certs(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

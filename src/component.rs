@@ -10,6 +10,7 @@ mod kube_controller_manager;
 mod kube_scheduler;
 mod kubectl;
 mod shared;
+mod worker;
 
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
@@ -25,6 +26,9 @@ pub const COMPONENTS: &[&Component] = &[
     &kube_scheduler::KUBE_SCHEDULER,
     &kubectl::KUBECTL,
 ];
+
+/// What nodes get that no component of a rollout reads.
+pub const SHARES: &[&Component] = &[&worker::KUBELET, &worker::KUBE_PROXY];
 
 /// The component of a name.
 pub fn named(name: &str) -> Option<&'static Component> {
@@ -323,6 +327,8 @@ pub enum When {
     NotWorker,
     /// Clusters whose signing key is at hand.
     SigningKey,
+    /// Clusters with an authority for each set of certificates.
+    SeparateAuthorities,
     /// Nodes of the architecture `armhf`.
     Armhf,
     /// Nodes of the architecture `arm64`.

@@ -1,11 +1,14 @@
 //! A SHA-256 digest: the name of every content kinstall handles, on the operator's machine and on
 //! a node. Not a check of who made the content; that is the lockfile's part.
 
+mod sha512;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+pub use sha512::{Checksum, Hashes, NotAChecksum, Sha512};
 
 /// The SHA-256 of some bytes, shown as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

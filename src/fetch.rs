@@ -3,9 +3,10 @@
 //! [`pin`] makes a lockfile cover programs, [`ensure`] makes the cache hold what is pinned. No byte
 //! is used whose digest was not right first. What runs on nodes is not decided here.
 
-mod archive;
+pub mod archive;
 mod cache;
 mod checksum;
+mod choice;
 mod download;
 mod elf;
 mod error;
@@ -18,6 +19,8 @@ mod patience;
 mod run;
 mod source;
 pub mod stream;
+mod tail;
+mod unpacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,8 +28,9 @@ use std::path::PathBuf;
 use fs_err as fs;
 
 pub use archive::BadArchive;
-pub use cache::{Cache, Error as CacheError, Found};
+pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
 pub use checksum::BadChecksum;
+pub use choice::Update;
 pub use elf::WrongProgram;
 pub use error::{Attempt, Error, ExpectedBy, Fault, Mismatch};
 pub use event::Event;
@@ -35,22 +39,28 @@ pub use patience::Limits;
 pub use source::BadSource;
 pub use stream::{Encoding, tail};
 
-use crate::artifact::{Artifact, Program};
+use crate::artifact::{Artifact, Origin, Program};
 use crate::digest::Digest;
 use crate::inventory::Inventory;
-use crate::lockfile::{Lockfile, Pin};
+use crate::lockfile::{Lockfile, Pin, Trust};
 use run::Run;
 
 /// The name of the lockfile, beside the inventory.
 pub const LOCKFILE: &str = "kinstall.lock";
 
 /// How to fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Pin anew what is pinned already.
-    pub update: bool,
+    /// What is pinned anew although it is pinned already.
+    pub update: Update,
     /// Refuse to pin anything.
     pub locked: bool,
+    /// Refuse what rests on less than this; a build of the user's own passes.
+    pub require: Option<Trust>,
+    /// Ask nothing of any source: the cache was filled from this bundle.
+    pub bundle: Option<PathBuf>,
+    /// Compress programs for nodes as soon as they are there.
+    pub compress: bool,
     /// How many artifacts are fetched at a time.
     pub jobs: usize,
     /// How long is waited for what.
@@ -60,8 +70,11 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            update: false,
+            update: Update::Nothing,
             locked: false,
+            require: None,
+            bundle: None,
+            compress: true,
             jobs: 4,
             limits: Limits::default(),
         }
@@ -122,8 +135,8 @@ pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool
 }
 
 /// Makes a lockfile cover these programs. What it pins already stays as it is unless
-/// `options.update`; what it does not pin is downloaded, verified and pinned. The lockfile changes
-/// only if all went well.
+/// `options.update` or `options.require` says otherwise; what it does not pin is downloaded,
+/// verified and pinned. The lockfile changes only if all went well.
 pub async fn pin(
     inventory: &Inventory,
     programs: &BTreeSet<Program>,
@@ -132,25 +145,39 @@ pub async fn pin(
     options: &Options,
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<PinReport, Error> {
-    let artifacts = artifacts(programs)?;
     let run = Run::new(inventory, cache, options, tell)?;
-    let missing: Vec<_> = (programs.iter())
-        .filter(|program| lockfile.program(program).is_none())
-        .map(ToString::to_string)
+    let choice = run.choice(inventory, lockfile, options);
+    let artifacts = grouped(programs, |program| choice.of(program))?;
+    let covers = |lockfile: &Lockfile, artifact: &Artifact, program: &Program| matches!(lockfile.artifact(program), Some((pinned, _)) if pinned == *artifact);
+    let missing: Vec<_> = (artifacts.iter())
+        .flat_map(|(artifact, programs)| programs.iter().map(move |program| (artifact, program)))
+        .filter(|(artifact, program)| !covers(lockfile, artifact, program))
+        .map(|(_, program)| program.to_string())
         .collect();
     if options.locked && !missing.is_empty() {
         return Err(Error::Locked { names: missing });
     }
+    choice.check_before(artifacts.keys())?;
     let jobs = artifacts.iter().map(|(artifact, programs)| {
         let before = lockfile.pin(artifact);
         let covered = programs
             .iter()
-            .all(|program| lockfile.program(program).is_some());
-        run.resolve(artifact, programs, before, covered)
+            .all(|program| covers(lockfile, artifact, program));
+        let update = programs
+            .iter()
+            .any(|program| options.update.covers(program));
+        run.resolve(artifact, programs, before, covered, update)
     });
     let pins: Vec<_> = run.together(jobs).await?;
+    choice.check(artifacts.keys().zip(&pins))?;
+    for ((artifact, programs), pin) in artifacts.iter().zip(&pins) {
+        check_moved(lockfile, artifact, programs, pin, &options.update)?;
+    }
     let mut report = PinReport::default();
-    for (artifact, pin) in artifacts.into_keys().zip(pins) {
+    for ((artifact, programs), pin) in artifacts.into_iter().zip(pins) {
+        for program in programs {
+            lockfile.unpin_elsewhere(program, &artifact);
+        }
         let before = lockfile.insert(artifact.clone(), pin.clone());
         if before.as_ref() == Some(&pin) {
             report.kept += 1;
@@ -167,7 +194,7 @@ pub async fn pin(
 }
 
 /// Makes the cache hold these programs as the lockfile pins them, verified, and compressed for
-/// nodes.
+/// nodes if `options.compress`.
 pub async fn ensure(
     inventory: &Inventory,
     needed: &BTreeSet<Program>,
@@ -176,21 +203,75 @@ pub async fn ensure(
     options: &Options,
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<(), Error> {
-    let artifacts = artifacts(needed)?;
+    let artifacts = grouped(needed, |program| {
+        let name = program.to_string();
+        let pinned = lockfile.artifact(program).map(|(artifact, _)| artifact);
+        pinned.ok_or(Error::NotPinned { name })
+    })?;
     let run = Run::new(inventory, cache, options, tell)?;
+    run.check_room(&artifacts, lockfile)?;
     let jobs = artifacts
         .iter()
         .map(|(artifact, programs)| run.supply(artifact, programs, lockfile));
     run.together(jobs).await.map(drop)
 }
 
+/// What each pin of a lockfile rests on, by what this kinstall knows.
+pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
+    let known = artifact.known_checksum() == Some(pin.digest.into());
+    if known && !inventory.source.rebuilt {
+        Trust::BuiltIn
+    } else {
+        pin.trust
+    }
+}
+
+/// Where the first source of an inventory keeps an artifact: the address to show.
+pub fn address(inventory: &Inventory, artifact: &Artifact) -> Option<String> {
+    let bases = match artifact.origin {
+        Origin::Etcd => &inventory.source.etcd,
+        Origin::Kubernetes => &inventory.source.kubernetes,
+        Origin::Own => return Some(artifact.path.clone()),
+    };
+    let base = source::Base::parse(bases.first()?).ok()?;
+    Some(base.file(artifact).shown())
+}
+
+/// A program that moves from one artifact to another keeps its digest.
+fn check_moved(
+    lockfile: &Lockfile,
+    artifact: &Artifact,
+    programs: &BTreeSet<&Program>,
+    pin: &Pin,
+    update: &Update,
+) -> Result<(), Error> {
+    for program in programs.iter().filter(|program| !update.covers(program)) {
+        let before = lockfile.artifact(program);
+        let found = pin.members.get(&program.name);
+        if let (Some((elsewhere, pinned)), Some(found)) = (before, found)
+            && elsewhere != *artifact
+            && pinned.digest != found.digest
+        {
+            return Err(Error::OtherInArchive {
+                archive: artifact.to_string(),
+                member: program.name.clone(),
+                pinned: pinned.digest,
+                found: found.digest,
+            });
+        }
+    }
+    Ok(())
+}
+
 type Artifacts<'a> = BTreeMap<Artifact, BTreeSet<&'a Program>>;
 
-fn artifacts(programs: &BTreeSet<Program>) -> Result<Artifacts<'_>, Error> {
+fn grouped(
+    programs: &BTreeSet<Program>,
+    of: impl Fn(&Program) -> Result<Artifact, Error>,
+) -> Result<Artifacts<'_>, Error> {
     let mut artifacts = Artifacts::new();
     for program in programs {
-        let artifact = program.artifact()?;
-        artifacts.entry(artifact).or_default().insert(program);
+        artifacts.entry(of(program)?).or_default().insert(program);
     }
     Ok(artifacts)
 }

@@ -31,7 +31,7 @@ pub use place::{Place, Places, VersionPlaces, Word};
 pub use problem::{Problem, Problems};
 pub use settings::{
     Authorities, ComponentSettings, Encryption, HostKeys, KeyType, Pki, PkiSource, Provider,
-    Rollout, Source,
+    Requirement, Rollout, Source,
 };
 
 /// The components an inventory may say something about, by the name of their program.

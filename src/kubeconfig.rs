@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Kind};
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Node, Role};
 use crate::secret::Secret;
 
 /// A client of kube-apiserver that is given a kubeconfig.
@@ -17,6 +17,10 @@ pub enum Client {
     ControllerManager,
     /// kube-scheduler: goes to the kube-apiserver of its own node.
     Scheduler,
+    /// The kubelet of a node.
+    Kubelet,
+    /// The kube-proxy of a node.
+    KubeProxy,
 }
 
 /// The kube-apiserver of a component's own node, by its port. Each of its certificates is valid for
@@ -44,40 +48,53 @@ impl Client {
             Self::Admin => Kind::Admin,
             Self::ControllerManager => Kind::ControllerManager,
             Self::Scheduler => Kind::Scheduler,
+            Self::Kubelet => Kind::KubeletClient,
+            Self::KubeProxy => Kind::KubeProxy,
         }
     }
 
     /// Its name in the kubeconfig. The administrator's carries the cluster's name, so that the
     /// kubeconfigs of several clusters can be merged into one.
-    fn user(self, cluster: &Cluster) -> String {
+    fn user(self, cluster: &Cluster, node: Option<&Node>) -> String {
         match self {
             Self::Admin => format!("{}-admin", cluster.name),
             Self::ControllerManager => "system:kube-controller-manager".to_owned(),
             Self::Scheduler => "system:kube-scheduler".to_owned(),
+            Self::Kubelet => {
+                let name = node.map_or("", |node| node.name.as_str());
+                format!("system:node:{name}")
+            }
+            Self::KubeProxy => "system:kube-proxy".to_owned(),
         }
     }
 
-    fn server(self, cluster: &Cluster, port: u16) -> String {
+    /// A worker that has a kube-apiserver of its own needs nobody else's; any other one goes where
+    /// everybody goes.
+    fn server(self, cluster: &Cluster, node: Option<&Node>, port: u16) -> String {
+        let has_own = node.is_some_and(|node| node.roles.contains(&Role::ControlPlane));
         match self {
-            Self::Admin => cluster.endpoint.to_string(),
             Self::ControllerManager | Self::Scheduler => own_node_server(port),
+            Self::Kubelet | Self::KubeProxy if has_own => own_node_server(port),
+            Self::Admin | Self::Kubelet | Self::KubeProxy => cluster.endpoint.to_string(),
         }
     }
 }
 
-/// The kubeconfig of a client, certificates embedded, in YAML. The port is that of the
-/// kube-apiserver on the client's own node.
+/// The kubeconfig of a client, certificates embedded, in YAML; of a client on a node, that node's.
+/// The port is that of the kube-apiserver on the client's own node.
 ///
 /// The form is `v1` `Config` of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
 pub fn render(
     client: Client,
+    node: Option<&Node>,
     cluster: &Cluster,
     port: u16,
     credentials: &Credentials,
 ) -> Result<Secret, Missing> {
+    let of_node = node.filter(|_| client == Client::Kubelet);
     let id = CertificateId {
         kind: client.kind(),
-        node: None,
+        node: of_node.map(|node| node.name.clone()),
     };
     let missing = |missing: String| Missing {
         client: client.kind().name(),
@@ -111,9 +128,9 @@ contexts:
     user: {user}
 ",
         cluster = quoted(cluster.name.as_str()),
-        server = quoted(&client.server(cluster, port)),
+        server = quoted(&client.server(cluster, node, port)),
         authority = STANDARD.encode(authority),
-        user = quoted(&client.user(cluster)),
+        user = quoted(&client.user(cluster, node)),
         certificate = STANDARD.encode(&leaf.chain_pem),
         key = *key,
     ));
@@ -164,7 +181,7 @@ mod tests {
         let mut cluster = fixture::inventory().cluster;
         cluster.name = "1".parse().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text = render(client, &cluster, 7443, &credentials()).unwrap();
+        let text = render(client, None, &cluster, 7443, &credentials()).unwrap();
         fs_err::write(file.path(), text.expose()).unwrap();
         let output = Command::new("kubectl")
             .arg("--kubeconfig")
@@ -215,7 +232,7 @@ mod tests {
         let mut credentials = credentials();
         credentials.leaves = BTreeMap::new();
         let cluster = fixture::inventory().cluster;
-        let error = render(Client::Admin, &cluster, 6443, &credentials).unwrap_err();
+        let error = render(Client::Admin, None, &cluster, 6443, &credentials).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the kubeconfig of `admin` needs the certificate `admin`, which the authority did not give"

@@ -30,13 +30,21 @@ pub enum Trust {
     Published,
     /// A checksum that came the same unprotected way as the file: over HTTP or from a directory.
     Mirror,
+    /// The manifest of the bundle it came in.
+    Bundle,
     /// Nothing: the user's own build, taken as it was.
     Yours,
 }
 
 impl Trust {
     /// All of them, the best first.
-    pub const ALL: [Self; 4] = [Self::BuiltIn, Self::Published, Self::Mirror, Self::Yours];
+    pub const ALL: [Self; 5] = [
+        Self::BuiltIn,
+        Self::Published,
+        Self::Mirror,
+        Self::Bundle,
+        Self::Yours,
+    ];
 
     /// The word in a lockfile and in `--json`.
     pub const fn name(self) -> &'static str {
@@ -44,6 +52,7 @@ impl Trust {
             Self::BuiltIn => "built-in",
             Self::Published => "published",
             Self::Mirror => "mirror",
+            Self::Bundle => "bundle",
             Self::Yours => "yours",
         }
     }
@@ -54,6 +63,7 @@ impl Trust {
             Self::BuiltIn => "the digest built into kinstall",
             Self::Published => "the checksum published over https",
             Self::Mirror => "a checksum from the mirror itself, without https",
+            Self::Bundle => "the manifest of the bundle it came in",
             Self::Yours => "nothing but your own build",
         }
     }
@@ -97,14 +107,22 @@ impl Lockfile {
 
     /// What is pinned of a program.
     pub fn program(&self, program: &Program) -> Option<PinnedProgram> {
-        let artifact = program.artifact().ok()?;
-        let pin = self.pins.get(&artifact)?;
-        if artifact.members().is_empty() {
-            let Pin { digest, size, .. } = *pin;
-            Some(PinnedProgram { digest, size })
-        } else {
-            pin.members.get(&program.name).copied()
-        }
+        self.artifact(program).map(|(_, pinned)| pinned)
+    }
+
+    /// The artifact that a program is pinned as, or in; and what is pinned of the program.
+    pub fn artifact(&self, program: &Program) -> Option<(Artifact, PinnedProgram)> {
+        let pinned = |artifact: Artifact| {
+            let pin = self.pins.get(&artifact)?;
+            let pinned = if artifact.is_archive() {
+                *pin.members.get(&program.name)?
+            } else {
+                let Pin { digest, size, .. } = *pin;
+                PinnedProgram { digest, size }
+            };
+            Some((artifact, pinned))
+        };
+        program.artifacts().find_map(pinned)
     }
 
     /// What is pinned of an artifact.
@@ -122,13 +140,26 @@ impl Lockfile {
         self.pins.insert(artifact, pin)
     }
 
+    /// Forgets what is pinned of a program by anything but this artifact.
+    pub fn unpin_elsewhere(&mut self, program: &Program, artifact: &Artifact) {
+        for other in program.artifacts().filter(|other| other != artifact) {
+            let Some(pin) = self.pins.get_mut(&other) else {
+                continue;
+            };
+            pin.members.remove(&program.name);
+            if pin.members.is_empty() {
+                self.pins.remove(&other);
+            }
+        }
+    }
+
     /// Supposes a pin for a program that has none, so that what it would be part of can be shown
     /// without having it. Such a lockfile is never written.
     pub fn suppose(&mut self, program: &Program, pinned: PinnedProgram) {
         let Ok(artifact) = program.artifact() else {
             return;
         };
-        let is_archive = !artifact.members().is_empty();
+        let is_archive = artifact.is_archive();
         let pin = self.pins.entry(artifact).or_insert(Pin {
             size: pinned.size,
             digest: pinned.digest,

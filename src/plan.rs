@@ -5,6 +5,8 @@ mod guard;
 #[cfg(test)]
 mod model;
 mod skew;
+#[cfg(test)]
+mod tests;
 mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};

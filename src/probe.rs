@@ -1,6 +1,8 @@
 //! Asking a unit whether it is healthy: over HTTPS, on the node's own loopback, through its SSH
 //! connection, with the operator's credentials. Nothing is needed on the node for it.
 
+pub mod served;
+
 use std::time::Duration;
 
 use crate::certificate::{AuthorityName, Credentials};
@@ -113,12 +115,9 @@ impl<'a> Prober<'a> {
     }
 
     fn authority(&self, name: &str) -> Option<&String> {
-        let known = [
-            AuthorityName::Kubernetes,
-            AuthorityName::Etcd,
-            AuthorityName::FrontProxy,
-        ];
-        let name = known.into_iter().find(|known| known.name() == name)?;
+        let name = AuthorityName::ALL
+            .into_iter()
+            .find(|known| known.name() == name)?;
         self.credentials.authorities.get(&name)
     }
 }

@@ -17,6 +17,9 @@ pub struct Context {
     pub node: NodeWords,
     /// The etcd cluster, as seen from the node.
     pub etcd: EtcdWords,
+    /// The file name without ending of the authority of each set of certificates: where one stands
+    /// in for others, they share its file.
+    pub authority: BTreeMap<&'static str, &'static str>,
     /// The words of the component that depend on its version.
     pub word: BTreeMap<&'static str, &'static str>,
     /// The service that a unit is for; empty in any other text.

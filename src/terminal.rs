@@ -4,6 +4,7 @@
 pub mod listing;
 pub mod outlook;
 mod progress;
+pub mod releases;
 pub mod report;
 
 use std::io::{IsTerminal, Write};

@@ -3,6 +3,8 @@
 
 mod archive;
 mod bench;
+mod network;
+mod trust;
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +15,7 @@ use fs_err as fs;
 use kinstall::artifact::Program;
 use kinstall::digest::Digest;
 use kinstall::fetch::stream::tail;
-use kinstall::fetch::{self, Encoding, Event};
+use kinstall::fetch::{self, Encoding, Event, Update};
 use kinstall::lockfile::{Lockfile, Trust};
 
 use crate::mirror::Mood;
@@ -155,7 +157,7 @@ fn without_a_checksum_nothing_is_pinned() {
             Mood::Page(200, ""),
             "kube-scheduler.sha256: the checksum file is empty",
         ),
-        (Mood::Page(200, "abc"), "`abc` is not a SHA-256 digest"),
+        (Mood::Page(200, "abc"), "`abc` is not a digest"),
     ];
     for (mood, message) in rows {
         check(SIDECAR, &[mood], Some(message));
@@ -234,7 +236,7 @@ async fn other_bytes_than_pinned_are_refused_and_the_suspect_is_named() {
     bench.assert_sound();
 
     // Only `--update` takes the new ones, and says so.
-    bench.options.update = true;
+    bench.options.update = Update::All;
     let report = bench.pin(&[program("kube-scheduler")]).await.unwrap();
     assert_eq!(report.pinned[0].before, Some(Digest::of(&pinned)));
     assert_eq!(report.pinned[0].pin.digest, Digest::of(&other));
@@ -292,7 +294,7 @@ async fn a_damaged_cache_entry_is_noticed_and_fetched_again() {
     bench.scheduler().await.unwrap();
     bench.assert_sound();
     assert_eq!(
-        bench.happened(|event| *event == Event::Corrupt { digest }),
+        bench.happened(|event| matches!(event, Event::Corrupt { .. })),
         1
     );
     assert_eq!(bench.mirror.requests(SCHEDULER).len(), 2);
@@ -326,7 +328,7 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
         version: "1.32.3".parse().unwrap(),
         ..program("kube-scheduler")
     };
-    let digest = known.artifact().unwrap().known_digest().unwrap();
+    let digest = known.artifact().unwrap().known_checksum().unwrap();
     let path = format!("/{}", known.artifact().unwrap().path);
     bench.mirror.put(&path, elf("replaced"));
     bench.mirror.put(
@@ -344,9 +346,7 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
 
     // Without a checksum of its own, or with the right one, the file itself is compared.
     for checksum in [Mood::Page(404, ""), Mood::Right] {
-        bench
-            .mirror
-            .put(&format!("{path}.sha256"), digest.to_string());
+        bench.mirror.put(&format!("{path}.sha256"), digest.digits());
         bench.mirror.mood(&format!("{path}.sha256"), [checksum]);
         let text = bench
             .pin(std::slice::from_ref(&known))

@@ -4,6 +4,8 @@ mod bed;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod digests;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod faults;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod fetch;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod golden;
@@ -26,6 +28,10 @@ mod push;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod quoting;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod site;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tree;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod unfit;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod versions;

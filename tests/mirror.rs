@@ -88,6 +88,10 @@ impl Mirror {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn put(&self, path: &str, content: impl Into<Vec<u8>>) {
         let mut stock = self.stock.lock().unwrap();
         stock.files.insert(path.to_owned(), content.into());
@@ -127,7 +131,12 @@ impl Drop for Mirror {
 fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
     let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let target = first.split(' ').nth(1).unwrap_or_default();
+    // Who takes it for a proxy names the whole address.
+    let path = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]).to_owned(),
+        None => target.to_owned(),
+    };
     let mut headers = BTreeMap::new();
     for line in lines {
         let line = line?;

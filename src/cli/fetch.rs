@@ -1,31 +1,44 @@
 //! `kinstall fetch`: pin, download, verify.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::prepare::{self, Talk};
 use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
+use crate::artifact::Program;
 use crate::event::Events;
-use crate::fetch as engine;
+use crate::fetch::{self as engine, Update};
 use crate::inventory::{Inventory, NodeName};
+use crate::lockfile::Trust;
 use crate::survey::Reach;
 use crate::terminal::Terminal;
+use crate::terminal::releases::Releases;
 
 /// Pin, download and verify what an inventory needs.
 #[derive(Debug, Args)]
 pub(super) struct Fetch {
     /// The inventory
     inventory: PathBuf,
-    /// Pin anew what is pinned already
-    #[arg(long, conflicts_with = "locked")]
-    update: bool,
+    /// Pin anew what is pinned already: everything, or the programs named
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', num_args = 0.., require_equals = true,
+          conflicts_with_all = ["locked", "bundle"])]
+    update: Option<Vec<String>>,
     /// Refuse to pin anything: everything must be in kinstall.lock already
     #[arg(long)]
     locked: bool,
+    /// Refuse what rests on less; where only the digest of Kubernetes' archive of servers is built
+    /// in, take that
+    #[arg(long, value_name = "TRUST")]
+    require: Option<Required>,
+    /// Take everything out of a bundle, and ask no source
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// Compress for nodes now, so that the first push has that behind it
+    #[arg(long)]
+    compress: bool,
     /// The architectures of nodes that the inventory says none of, instead of asking the nodes
     #[arg(long, value_name = "ARCH,...", value_delimiter = ',')]
     arch: Vec<Arch>,
@@ -33,14 +46,13 @@ pub(super) struct Fetch {
     login: Login,
 }
 
-/// What `--json` prints: every program that the inventory needs.
-#[derive(Serialize)]
-struct Fetched {
-    name: String,
-    version: String,
-    arch: String,
-    size: u64,
-    sha256: String,
+/// What a fetch can be required to rest on.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Required {
+    /// The digest that ships inside kinstall
+    BuiltIn,
+    /// That, or a checksum published over https
+    Published,
 }
 
 impl Fetch {
@@ -49,18 +61,12 @@ impl Fetch {
         let talk = Talk::open(terminal);
         let outcome = self.fetch(&inventory, common, &talk.events).await;
         talk.close().await;
-        let fetched = outcome?;
-        if common.json {
-            let text = serde_json::to_string_pretty(&fetched).expect("texts and numbers");
-            terminal.print(&(text + "\n"));
+        let releases = outcome?;
+        terminal.print(&if common.json {
+            serde_json::to_string_pretty(&releases.programs).expect("texts and numbers") + "\n"
         } else {
-            let size: u64 = fetched.iter().map(|program| program.size).sum();
-            let megabytes = size / 1_000_000;
-            terminal.say(&format!(
-                "{} programs pinned and in the cache, {megabytes} MB",
-                fetched.len()
-            ));
-        }
+            releases.text()
+        });
         Ok(Exit::Done)
     }
 
@@ -69,33 +75,51 @@ impl Fetch {
         inventory: &Inventory,
         common: &Common,
         events: &Events,
-    ) -> Result<Vec<Fetched>, Failure> {
+    ) -> Result<Releases, Failure> {
         let cache = prepare::cache(common)?;
-        let mut programs = std::collections::BTreeSet::new();
+        let mut programs = BTreeSet::new();
         for archs in self.archs(inventory, common, events).await? {
             programs.extend(prepare::programs(inventory, &archs));
         }
         let options = engine::Options {
-            update: self.update,
+            update: self.update(&programs)?,
             locked: self.locked,
+            require: self.require.map(|required| match required {
+                Required::BuiltIn => Trust::BuiltIn,
+                Required::Published => Trust::Published,
+            }),
+            compress: self.compress,
             ..prepare::fetch_options(common)
         };
-        let (lockfile, _) = prepare::pin(inventory, &programs, &cache, &options, events).await?;
+        let (lockfile, report) =
+            prepare::pin(inventory, &programs, &cache, &options, events).await?;
         let tell = |event| events.send(crate::event::Event::Fetch(event));
         engine::ensure(inventory, &programs, &lockfile, &cache, &options, &tell)
             .await
             .map_err(prepare::fetch_failure)?;
-        let fetched = programs.iter().filter_map(|program| {
-            let pin = lockfile.program(program)?;
-            Some(Fetched {
-                name: program.name.clone(),
-                version: program.version.to_string(),
-                arch: program.arch.to_string(),
-                size: pin.size,
-                sha256: pin.digest.to_string(),
-            })
-        });
-        Ok(fetched.collect())
+        let releases = Releases::of(inventory, &programs, &lockfile, &cache, &report);
+        Ok(releases)
+    }
+
+    /// What `--update` asks for; a name that nothing has is a mistake.
+    fn update(&self, programs: &BTreeSet<Program>) -> Result<Update, Failure> {
+        let Some(names) = &self.update else {
+            return Ok(Update::Nothing);
+        };
+        if names.is_empty() {
+            return Ok(Update::All);
+        }
+        let known: BTreeSet<_> = programs
+            .iter()
+            .map(|program| program.name.as_str())
+            .collect();
+        if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
+            let known: Vec<_> = known.into_iter().collect();
+            let message = format!("`--update={name}`: the inventory needs no program of that name");
+            let help = format!("it needs {}", known.join(", "));
+            return Err(Failure::words(Exit::Usage, message, help));
+        }
+        Ok(Update::Programs(names.iter().cloned().collect()))
     }
 
     /// One assignment of architectures to nodes for each that must be fetched for.
@@ -115,7 +139,7 @@ impl Fetch {
         let known: BTreeMap<_, _> = nodes()
             .filter_map(|node| Some((node.name.clone(), node.arch?)))
             .collect();
-        let unknown: std::collections::BTreeSet<_> = nodes()
+        let unknown: BTreeSet<_> = nodes()
             .filter(|node| node.arch.is_none())
             .map(|node| node.name.clone())
             .collect();

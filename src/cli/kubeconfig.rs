@@ -49,6 +49,7 @@ impl KubeconfigCommand {
         let port = inventory.cluster.endpoint.port;
         let text = kubeconfig::render(
             Client::Admin,
+            None,
             &inventory.cluster,
             port,
             &obtained.credentials,

@@ -50,6 +50,7 @@ impl PlanCommand {
             login: &self.login,
             verify: self.verify,
             keep: Keep::No,
+            snapshot: false,
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
@@ -90,7 +91,9 @@ pub(super) struct Ask<'a> {
     pub(super) into: Option<&'a Path>,
     pub(super) login: &'a Login,
     pub(super) verify: bool,
-    pub(super) keep: Keep,
+    pub(super) keep: Keep<'a>,
+    /// Whether a snapshot of etcd is taken before an upgrade.
+    pub(super) snapshot: bool,
 }
 
 /// Everything that a plan is made from.

@@ -10,7 +10,7 @@ use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{Authority, Local};
-use crate::certificate::{self, Credentials};
+use crate::certificate::{self, CertificateId, Credentials};
 use crate::check;
 use crate::diff::{self, Difference};
 use crate::event::{Event, Events};
@@ -141,15 +141,17 @@ pub(super) fn now() -> i64 {
 
 /// Whether what an authority makes is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum Keep<'a> {
     Yes,
     No,
+    /// It is, and these are made anew.
+    Renew(&'a BTreeSet<CertificateId>),
 }
 
 /// The credentials of the cluster; what is new is told.
 pub(super) fn credentials(
     inventory: &Inventory,
-    keep: Keep,
+    keep: Keep<'_>,
     events: &Events,
 ) -> Result<Credentials, Failure> {
     let authority = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -157,14 +159,18 @@ pub(super) fn credentials(
     let obtained = match keep {
         Keep::Yes => authority.obtain(&requests, now()),
         Keep::No => authority.foresee(&requests, now()),
+        Keep::Renew(ids) => authority.renew(&requests, ids, now()),
     };
     let obtained = obtained.map_err(|error| Failure::new(Exit::Failed, error))?;
+    for doubt in &obtained.doubts {
+        events.send(Event::Warning(format!("certificates: {doubt}")));
+    }
     let made: Vec<String> = obtained.made().map(|note| note.item.to_string()).collect();
     if !made.is_empty() {
-        let verb = if keep == Keep::Yes {
-            "made"
-        } else {
+        let verb = if keep == Keep::No {
             "would make"
+        } else {
+            "made"
         };
         events.send(Event::Note(format!("{verb} in pki/: {}", made.join(", "))));
     }

@@ -15,6 +15,9 @@ const ENTRIES_MAX: usize = 10_000;
 /// And unpack to this many bytes: Kubernetes' server archive unpacks to about 1.5 GB.
 const UNPACKED_BYTES_MAX: u64 = 8 << 30;
 
+/// An entry that only states the name of the next one may have so many bytes.
+const EXTENSION_BYTES_MAX: u64 = 64 * 1024;
+
 /// Why an archive is not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum BadArchive {
@@ -44,16 +47,16 @@ pub enum BadArchive {
     },
     /// What is unpacked cannot be written.
     #[error(transparent)]
-    Write(#[from] super::cache::Error),
+    Write(#[from] super::CacheError),
 }
 
 /// Gives each needed member's content to `store`, and returns what that made of them, by name.
 ///
 /// `members` are names and paths inside.
-pub(super) fn unpack<T>(
+pub fn unpack<T>(
     archive: impl Read,
     members: &[(&'static str, String)],
-    store: impl FnMut(&mut dyn Read) -> Result<T, super::cache::Error>,
+    store: impl FnMut(&mut dyn Read) -> Result<T, super::CacheError>,
 ) -> Result<BTreeMap<&'static str, T>, BadArchive> {
     unpack_within(archive, members, UNPACKED_BYTES_MAX, store)
 }
@@ -62,7 +65,7 @@ fn unpack_within<T>(
     archive: impl Read,
     members: &[(&'static str, String)],
     limit: u64,
-    mut store: impl FnMut(&mut dyn Read) -> Result<T, super::cache::Error>,
+    mut store: impl FnMut(&mut dyn Read) -> Result<T, super::CacheError>,
 ) -> Result<BTreeMap<&'static str, T>, BadArchive> {
     let unreadable = |error: io::Error| match bomb(&error) {
         Some(limit) => BadArchive::Bomb { limit },
@@ -75,13 +78,24 @@ fn unpack_within<T>(
     };
     let mut archive = tar::Archive::new(bounded);
     let mut found = BTreeMap::new();
-    for (count, entry) in archive.entries().map_err(unreadable)?.enumerate() {
+    let mut long = None;
+    // Raw: the reader would take the names of GNU and PAX entries into memory whatever their size.
+    let entries = archive.entries().map_err(unreadable)?.raw(true);
+    for (count, entry) in entries.enumerate() {
         if count == ENTRIES_MAX {
             return Err(BadArchive::Entries);
         }
         let mut entry = entry.map_err(unreadable)?;
-        let path = plain_path(&entry.path().map_err(unreadable)?)?;
-        match entry.header().entry_type() {
+        let kind = entry.header().entry_type();
+        if let EntryType::GNULongName | EntryType::XHeader = kind {
+            long = long_path(&mut entry, kind).map_err(unreadable)?;
+            continue;
+        }
+        let path = match long.take() {
+            Some(path) => plain_path(Path::new(&path))?,
+            None => plain_path(&entry.path().map_err(unreadable)?)?,
+        };
+        match kind {
             EntryType::Directory | EntryType::XGlobalHeader => continue,
             EntryType::Regular | EntryType::Continuous => {}
             _ => return Err(BadArchive::Type(path)),
@@ -107,6 +121,33 @@ fn unpack_within<T>(
         Some((_, path)) => Err(BadArchive::Missing(path.clone())),
         None => Ok(found),
     }
+}
+
+/// The path that an entry states for the one after it, if it does.
+fn long_path(entry: &mut impl Read, kind: EntryType) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    entry
+        .by_ref()
+        .take(EXTENSION_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > EXTENSION_BYTES_MAX {
+        return Err(io::Error::other("a name in it is too long"));
+    }
+    if kind == EntryType::GNULongName {
+        let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        return Ok(Some(String::from_utf8_lossy(name).into_owned()));
+    }
+    let mut path = None;
+    for record in tar::PaxExtensions::new(&bytes) {
+        let record = record?;
+        match record.key_bytes() {
+            b"path" => path = Some(String::from_utf8_lossy(record.value_bytes()).into_owned()),
+            // It would make the rest of the archive be read otherwise than others read it.
+            b"size" => return Err(io::Error::other("a size in it is stated twice")),
+            _ => {}
+        }
+    }
+    Ok(path)
 }
 
 fn plain_path(path: &Path) -> Result<String, BadArchive> {
@@ -245,6 +286,37 @@ mod tests {
             file("./e/etcd"),
         ]);
         assert_eq!(read_etcd(&good, 1 << 20).unwrap(), b"program");
+    }
+
+    #[test]
+    fn long_names_are_read_and_stay_within_bounds() {
+        let gnu = entry("././@LongLink", EntryType::GNULongName, b"e/etcd\0");
+        let pax = entry("PaxHeaders/e", EntryType::XHeader, b"15 path=e/etcd\n");
+        for name in [&gnu, &pax] {
+            let good = archive(&[name.clone(), file("e/short")]);
+            assert_eq!(read_etcd(&good, 1 << 20).unwrap(), b"program");
+        }
+        refuse(
+            &[
+                entry("././@LongLink", EntryType::GNULongName, b"../etcd\0"),
+                file("e/short"),
+            ],
+            "the archive holds `../etcd`, a path that leads out of it",
+        );
+        refuse(
+            &[
+                entry("l", EntryType::GNULongName, &vec![b'a'; 100_000]),
+                file("e/etcd"),
+            ],
+            "the archive cannot be read: a name in it is too long",
+        );
+        refuse(
+            &[
+                entry("p", EntryType::XHeader, b"9 size=1\n"),
+                file("e/etcd"),
+            ],
+            "the archive cannot be read: a size in it is stated twice",
+        );
     }
 
     #[track_caller]

@@ -4,13 +4,20 @@
 //! sha256/<digest>          content, read-only, verified before it got this name
 //! index/<name>             size, times and inode of an entry when it was last known to be right
 //! member/<digest>.tar.zst  the content as a piece of a push's stream (also .tar.gz)
+//! about/<digest>           what it is and where it came from; its time is when it was last used
 //! partial/                 what is on its way
 //! lock/<digest>            held by the one process that is fetching it
+//! lock/<digest>.use        held, shared, by every process that uses it
 //! ```
 //!
 //! An entry whose index differs is hashed again before it is used, as git does with its index; one
 //! that turns out wrong is removed with all that was made of it. Any number of processes may share
 //! a cache: a name is only ever given, by rename, to something complete.
+
+mod about;
+mod entry;
+mod hold;
+mod room;
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -19,14 +26,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::index::Index;
 use super::stream::{self, Encoding};
 use crate::digest::{Digest, Hasher};
-
-/// Threads that compress one program. More take more memory (about 60 MB each) than they save time.
-const COMPRESS_WORKERS_MAX: usize = 4;
+use crate::lockfile::PinnedProgram;
+pub use about::About;
+pub use entry::{Cleaned, Entry, Keep};
+use hold::Holds;
 
 /// What the names of temporary files begin with.
 const TEMPORARY: &str = "new-";
@@ -53,6 +61,22 @@ pub enum Error {
         /// The cache's directory.
         directory: PathBuf,
     },
+    /// What is to come does not fit.
+    #[error(
+        "there is no room for {} MB in the cache `{}`: its disk has {} MB left",
+        needed.div_ceil(1_000_000), directory.display(), free / 1_000_000
+    )]
+    #[diagnostic(help(
+        "`kinstall cache clean --older-than 30` makes room, or set `KINSTALL_CACHE` to a directory on another disk; nothing was downloaded"
+    ))]
+    NoRoom {
+        /// The cache's directory.
+        directory: PathBuf,
+        /// How many bytes are to come.
+        needed: u64,
+        /// How many bytes there is room for.
+        free: u64,
+    },
     /// A file of it cannot be read or written.
     #[error("the cache cannot be used: {0}")]
     Io(io::Error),
@@ -61,11 +85,14 @@ pub enum Error {
     #[diagnostic(help("run `kinstall fetch`"))]
     Absent(Digest),
     /// Another process holds the lock for too long.
-    #[error("another kinstall has been fetching `{0}` for too long")]
+    #[error("another kinstall has been fetching {name} for too long")]
     #[diagnostic(help(
         "look for another kinstall process that hangs, end it, and run the same command again"
     ))]
-    Busy(Digest),
+    Busy {
+        /// What it is fetching.
+        name: String,
+    },
 }
 
 /// What the cache has of a digest.
@@ -86,6 +113,8 @@ pub struct Cache {
     index: Index,
     /// One program is compressed at a time, by several threads, so that memory stays bounded.
     compressing: Arc<tokio::sync::Mutex<()>>,
+    /// What this process uses, so that no other one removes it.
+    holds: Arc<Holds>,
 }
 
 /// Held while content of a digest is fetched.
@@ -110,8 +139,9 @@ impl Cache {
             index: Index::new(directory.join("index")),
             directory,
             compressing: Arc::default(),
+            holds: Arc::default(),
         };
-        for part in ["sha256", "index", "member", "partial", "lock"] {
+        for part in ["sha256", "index", "member", "about", "partial", "lock"] {
             fs::create_dir_all(cache.directory.join(part)).map_err(|error| cache.failed(error))?;
         }
         cache.sweep();
@@ -169,16 +199,22 @@ impl Cache {
     }
 
     /// Takes content in, under the digest it turns out to have.
-    pub(super) fn store(&self, content: &mut dyn Read) -> Result<(Digest, u64), Error> {
+    pub(super) fn store(&self, content: &mut dyn Read) -> Result<PinnedProgram, Error> {
+        let (pinned, file) = self.stage(content)?;
+        self.admit(pinned.digest, file)?;
+        Ok(pinned)
+    }
+
+    /// Takes content in without a place yet: [`Cache::admit`] gives it one.
+    pub(crate) fn stage(&self, content: &mut dyn Read) -> Result<(PinnedProgram, TempPath), Error> {
         let mut temporary = self.temporary()?;
         let (digest, size) =
             copy_hashed(content, temporary.as_file_mut()).map_err(|error| self.failed(error))?;
-        self.admit(digest, temporary.into_temp_path())?;
-        Ok((digest, size))
+        Ok((PinnedProgram { digest, size }, temporary.into_temp_path()))
     }
 
     /// Gives a complete file that was found to have a digest its place.
-    pub(super) fn admit(&self, digest: Digest, file: impl AsRef<Path>) -> Result<(), Error> {
+    pub(crate) fn admit(&self, digest: Digest, file: impl AsRef<Path>) -> Result<(), Error> {
         let (file, path) = (file.as_ref(), self.path(digest));
         let admitted = (|| {
             // After a power cut the name must not stand for zeros.
@@ -191,9 +227,9 @@ impl Cache {
         Ok(())
     }
 
-    /// Where an unfinished download of a digest is kept.
-    pub(super) fn partial(&self, digest: Digest) -> PathBuf {
-        self.directory.join("partial").join(digest.to_string())
+    /// Where an unfinished download is kept, by the checksum it must have.
+    pub(super) fn partial(&self, checksum: &str) -> PathBuf {
+        self.directory.join("partial").join(checksum)
     }
 
     /// A new file among the unfinished, removed when it is dropped.
@@ -202,9 +238,9 @@ impl Cache {
         NamedTempFile::with_prefix_in(TEMPORARY, folder).map_err(|error| self.failed(error))
     }
 
-    /// Tries to become the one who fetches a digest.
-    pub(super) fn try_lock(&self, digest: Digest) -> Result<Option<Lock>, Error> {
-        let path = self.directory.join("lock").join(digest.to_string());
+    /// Tries to become the one who fetches what has a checksum.
+    pub(super) fn try_lock(&self, checksum: &str) -> Result<Option<Lock>, Error> {
+        let path = self.directory.join("lock").join(checksum);
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(false).write(true);
         let file = options.open(path).map_err(|error| self.failed(error))?;
@@ -226,7 +262,7 @@ impl Cache {
     }
 
     /// Runs work that hashes or compresses where it holds up nothing else.
-    pub(super) async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -289,15 +325,13 @@ impl Cache {
         let Found::Present(size) = self.find_blocking(digest, false)? else {
             return Err(Error::Absent(digest));
         };
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = u32::try_from(workers.min(COMPRESS_WORKERS_MAX)).unwrap_or(1);
         let mut content = Hashed {
             inner: self.read(digest)?,
             hasher: Hasher::default(),
         };
         let mut temporary = self.temporary()?;
         let file = temporary.as_file_mut();
-        stream::piece(digest, size, &mut content, encoding, workers, file)
+        stream::piece(digest, size, &mut content, encoding, file)
             .map_err(|error| self.failed(error))?;
         // The disk may give other bytes today than it did when the entry was recorded.
         if content.hasher.finish() != digest {
@@ -311,12 +345,17 @@ impl Cache {
     }
 
     fn remove(&self, digest: Digest) {
-        let member = |encoding| self.member_place(digest, encoding).0;
+        let member = |encoding| self.member_place(digest, encoding);
+        let (zstd, gzip) = (member(Encoding::Zstd), member(Encoding::Gzip));
         for path in [
+            self.index.path(&digest.to_string()),
+            self.index.path(&zstd.1),
+            self.index.path(&gzip.1),
             self.path(digest),
-            self.partial(digest),
-            member(Encoding::Zstd),
-            member(Encoding::Gzip),
+            self.partial(&digest.to_string()),
+            self.about_path(digest),
+            zstd.0,
+            gzip.0,
         ] {
             // What cannot be removed is found wrong again the next time.
             let _ = fs::remove_file(path);
@@ -399,7 +438,7 @@ mod tests {
     #[test]
     fn touched_content_is_hashed_again_and_damaged_content_removed() {
         let (_room, cache) = cache();
-        let (digest, size) = cache.store(&mut b"program".as_slice()).unwrap();
+        let PinnedProgram { digest, size } = cache.store(&mut b"program".as_slice()).unwrap();
         assert_eq!((digest, size), (Digest::of(b"program"), 7));
         assert_eq!(
             cache.find_blocking(digest, false).unwrap(),
@@ -425,7 +464,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_member_is_made_again_and_none_is_made_of_damaged_content() {
         let (_room, cache) = cache();
-        let (digest, _) = cache.store(&mut b"program".as_slice()).unwrap();
+        let digest = cache.store(&mut b"program".as_slice()).unwrap().digest;
         let member = cache.member(digest, Encoding::Zstd).await.unwrap();
         let right = fs::read(&member).unwrap();
         fs::write(&member, b"damaged").unwrap();
@@ -444,13 +483,12 @@ mod tests {
     #[test]
     fn only_one_fetches_a_digest_at_a_time() {
         let (_room, cache) = cache();
-        let digest = Digest::of(b"program");
-        let lock = cache.try_lock(digest).unwrap();
+        let lock = cache.try_lock("one").unwrap();
         assert!(lock.is_some());
-        assert!(cache.try_lock(digest).unwrap().is_none());
-        assert!(cache.try_lock(Digest::of(b"other")).unwrap().is_some());
+        assert!(cache.try_lock("one").unwrap().is_none());
+        assert!(cache.try_lock("other").unwrap().is_some());
         drop(lock);
-        assert!(cache.try_lock(digest).unwrap().is_some());
+        assert!(cache.try_lock("one").unwrap().is_some());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Checksums as upstream and mirrors publish them. Pure.
 //!
-//! `dl.k8s.io` serves the bare digest without a newline; etcd's `SHA256SUMS` and what `sha256sum`
+//! `dl.k8s.io` serves the bare digest without a newline, SHA-256 or SHA-512; etcd's `SHA256SUMS` and what `sha256sum`
 //! writes have one `digest  name` a line.
 
-use crate::digest::Digest;
+use crate::digest::Checksum;
 
 /// A checksum file is refused when it is longer than this, in bytes: etcd's is about 2 KiB.
 pub(super) const CHECKSUM_BYTES_MAX: usize = 256 * 1024;
@@ -18,7 +18,7 @@ pub enum BadChecksum {
     #[error("a web page came instead of a checksum: `{0}`")]
     Page(String),
     /// It is something else.
-    #[error("`{0}` is not a SHA-256 digest")]
+    #[error("`{0}` is not a digest")]
     NoDigest(String),
     /// It lists other files only.
     #[error("the checksum file does not list `{0}`")]
@@ -32,7 +32,7 @@ pub enum BadChecksum {
 }
 
 /// The digest that a checksum file states for the file of a name.
-pub(super) fn parse(text: &[u8], name: &str) -> Result<Digest, BadChecksum> {
+pub(super) fn parse(text: &[u8], name: &str) -> Result<Checksum, BadChecksum> {
     if text.len() > CHECKSUM_BYTES_MAX {
         return Err(BadChecksum::TooLong);
     }
@@ -53,14 +53,14 @@ pub(super) fn parse(text: &[u8], name: &str) -> Result<Digest, BadChecksum> {
     listed(text, name)
 }
 
-fn listed(text: &str, name: &str) -> Result<Digest, BadChecksum> {
+fn listed(text: &str, name: &str) -> Result<Checksum, BadChecksum> {
     let mut found = None;
     let mut digests = 0;
     for line in text.lines().map(str::trim) {
         let Some((word, file)) = line.split_once(|c: char| c.is_ascii_whitespace()) else {
             continue;
         };
-        let Ok(digest) = word.parse::<Digest>() else {
+        let Ok(digest) = word.parse::<Checksum>() else {
             continue;
         };
         digests += 1;
@@ -147,8 +147,8 @@ mod tests {
     fn anything_else_is_refused_by_name() {
         refuse("", "the checksum file is empty");
         refuse(" \r\n", "the checksum file is empty");
-        refuse("not found", "`not found` is not a SHA-256 digest");
-        refuse(&A[1..], &format!("`{}` is not a SHA-256 digest", &A[1..61]));
+        refuse("not found", "`not found` is not a digest");
+        refuse(&A[1..], &format!("`{}` is not a digest", &A[1..61]));
         refuse(
             &format!("{A}  kubelet\n"),
             "the checksum file does not list `kubectl`",

@@ -1,14 +1,18 @@
 //! Brings one artifact into the cache: attempts, retries, resumption, verification.
 //!
 //! Bytes are hashed while they are written to `partial/<expected digest>`; only a file with the
-//! right digest gets a name in the cache. What is left unfinished is gone on with by the next run.
+//! right digest gets a name in the cache. An archive is unpacked while it comes, and its programs
+//! get their names once all of it was right. What is left unfinished is gone on with by the next run.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
+use super::archive::BadArchive;
 use super::cache::{self, Cache, Found, Lock};
 use super::checksum;
 use super::error::{ExpectedBy, Fault, Mismatch};
@@ -17,7 +21,10 @@ use super::http::{Answer, Http, Resume};
 use super::partial::Partial;
 use super::patience::{Limits, Patience};
 use super::source::{Address, shown};
-use crate::digest::Digest;
+use super::tail::Tail;
+use super::unpacking::{Member, Unpacking};
+use crate::digest::{Checksum, Digest, Hashes};
+use crate::lockfile::PinnedProgram;
 
 /// Nothing that is fetched is longer, in bytes: the largest server archive has about 450 MB.
 const ARTIFACT_BYTES_MAX: u64 = 4 << 30;
@@ -31,10 +38,68 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 pub(super) struct Wanted {
     /// What it is called in events.
     pub(super) name: String,
-    pub(super) digest: Digest,
+    /// Every checksum it must have, and what says so; at least one.
+    pub(super) expected: Vec<(Checksum, ExpectedBy)>,
     /// The pinned size in bytes, if there is a pin.
     pub(super) size: Option<u64>,
-    pub(super) expected_by: ExpectedBy,
+    /// The programs to take out of it while it comes, if it is an archive: they are kept, and it
+    /// is not.
+    pub(super) members: Vec<Member>,
+    /// What is pinned of those programs.
+    pub(super) pinned: BTreeMap<String, PinnedProgram>,
+}
+
+/// What is in the cache now.
+#[derive(Debug, Clone)]
+pub(super) struct Received {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// The programs that were taken out of it.
+    pub(super) members: BTreeMap<String, PinnedProgram>,
+}
+
+impl Wanted {
+    /// What its unfinished download is kept under.
+    fn key(&self) -> String {
+        self.expected[0].0.digits()
+    }
+
+    /// Its SHA-256, where that is expected.
+    fn digest(&self) -> Option<Digest> {
+        self.expected
+            .iter()
+            .find_map(|(checksum, _)| match checksum {
+                Checksum::Sha256(digest) => Some(*digest),
+                Checksum::Sha512(_) => None,
+            })
+    }
+
+    fn hashes(&self) -> Hashes {
+        let checksums: Vec<_> = self
+            .expected
+            .iter()
+            .map(|(checksum, _)| *checksum)
+            .collect();
+        Hashes::comparable_with(&checksums)
+    }
+
+    /// What is said otherwise of what came.
+    fn contradiction(&self, hashes: &Hashes) -> Option<Mismatch> {
+        self.expected.iter().find_map(|&(expected, expected_by)| {
+            let found = hashes.like(&expected)?;
+            (found != expected).then_some(Mismatch {
+                found,
+                size: 0,
+                expected,
+                expected_by,
+                published: None,
+            })
+        })
+    }
+
+    fn is_met_by(&self, hashes: &Hashes) -> bool {
+        self.contradiction(hashes).is_none()
+    }
 }
 
 /// Downloads into a cache.
@@ -46,9 +111,13 @@ pub(super) struct Downloader<'a> {
 }
 
 impl Downloader<'_> {
-    /// Makes sure that the wanted bytes are in the cache, and returns how many they are.
-    pub(super) async fn obtain(&self, address: &Address, wanted: &Wanted) -> Result<u64, Fault> {
-        let _alone = self.alone(wanted.digest).await?;
+    /// Makes sure that the wanted bytes, or the programs in them, are in the cache.
+    pub(super) async fn obtain(
+        &self,
+        address: &Address,
+        wanted: &Wanted,
+    ) -> Result<Received, Fault> {
+        let _alone = self.alone(wanted).await?;
         let seconds = self.limits.total_seconds;
         let done = self.obtain_alone(address, wanted);
         tokio::time::timeout(Duration::from_secs(seconds), done)
@@ -68,62 +137,97 @@ impl Downloader<'_> {
     }
 
     /// Waits until no other process, nor another job of this one, fetches the same.
-    async fn alone(&self, digest: Digest) -> Result<Lock, Fault> {
+    async fn alone(&self, wanted: &Wanted) -> Result<Lock, Fault> {
         let since = Instant::now();
         let mut told = false;
         loop {
-            if let Some(lock) = self.cache.try_lock(digest)? {
+            if let Some(lock) = self.cache.try_lock(&wanted.key())? {
                 return Ok(lock);
             }
+            let name = wanted.name.clone();
             if since.elapsed().as_secs() >= self.limits.total_seconds {
-                return Err(cache::Error::Busy(digest).into());
+                return Err(cache::Error::Busy { name }.into());
             }
             if !told {
-                (self.tell)(Event::Waiting { digest });
+                (self.tell)(Event::Waiting { name });
                 told = true;
             }
             tokio::time::sleep(LOCK_POLL).await;
         }
     }
 
-    async fn obtain_alone(&self, address: &Address, wanted: &Wanted) -> Result<u64, Fault> {
-        let digest = wanted.digest;
-        match self.cache.find(digest, false).await? {
-            Found::Present(size) => {
-                check_length(size, wanted)?;
-                let name = wanted.name.clone();
-                (self.tell)(Event::Cached { name, digest });
-                return Ok(size);
-            }
-            Found::Corrupt => (self.tell)(Event::Corrupt { digest }),
-            Found::Absent => {}
+    async fn obtain_alone(&self, address: &Address, wanted: &Wanted) -> Result<Received, Fault> {
+        if let Some(received) = self.there(wanted).await? {
+            let (name, digest) = (wanted.name.clone(), received.digest);
+            (self.tell)(Event::Cached { name, digest });
+            return Ok(received);
         }
-        let size = match address {
+        let received = match address {
             Address::File(path) => self.copy(path, wanted).await?,
             Address::Web(url) => self.download(url, wanted).await?,
         };
         (self.tell)(Event::Verified {
             name: wanted.name.clone(),
-            digest,
-            trust: wanted.expected_by.trust(),
+            digest: received.digest,
+            trust: wanted.expected[0].1.trust(),
         });
-        Ok(size)
+        Ok(received)
     }
 
-    async fn copy(&self, path: &Path, wanted: &Wanted) -> Result<u64, Fault> {
+    /// What another process may have brought in the meantime.
+    async fn there(&self, wanted: &Wanted) -> Result<Option<Received>, Fault> {
+        let Some(digest) = wanted.digest() else {
+            return Ok(None);
+        };
+        let mut received = Received {
+            digest,
+            size: wanted.size.unwrap_or(0),
+            members: BTreeMap::new(),
+        };
+        if wanted.members.is_empty() {
+            return match self.cache.find(digest, false).await? {
+                Found::Present(size) => {
+                    check_length(size, wanted)?;
+                    Ok(Some(Received { size, ..received }))
+                }
+                Found::Corrupt => {
+                    let name = wanted.name.clone();
+                    (self.tell)(Event::Corrupt { name });
+                    Ok(None)
+                }
+                Found::Absent => Ok(None),
+            };
+        }
+        for (name, _) in &wanted.members {
+            let Some(pinned) = wanted.pinned.get(*name) else {
+                return Ok(None);
+            };
+            let Found::Present(_) = self.cache.find(pinned.digest, false).await? else {
+                return Ok(None);
+            };
+            received.members.insert((*name).to_owned(), *pinned);
+        }
+        Ok(Some(received))
+    }
+
+    async fn copy(&self, path: &Path, wanted: &Wanted) -> Result<Received, Fault> {
         let length = fs::metadata(path)
             .map_err(|error| no_file(path, error))?
             .len();
         check_length(length, wanted)?;
+        self.cache.check_room(length)?;
         (self.tell)(Event::Started {
             name: wanted.name.clone(),
             url: Address::File(path.to_owned()).shown(),
             size: Some(length),
             resumed: 0,
         });
-        let (cache, from) = (self.cache.clone(), path.to_owned());
+        let temporary = self.cache.temporary()?.into_temp_path();
+        let tail = Arc::<Tail>::default();
+        let unpacking = self.unpacking(&temporary, &tail, wanted);
+        let (cache, from, hashes) = (self.cache.clone(), path.to_owned(), wanted.hashes());
         let copied = tokio::task::spawn_blocking(move || {
-            let mut partial = Partial::open(&cache, cache.temporary()?.into_temp_path())?;
+            let mut partial = Partial::open(&cache, temporary, hashes, tail)?;
             let mut file = fs::File::open(&from).map_err(Fault::File)?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
@@ -138,13 +242,27 @@ impl Downloader<'_> {
         let partial = copied
             .await
             .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
-        self.accept(partial, wanted).await
+        self.accept(partial, wanted, unpacking).await
     }
 
-    async fn download(&self, url: &reqwest::Url, wanted: &Wanted) -> Result<u64, Fault> {
-        let (cache, path) = (self.cache.clone(), self.cache.partial(wanted.digest));
-        let opened = tokio::task::spawn_blocking(move || Partial::open(&cache, path)).await;
-        let mut partial = opened.map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
+    /// Who reads along while a file comes, if it is an archive.
+    fn unpacking(&self, path: &Path, tail: &Arc<Tail>, wanted: &Wanted) -> Option<Unpacking> {
+        let members = wanted.members.clone();
+        let start = || Unpacking::start(self.cache, path.to_owned(), Arc::clone(tail), members);
+        (!wanted.members.is_empty()).then(start)
+    }
+
+    async fn download(&self, url: &reqwest::Url, wanted: &Wanted) -> Result<Received, Fault> {
+        let (cache, path) = (self.cache.clone(), self.cache.partial(&wanted.key()));
+        let hashes = wanted.hashes();
+        let tail = Arc::<Tail>::default();
+        let (opened, reads) = (path.clone(), Arc::clone(&tail));
+        let partial =
+            tokio::task::spawn_blocking(move || Partial::open(&cache, opened, hashes, reads));
+        let mut partial = partial
+            .await
+            .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
+        let unpacking = self.unpacking(&path, &tail, wanted);
         let mut patience = self.patience(&wanted.name);
         let mut resumed = partial.bytes > 0;
         loop {
@@ -158,13 +276,13 @@ impl Downloader<'_> {
                     continue;
                 }
             }
-            if partial.hasher.clone().finish() != wanted.digest && resumed {
+            if resumed && !wanted.is_met_by(&partial.hashes) {
                 // What was there from before may have been of another file; once from the start.
                 partial.clear()?;
                 resumed = false;
                 continue;
             }
-            return self.accept(partial, wanted).await;
+            return self.accept(partial, wanted, unpacking).await;
         }
     }
 
@@ -193,6 +311,8 @@ impl Downloader<'_> {
         {
             return Err(answer.page().await.map_or(fault, Fault::Page));
         }
+        let whole = answer.whole.or(wanted.size).unwrap_or(0);
+        self.cache.check_room(whole.saturating_sub(answer.from))?;
         if answer.from == 0 {
             partial.clear()?;
             partial.note_validator(answer.validator.take());
@@ -242,29 +362,34 @@ impl Downloader<'_> {
         (self.tell)(Event::Progress { name, bytes });
     }
 
-    /// Gives a complete file its name in the cache if it is what is wanted.
+    /// Gives a complete file, or the programs in it, a name in the cache if it is what is wanted.
     async fn accept<P: AsRef<Path> + Send + 'static>(
         &self,
         mut partial: Partial<P>,
         wanted: &Wanted,
-    ) -> Result<u64, Fault> {
-        let (found, size) = (partial.hasher.clone().finish(), partial.bytes);
-        if found != wanted.digest {
+        unpacking: Option<Unpacking>,
+    ) -> Result<Received, Fault> {
+        let (digest, size) = (partial.hashes.sha256(), partial.bytes);
+        if let Some(mismatch) = wanted.contradiction(&partial.hashes) {
             let page = partial.page();
             partial.clear()?;
-            let mismatch = Mismatch {
-                found,
-                size,
-                expected: wanted.digest,
-                expected_by: wanted.expected_by,
-                published: None,
-            };
+            let mismatch = Mismatch { size, ..mismatch };
             return Err(page.map_or_else(|| Fault::Digest(Box::new(mismatch)), Fault::Page));
         }
         check_length(size, wanted)?;
-        let admit = move |cache: &Cache| cache.admit(found, partial.finish());
-        self.cache.blocking(admit).await?;
-        Ok(size)
+        let mut members = BTreeMap::new();
+        if let Some(unpacking) = unpacking {
+            members = unpacking.admit(self.cache).await.map_err(bad_archive)?;
+            partial.remove();
+        } else {
+            let admit = move |cache: &Cache| cache.admit(digest, partial.finish());
+            self.cache.blocking(admit).await?;
+        }
+        Ok(Received {
+            digest,
+            size,
+            members,
+        })
     }
 
     async fn text_once(&self, address: &Address) -> Result<Vec<u8>, Fault> {
@@ -297,6 +422,13 @@ fn check_length(found: u64, wanted: &Wanted) -> Result<(), Fault> {
     match wanted.size {
         Some(pinned) if pinned != found => Err(Fault::Length { found, pinned }),
         _ => Ok(()),
+    }
+}
+
+fn bad_archive(problem: BadArchive) -> Fault {
+    match problem {
+        BadArchive::Write(error) => Fault::Here(error),
+        problem => Fault::Archive(problem),
     }
 }
 

@@ -9,7 +9,7 @@ use super::checksum::BadChecksum;
 use super::elf::WrongProgram;
 use super::{cache, source};
 use crate::artifact::NeverBuilt;
-use crate::digest::Digest;
+use crate::digest::{Checksum, Digest};
 use crate::lockfile::{Malformed, Trust};
 
 /// Why a fetch ends without what it was to fetch.
@@ -123,6 +123,52 @@ pub enum Error {
         /// What it is.
         found: Digest,
     },
+    /// A program is pinned by itself, and another build of it is in the archive.
+    #[error(
+        "{archive} holds `{member}` with sha256 {found}, but `kinstall.lock` pins sha256 {pinned}: the source of one of them replaced a release"
+    )]
+    #[diagnostic(help(
+        "nothing was pinned or used; find out where the pin is from (`git log kinstall.lock`), or pin anew with `kinstall fetch --update`"
+    ))]
+    OtherInArchive {
+        /// The archive, its version and architecture.
+        archive: String,
+        /// The program in it.
+        member: String,
+        /// What the lockfile says.
+        pinned: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// What was asked for rests on less than was asked for.
+    #[error("{}{}", weakness(*required), weak.iter().map(weak_line).collect::<String>())]
+    #[diagnostic(help("{}", way_to_more_trust(*required, *rebuilt)))]
+    Weak {
+        /// What it should rest on.
+        required: Trust,
+        /// The artifacts, and what each rests on where it is pinned.
+        weak: Vec<(String, Option<Trust>)>,
+        /// Whether the inventory says that the sources rebuild releases.
+        rebuilt: bool,
+    },
+    /// The bundle does not have it, and nothing else is asked.
+    #[error("the bundle `{}` does not hold {name}", bundle.display())]
+    #[diagnostic(help(
+        "where there is a network, make a bundle of the inventory as it is now: `kinstall bundle create INVENTORY`"
+    ))]
+    NotInBundle {
+        /// The artifact, its version and architecture.
+        name: String,
+        /// The bundle.
+        bundle: PathBuf,
+    },
+    /// The CA's file cannot be used.
+    #[error("`ca` under `[source]`: {problem}")]
+    #[diagnostic(help("name a PEM file with the CA's certificates, relative to the inventory"))]
+    Ca {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The lockfile has the right digest and the wrong size of something.
     #[error(
         "`kinstall.lock` pins {name} with {pinned} bytes, and what has the pinned digest has {found}"
@@ -140,7 +186,7 @@ pub enum Error {
     },
     /// The lockfile pins something else than upstream's build.
     #[error(
-        "`kinstall.lock` pins {name} as sha256 {pinned}, but upstream's build is {known}: suspect the lockfile, or the source it was made from"
+        "`kinstall.lock` pins {name} as sha256 {pinned}, but upstream's build has {known}: suspect the lockfile, or the source it was made from"
     )]
     #[diagnostic(help(
         "`git log kinstall.lock` tells who changed it; `kinstall fetch --update` pins upstream's build"
@@ -151,7 +197,7 @@ pub enum Error {
         /// What the lockfile says.
         pinned: Digest,
         /// What is built in.
-        known: Digest,
+        known: Checksum,
     },
     /// The cache cannot be used.
     #[error(transparent)]
@@ -169,6 +215,8 @@ impl Error {
             | Self::Locked { .. }
             | Self::NotPinned { .. }
             | Self::Lockfile { .. }
+            | Self::NotInBundle { .. }
+            | Self::Ca { .. }
             | Self::Own { .. } => 2,
             Self::OwnChanged { .. }
             | Self::Unavailable { .. }
@@ -176,9 +224,35 @@ impl Error {
             | Self::Archive { .. }
             | Self::Size { .. }
             | Self::NotUpstreams { .. }
+            | Self::OtherInArchive { .. }
+            | Self::Weak { .. }
             | Self::Contradiction { .. } => 5,
             Self::LockfileIo(_) | Self::Cache(_) => 1,
         }
+    }
+}
+
+fn weakness(required: Trust) -> String {
+    format!("less than {} is known of", required.meaning())
+}
+
+fn weak_line((name, trust): &(String, Option<Trust>)) -> String {
+    match trust {
+        Some(trust) => format!("\n  {name}: it rests on {}", trust.meaning()),
+        None => format!("\n  {name}: it is not built in"),
+    }
+}
+
+fn way_to_more_trust(required: Trust, rebuilt: bool) -> &'static str {
+    if rebuilt {
+        "`[source] rebuilt = true` says that the sources hold builds of their own, of which nothing \
+         is built in: leave it out, and name sources of upstream's builds"
+    } else if required == Trust::BuiltIn {
+        "take a release that this kinstall knows, or a newer kinstall; `--require published` is \
+         content with a checksum over https"
+    } else {
+        "name a source that publishes checksums over https under `[source]`, and pin anew with \
+         `kinstall fetch --update`"
     }
 }
 
@@ -301,14 +375,17 @@ pub enum Fault {
     },
     /// It publishes another digest than the one built into kinstall.
     #[error(
-        "it publishes sha256 {published}, but kinstall knows this release as {known}: suspect the source"
+        "it publishes {published}, but kinstall knows this release as {known}: suspect the source"
     )]
     Replaced {
         /// What its checksum file says.
-        published: Digest,
+        published: Checksum,
         /// What is built in.
-        known: Digest,
+        known: Checksum,
     },
+    /// Its bytes are right, but they are no archive that a release would be.
+    #[error(transparent)]
+    Archive(BadArchive),
     /// This machine is at fault, not the source.
     #[error(transparent)]
     Here(#[from] cache::Error),
@@ -322,6 +399,11 @@ impl Fault {
             Self::Stalled { .. } | Self::Cut { .. } | Self::Connect(_) | Self::Range { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether there may be a checksum elsewhere.
+    pub(super) fn is_missing_checksum(&self) -> bool {
+        matches!(self, Self::NoChecksum { fault, .. } if fault.is_missing())
     }
 
     /// Whether the source is right otherwise, and only does not have it.
@@ -356,7 +438,7 @@ impl Fault {
                  a source under `[source]` that has it"
             }
             Self::Tls(_) => {
-                "behind a proxy that opens TLS, name its CA's file in `SSL_CERT_FILE`; else check \
+                "behind a proxy that opens TLS, name its CA's file as `ca` under `[source]`, or in `SSL_CERT_FILE`; else check \
                  this machine's clock and CA certificates"
             }
             Self::Stalled { .. } | Self::Cut { .. } | Self::TooSlow { .. } => {
@@ -374,16 +456,16 @@ impl Fault {
 /// Bytes that are not the right ones.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// The SHA-256 that came.
-    pub found: Digest,
+    /// The checksum that came.
+    pub found: Checksum,
     /// How many bytes came.
     pub size: u64,
-    /// The SHA-256 that should have come.
-    pub expected: Digest,
+    /// The checksum that should have come.
+    pub expected: Checksum,
     /// What says so.
     pub expected_by: ExpectedBy,
     /// What the source itself publishes as checksum, where it was asked.
-    pub published: Option<Digest>,
+    pub published: Option<Checksum>,
 }
 
 /// What says which bytes are right.
@@ -455,7 +537,7 @@ impl fmt::Display for Mismatch {
         };
         write!(
             f,
-            "its {} bytes have sha256 {}, but {by} {}; {}",
+            "its {} bytes have {}, but {by} {}; {}",
             self.size,
             self.found,
             self.expected,

@@ -60,13 +60,13 @@ pub enum Event {
     },
     /// A cache entry did not hold what its name says, and was removed.
     Corrupt {
-        /// The digest it should have had.
-        digest: Digest,
+        /// What it should have been.
+        name: String,
     },
     /// Another kinstall is fetching the same; this one waits for it.
     Waiting {
-        /// The digest of what it fetches.
-        digest: Digest,
+        /// What it fetches.
+        name: String,
     },
     /// It is compressed for the nodes.
     Compressing {

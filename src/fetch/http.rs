@@ -2,15 +2,17 @@
 
 use std::error::Error as _;
 use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use fs_err as fs;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::redirect::{self, Policy};
 use reqwest::{Response, StatusCode, Url};
 
 use super::checksum;
-use super::error::Fault;
+use super::error::{Error, Fault};
 use super::patience::Limits;
 use super::source::shown;
 
@@ -22,6 +24,8 @@ const PAGE_BYTES_MAX: usize = 2048;
 pub(super) struct Http {
     client: OnceLock<reqwest::Client>,
     limits: Limits,
+    /// The user's own CAs, beside the system's.
+    authorities: Vec<reqwest::Certificate>,
 }
 
 /// What a request asks to go on with.
@@ -44,9 +48,14 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    pub(super) fn new(limits: Limits) -> Self {
-        let client = OnceLock::new();
-        Self { client, limits }
+    /// Trusts the system's CAs (or those of `SSL_CERT_FILE`), and those of a PEM file.
+    pub(super) fn new(limits: Limits, ca: Option<&Path>) -> Result<Self, Error> {
+        let authorities = ca.map(authorities).transpose()?;
+        Ok(Self {
+            client: OnceLock::new(),
+            limits,
+            authorities: authorities.unwrap_or_default(),
+        })
     }
 
     pub(super) async fn get(&self, url: &Url, resume: Option<Resume<'_>>) -> Result<Answer, Fault> {
@@ -81,10 +90,22 @@ impl Http {
             .user_agent(concat!("kinstall/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(self.limits.connect_seconds))
             .redirect(Policy::custom(follow))
+            .tls_certs_merge(self.authorities.iter().cloned())
             .build()
             .map_err(|error| Fault::Tls(chain(&error)))?;
         Ok(self.client.get_or_init(|| client))
     }
+}
+
+fn authorities(ca: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
+    let refuse = |problem: String| Error::Ca { problem };
+    let pem = fs::read(ca).map_err(|error| refuse(error.to_string()))?;
+    let bundle = reqwest::Certificate::from_pem_bundle(&pem);
+    let bundle = bundle.map_err(|error| refuse(format!("`{}`: {error}", ca.display())))?;
+    if bundle.is_empty() {
+        return Err(refuse(format!("`{}` holds no certificate", ca.display())));
+    }
+    Ok(bundle)
 }
 
 impl Answer {

@@ -17,6 +17,11 @@ impl Index {
         Self { directory }
     }
 
+    /// Where the record of a name lies.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// Whether a file is as it was when it was recorded.
     pub(super) fn agrees(&self, path: &Path, name: &str) -> bool {
         let recorded = fs::read_to_string(self.directory.join(name));

@@ -2,27 +2,36 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
 
 use super::cache::Cache;
 use super::checksum;
 use super::error::Fault;
-use crate::digest::Hasher;
+use super::tail::Tail;
+use crate::digest::Hashes;
 
 /// An unfinished download.
 pub(super) struct Partial<P> {
     path: P,
     file: fs::File,
     cache: Cache,
-    pub(super) hasher: Hasher,
+    /// Who reads along.
+    tail: Arc<Tail>,
+    pub(super) hashes: Hashes,
     pub(super) bytes: u64,
     pub(super) validator: Option<String>,
 }
 
 impl<P: AsRef<Path>> Partial<P> {
     /// Opens it, and hashes what is there from an earlier run.
-    pub(super) fn open(cache: &Cache, path: P) -> Result<Self, Fault> {
+    pub(super) fn open(
+        cache: &Cache,
+        path: P,
+        hashes: Hashes,
+        tail: Arc<Tail>,
+    ) -> Result<Self, Fault> {
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(false).read(true).append(true);
         let file = options
@@ -33,12 +42,14 @@ impl<P: AsRef<Path>> Partial<P> {
             path,
             file,
             cache: cache.clone(),
-            hasher: Hasher::default(),
+            tail,
+            hashes,
             bytes: 0,
             validator,
         };
-        let hashed = io::copy(&mut partial.file, &mut partial.hasher);
+        let hashed = io::copy(&mut partial.file, &mut partial.hashes);
         partial.bytes = hashed.map_err(|error| cache.failed(error))?;
+        partial.tail.reach(partial.bytes);
         Ok(partial)
     }
 
@@ -46,20 +57,22 @@ impl<P: AsRef<Path>> Partial<P> {
     pub(super) fn write(&mut self, piece: &[u8]) -> Result<(), Fault> {
         let written = self.file.write_all(piece);
         if let Err(error) = written {
-            // Some of it may be on the disk, and the hasher does not know how much.
+            // Some of it may be on the disk, and the hashes do not know how much.
             let _ = self.file.set_len(self.bytes);
             return Err(self.cache.failed(error).into());
         }
-        self.hasher.update(piece);
+        self.hashes.update(piece);
         self.bytes += piece.len() as u64;
+        self.tail.reach(self.bytes);
         Ok(())
     }
 
     pub(super) fn clear(&mut self) -> Result<(), Fault> {
         let cleared = self.file.set_len(0);
         cleared.map_err(|error| self.cache.failed(error))?;
-        self.hasher = Hasher::default();
+        self.hashes = self.hashes.anew();
         self.bytes = 0;
+        self.tail.reach(0);
         self.note_validator(None);
         Ok(())
     }
@@ -80,6 +93,13 @@ impl<P: AsRef<Path>> Partial<P> {
         let file = fs::File::open(self.path.as_ref()).ok()?;
         file.take(2048).read_to_end(&mut start).ok()?;
         checksum::page(&start)
+    }
+
+    /// Forgets it: what was in it is kept otherwise.
+    pub(super) fn remove(self) {
+        let path = self.finish();
+        // What cannot be removed is swept later.
+        let _ = fs::remove_file(path.as_ref());
     }
 
     pub(super) fn finish(mut self) -> P {

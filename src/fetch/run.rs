@@ -7,18 +7,18 @@ use std::path::Path;
 use fs_err as fs;
 use futures_util::{StreamExt, TryStreamExt, stream as tasks};
 
-use super::archive::{self, BadArchive};
-use super::cache::{Cache, Found};
+use super::cache::{About, Cache, Found};
+use super::choice::Choice;
 use super::download::Downloader;
 use super::error::Error;
 use super::event::Event;
 use super::http::Http;
-use super::origin::{Obtained, Origins};
+use super::origin::Origins;
 use super::stream::Encoding;
+use super::unpacking::Member;
 use super::{Options, elf};
 use crate::artifact::{Artifact, Origin, Program};
-use crate::digest::Digest;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Requirement};
 use crate::lockfile::{Lockfile, Pin, PinnedProgram, Trust};
 
 /// One call of [`super::pin`] or [`super::ensure`].
@@ -27,7 +27,7 @@ pub(super) struct Run<'a> {
     cache: &'a Cache,
     origins: Origins<'a>,
     jobs: usize,
-    update: bool,
+    compress: bool,
     tell: &'a (dyn Fn(Event) + Sync),
 }
 
@@ -38,20 +38,43 @@ impl<'a> Run<'a> {
         options: &Options,
         tell: &'a (dyn Fn(Event) + Sync),
     ) -> Result<Self, Error> {
+        let ca = inventory.source.ca.as_ref();
+        let ca = ca.map(|path| inventory.directory.join(path));
         let downloader = Downloader {
             cache,
-            http: Http::new(options.limits),
+            http: Http::new(options.limits, ca.as_deref())?,
             limits: options.limits,
             tell,
         };
         Ok(Self {
             directory: &inventory.directory,
             cache,
-            origins: Origins::new(&inventory.source, downloader)?,
+            origins: Origins::new(&inventory.source, options.bundle.clone(), downloader)?,
             jobs: options.jobs.max(1),
-            update: options.update,
+            compress: options.compress,
             tell,
         })
+    }
+
+    /// What decides where programs are taken from.
+    pub(super) fn choice<'b>(
+        &'b self,
+        inventory: &Inventory,
+        lockfile: &'b Lockfile,
+        options: &'b Options,
+    ) -> Choice<'b> {
+        let of_inventory = inventory.source.require.map(|require| match require {
+            Requirement::BuiltIn => Trust::BuiltIn,
+            Requirement::Published => Trust::Published,
+        });
+        Choice {
+            origins: &self.origins,
+            lockfile,
+            update: &options.update,
+            // The stricter of both.
+            require: of_inventory.into_iter().chain(options.require).min(),
+            archive: inventory.source.archive,
+        }
     }
 
     /// Runs so many jobs at a time, and stops at the first that fails.
@@ -69,31 +92,34 @@ impl<'a> Run<'a> {
         programs: &BTreeSet<&Program>,
         before: Option<&Pin>,
         covered: bool,
+        update: bool,
     ) -> Result<Pin, Error> {
-        if artifact.origin == Origin::Own {
-            return self.resolve_own(artifact, programs, before).await;
-        }
         // A pin that lacks a member only is completed, not made anew.
-        let kept = before.filter(|_| !self.update);
+        let kept = before.filter(|_| !update);
+        if artifact.origin == Origin::Own {
+            return self.resolve_own(artifact, programs, before, update).await;
+        }
         if let Some(pin) = kept {
-            self.origins.check_known(artifact, pin.digest)?;
+            self.origins.check_known(artifact, pin)?;
             if covered {
                 return Ok(pin.clone());
             }
         }
-        let Obtained {
-            digest,
-            size,
-            trust,
-        } = self.origins.obtain(artifact, kept).await?;
-        let members = self.unpack(artifact, digest).await?;
-        let pin = Pin {
-            size,
-            digest,
-            trust,
-            members,
+        let members = members(artifact, programs);
+        let obtained = self.origins.obtain(artifact, &members, kept).await?;
+        let received = obtained.received;
+        let mut pin = Pin {
+            size: received.size,
+            digest: received.digest,
+            trust: obtained.trust,
+            members: received.members,
         };
+        if let Some(kept) = kept {
+            check_members(artifact, kept, &pin.members)?;
+            pin.members.extend(kept.members.clone());
+        }
         self.check_programs(artifact, programs, &pin).await?;
+        self.note(artifact, programs, &pin, &obtained.from);
         self.done(artifact);
         Ok(pin)
     }
@@ -103,13 +129,14 @@ impl<'a> Run<'a> {
         artifact: &Artifact,
         programs: &BTreeSet<&Program>,
         before: Option<&Pin>,
+        update: bool,
     ) -> Result<Pin, Error> {
         let path = self.directory.join(&artifact.path);
         let file = match fs::File::open(&path) {
             Ok(file) => file,
             Err(problem) => {
                 // What is pinned and at hand does not need the file it came from.
-                if let Some(pin) = before.filter(|_| !self.update)
+                if let Some(pin) = before.filter(|_| !update)
                     && let Found::Present(_) = self.cache.find(pin.digest, false).await?
                 {
                     return Ok(pin.clone());
@@ -118,10 +145,10 @@ impl<'a> Run<'a> {
             }
         };
         let store = move |cache: &Cache| cache.store(&mut { file });
-        let (digest, size) = self.cache.blocking(store).await?;
+        let PinnedProgram { digest, size } = self.cache.blocking(store).await?;
         if let Some(pinned) = before.map(|pin| pin.digest)
             && pinned != digest
-            && !self.update
+            && !update
         {
             return Err(Error::OwnChanged {
                 path,
@@ -136,6 +163,7 @@ impl<'a> Run<'a> {
             members: BTreeMap::new(),
         };
         self.check_programs(artifact, programs, &pin).await?;
+        self.note(artifact, programs, &pin, &artifact.path);
         Ok(pin)
     }
 
@@ -153,6 +181,9 @@ impl<'a> Run<'a> {
             let there = lockfile.program(program);
             pinned.insert(*program, there.ok_or(Error::NotPinned { name })?);
         }
+        for PinnedProgram { digest, .. } in pinned.values() {
+            cache.hold(*digest)?;
+        }
         let complete = self.has_all(&pinned).await?;
         let pin = lockfile.pin(artifact).expect("its programs are pinned");
         if complete {
@@ -161,10 +192,14 @@ impl<'a> Run<'a> {
                 digest: pin.digest,
             });
         } else {
-            self.bring(artifact, pin).await?;
+            self.bring(artifact, programs, pin).await?;
         }
         self.check_programs(artifact, programs, pin).await?;
         for (program, PinnedProgram { digest, .. }) in pinned {
+            cache.touch(digest);
+            if !self.compress {
+                continue;
+            }
             if !cache.has_member(digest, Encoding::Zstd) {
                 let name = program.to_string();
                 (self.tell)(Event::Compressing { name });
@@ -173,6 +208,34 @@ impl<'a> Run<'a> {
         }
         self.done(artifact);
         Ok(())
+    }
+
+    /// Refuses to begin what the cache's disk has no room for.
+    pub(super) fn check_room(
+        &self,
+        artifacts: &BTreeMap<Artifact, BTreeSet<&Program>>,
+        lockfile: &Lockfile,
+    ) -> Result<(), Error> {
+        let mut needed = 0;
+        for (artifact, programs) in artifacts {
+            let mut missing = false;
+            for pinned in programs
+                .iter()
+                .filter_map(|program| lockfile.program(program))
+            {
+                if !self.cache.path(pinned.digest).exists() {
+                    missing = true;
+                    // An archive is there as long as its programs are taken out of it.
+                    needed = pinned
+                        .size
+                        .saturating_mul(artifact.is_archive().into())
+                        .saturating_add(needed);
+                }
+            }
+            let whole = lockfile.pin(artifact).map_or(0, |pin| pin.size);
+            needed = whole.saturating_mul(missing.into()).saturating_add(needed);
+        }
+        Ok(self.cache.check_room(needed)?)
     }
 
     async fn has_all(&self, pinned: &BTreeMap<&Program, PinnedProgram>) -> Result<bool, Error> {
@@ -189,7 +252,8 @@ impl<'a> Run<'a> {
                 Found::Present(_) => {}
                 Found::Absent => complete = false,
                 Found::Corrupt => {
-                    (self.tell)(Event::Corrupt { digest });
+                    let name = program.to_string();
+                    (self.tell)(Event::Corrupt { name });
                     complete = false;
                 }
             }
@@ -197,7 +261,12 @@ impl<'a> Run<'a> {
         Ok(complete)
     }
 
-    async fn bring(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
+    async fn bring(
+        &self,
+        artifact: &Artifact,
+        programs: &BTreeSet<&Program>,
+        pin: &Pin,
+    ) -> Result<(), Error> {
         if artifact.origin == Origin::Own {
             let path = self.directory.join(&artifact.path);
             let file = fs::File::open(&path).map_err(|problem| Error::Own {
@@ -205,61 +274,38 @@ impl<'a> Run<'a> {
                 problem,
             })?;
             let store = move |cache: &Cache| cache.store(&mut { file });
-            let (found, _) = self.cache.blocking(store).await?;
+            let found = self.cache.blocking(store).await?.digest;
             let pinned = pin.digest;
-            if found == pinned {
-                return Ok(());
+            if found != pinned {
+                return Err(Error::OwnChanged {
+                    path,
+                    found,
+                    pinned,
+                });
             }
-            return Err(Error::OwnChanged {
-                path,
-                found,
-                pinned,
-            });
+            self.note(artifact, programs, pin, &artifact.path);
+            return Ok(());
         }
-        self.origins.obtain(artifact, Some(pin)).await?;
-        for (member, found) in self.unpack(artifact, pin.digest).await? {
-            match pin.members.get(&member) {
-                Some(pinned) if *pinned != found => {
-                    return Err(Error::Contradiction {
-                        archive: artifact.to_string(),
-                        pinned: pinned.digest,
-                        found: found.digest,
-                        member,
-                    });
-                }
-                _ => {}
-            }
-        }
+        let members = members(artifact, programs);
+        let obtained = self.origins.obtain(artifact, &members, Some(pin)).await?;
+        check_members(artifact, pin, &obtained.received.members)?;
+        self.note(artifact, programs, pin, &obtained.from);
         Ok(())
     }
 
-    /// Takes the programs out of an archive in the cache; nothing if it is no archive.
-    async fn unpack(
-        &self,
-        artifact: &Artifact,
-        digest: Digest,
-    ) -> Result<BTreeMap<String, PinnedProgram>, Error> {
-        let members = artifact.members();
-        if members.is_empty() {
-            return Ok(BTreeMap::new());
+    /// Notes beside programs in the cache what they are.
+    fn note(&self, artifact: &Artifact, programs: &BTreeSet<&Program>, pin: &Pin, from: &str) {
+        for program in programs {
+            let digest = if artifact.is_archive() {
+                pin.members.get(&program.name).map(|member| member.digest)
+            } else {
+                Some(pin.digest)
+            };
+            if let Some(digest) = digest {
+                let about = About::program(program, Some(from.to_owned()));
+                self.cache.note(digest, &about);
+            }
         }
-        let unpack = move |cache: &Cache| {
-            let file = cache.read(digest)?;
-            Ok(archive::unpack(file, &members, |content| {
-                cache.store(content)
-            }))
-        };
-        let found = self.cache.blocking(unpack).await?;
-        let found = found.map_err(|problem| match problem {
-            BadArchive::Write(error) => Error::Cache(error),
-            problem => Error::Archive {
-                name: artifact.to_string(),
-                problem,
-            },
-        })?;
-        let pinned =
-            |(name, (digest, size)): (&str, _)| (name.to_owned(), PinnedProgram { digest, size });
-        Ok(found.into_iter().map(pinned).collect())
     }
 
     /// Looks at the header of each program, before anything is used of it.
@@ -294,4 +340,32 @@ impl<'a> Run<'a> {
         let name = artifact.to_string();
         (self.tell)(Event::Done { name });
     }
+}
+
+/// The members that hold these programs; none if the artifact is itself the program.
+fn members(artifact: &Artifact, programs: &BTreeSet<&Program>) -> Vec<Member> {
+    let mut members = artifact.members();
+    members.retain(|(name, _)| programs.iter().any(|program| program.name == *name));
+    members
+}
+
+/// Refuses members that are not what is pinned of them.
+fn check_members(
+    artifact: &Artifact,
+    pin: &Pin,
+    found: &BTreeMap<String, PinnedProgram>,
+) -> Result<(), Error> {
+    for (member, found) in found {
+        if let Some(pinned) = pin.members.get(member)
+            && pinned != found
+        {
+            return Err(Error::Contradiction {
+                archive: artifact.to_string(),
+                member: member.clone(),
+                pinned: pinned.digest,
+                found: found.digest,
+            });
+        }
+    }
+    Ok(())
 }

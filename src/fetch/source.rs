@@ -1,8 +1,10 @@
-//! The base URLs of `[source]`, and addresses below them. Pure.
+//! The URLs of `[source]`, and the addresses that follow from them. Pure.
 
 use std::path::PathBuf;
 
 use reqwest::Url;
+
+use crate::artifact::{Artifact, Origin};
 
 /// A base URL is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -15,9 +17,14 @@ pub struct BadSource {
     pub why: &'static str,
 }
 
-/// Where artifacts lie below.
+/// Where artifacts lie: below a base URL as at upstream, or where a template says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Base(Url);
+pub(super) enum Base {
+    /// A base URL.
+    Above(Url),
+    /// A URL with `{version}`, `{arch}` and `{name}` in it.
+    Template(String),
+}
 
 /// Where one file lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,7 @@ pub(super) enum Address {
 
 impl Base {
     pub(super) fn parse(text: &str) -> Result<Self, BadSource> {
+        let text = text.trim();
         let refuse = |why| BadSource {
             text: text
                 .rsplit_once('@')
@@ -37,17 +45,20 @@ impl Base {
                 .to_owned(),
             why,
         };
-        let url: Url = text
-            .trim()
-            .parse()
-            .map_err(|_| refuse("it cannot be read"))?;
+        let url: Url = text.parse().map_err(|_| refuse("it cannot be read"))?;
         match url.scheme() {
             "http" | "https" => {}
             "file" if url.to_file_path().is_ok() => {}
             "file" => return Err(refuse("a directory on this machine is `file:///directory`")),
             _ => return Err(refuse("only https, http and file are known")),
         }
-        Ok(Self(url))
+        if text.contains('{') {
+            // With the words in place it must be a URL still.
+            let example = filled(text, "1.0.0", "arm64", "name").parse::<Url>();
+            example.map_err(|_| refuse("it cannot be read with its words in place"))?;
+            return Ok(Self::Template(text.to_owned()));
+        }
+        Ok(Self::Above(url))
     }
 
     pub(super) fn all(texts: &[String]) -> Result<Vec<Self>, BadSource> {
@@ -56,17 +67,67 @@ impl Base {
 
     /// Whether what comes from here came protected.
     pub(super) fn is_protected(&self) -> bool {
-        self.0.scheme() == "https"
+        match self {
+            Self::Above(url) => url.scheme() == "https",
+            Self::Template(text) => text.to_ascii_lowercase().starts_with("https:"),
+        }
     }
 
-    pub(super) fn at(&self, path: &str) -> Address {
-        let mut url = self.0.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path.split('/'));
+    /// Where an artifact lies.
+    pub(super) fn file(&self, artifact: &Artifact) -> Address {
+        self.url(artifact).into()
+    }
+
+    /// Where its checksum may lie, the usual place first.
+    pub(super) fn checksums(&self, artifact: &Artifact) -> Vec<Address> {
+        let url = self.url(artifact);
+        if artifact.origin == Origin::Etcd {
+            let mut list = url;
+            if let Ok(mut segments) = list.path_segments_mut() {
+                segments.pop().push("SHA256SUMS");
+            }
+            return vec![list.into()];
         }
+        let beside = |suffix: &&str| {
+            let mut beside = url.clone();
+            beside.set_path(&format!("{}{suffix}", url.path()));
+            beside.into()
+        };
+        artifact.checksum_suffixes().iter().map(beside).collect()
+    }
+
+    fn url(&self, artifact: &Artifact) -> Url {
+        match self {
+            Self::Above(base) => {
+                let mut url = base.clone();
+                if let Ok(mut segments) = url.path_segments_mut() {
+                    segments.pop_if_empty().extend(artifact.path.split('/'));
+                }
+                url
+            }
+            Self::Template(text) => {
+                let version = artifact.version.to_string();
+                let (arch, name) = (artifact.arch.upstream(), artifact.file_name());
+                filled(text, &version, arch, name)
+                    .parse()
+                    .expect("a template was tried when it was read, and the words are plain")
+            }
+        }
+    }
+}
+
+fn filled(template: &str, version: &str, arch: &str, name: &str) -> String {
+    template
+        .replace("{version}", version)
+        .replace("{arch}", arch)
+        .replace("{name}", name)
+}
+
+impl From<Url> for Address {
+    fn from(url: Url) -> Self {
         match url.to_file_path() {
-            Ok(path) if url.scheme() == "file" => Address::File(path),
-            _ => Address::Web(url),
+            Ok(path) if url.scheme() == "file" => Self::File(path),
+            _ => Self::Web(url),
         }
     }
 }
@@ -95,40 +156,85 @@ pub(super) fn shown(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Arch;
+    use crate::artifact::Program;
+
+    fn artifact(name: &str, version: &str) -> Artifact {
+        let program = Program {
+            name: name.to_owned(),
+            version: version.parse().unwrap(),
+            arch: Arch::Armhf,
+            own: None,
+        };
+        program.artifact().unwrap()
+    }
+
+    fn kubectl() -> Artifact {
+        artifact("kubectl", "1.32.3")
+    }
 
     #[track_caller]
     fn check(base: &str, shown: &str) {
-        let address = Base::parse(base).unwrap().at("release/v1.32.3/kubectl");
+        let address = Base::parse(base).unwrap().file(&kubectl());
         assert_eq!(address.shown(), shown);
     }
 
     #[test]
     fn addresses_lie_below_their_base() {
-        let below = "https://dl.k8s.io/release/v1.32.3/kubectl";
+        let below = "https://dl.k8s.io/release/v1.32.3/bin/linux/arm/kubectl";
         check("https://dl.k8s.io", below);
         check("https://dl.k8s.io/", below);
         check("HTTPS://DL.K8S.IO", below);
         check(
             "http://[::1]:8080/mirror/of%20it//",
-            "http://[::1]:8080/mirror/of%20it//release/v1.32.3/kubectl",
+            "http://[::1]:8080/mirror/of%20it//release/v1.32.3/bin/linux/arm/kubectl",
         );
         check(
             "file:///srv/my%20mirror",
-            "file:///srv/my mirror/release/v1.32.3/kubectl",
+            "file:///srv/my mirror/release/v1.32.3/bin/linux/arm/kubectl",
         );
     }
 
     #[test]
     fn secrets_are_used_but_not_shown() {
         let base = Base::parse("https://me:secret@mirror.home/k8s?token=secret").unwrap();
-        let Address::Web(url) = base.at("kubectl") else {
+        let Address::Web(url) = base.file(&kubectl()) else {
             panic!("a web address");
         };
         assert_eq!(
             url.as_str(),
-            "https://me:secret@mirror.home/k8s/kubectl?token=secret"
+            "https://me:secret@mirror.home/k8s/release/v1.32.3/bin/linux/arm/kubectl?token=secret"
         );
-        assert_eq!(shown(&url), "https://mirror.home/k8s/kubectl");
+        assert_eq!(
+            shown(&url),
+            "https://mirror.home/k8s/release/v1.32.3/bin/linux/arm/kubectl"
+        );
+    }
+
+    #[test]
+    fn a_template_says_where_everything_lies() {
+        let base = Base::parse("https://mirror.home/{version}/{name}_{arch}.bin").unwrap();
+        assert!(base.is_protected());
+        let file = "https://mirror.home/1.32.3/kubectl_arm.bin";
+        assert_eq!(base.file(&kubectl()).shown(), file);
+        let shown = |address: &Address| address.shown();
+        let beside: Vec<_> = base.checksums(&kubectl()).iter().map(shown).collect();
+        assert_eq!(beside, [format!("{file}.sha256"), format!("{file}.sha512")]);
+
+        let etcd = Program {
+            name: "etcd".to_owned(),
+            version: "3.5.21".parse().unwrap(),
+            arch: Arch::Arm64,
+            own: None,
+        };
+        let etcd = etcd.artifact().unwrap();
+        let base = Base::parse("file:///srv/etcd/{name}").unwrap();
+        assert_eq!(
+            base.file(&etcd).shown(),
+            "file:///srv/etcd/etcd-v3.5.21-linux-arm64.tar.gz"
+        );
+        let lists: Vec<_> = base.checksums(&etcd).iter().map(shown).collect();
+        assert_eq!(lists, ["file:///srv/etcd/SHA256SUMS"]);
     }
 
     #[test]

@@ -18,16 +18,36 @@ pub enum HostKeys {
     AcceptNew,
 }
 
-/// `[source]`: base URLs (`https://`, `http://`, `file://`), tried in order.
+/// `[source]`: where releases come from (`https://`, `http://`, `file://`), tried in order.
+///
+/// A source is a base URL below which everything lies as at upstream, or a template that says where
+/// one file lies: `{version}` (without `v`), `{arch}` (`amd64`, `arm64`, `arm`) and `{name}` (the
+/// file's name at upstream) are filled in. Checksums lie beside the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below.
+    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below, and
+    /// `v<version>/kubernetes-server-linux-<arch>.tar.gz`.
     pub kubernetes: Vec<String>,
     /// Where `v<version>/etcd-v<version>-linux-<arch>.tar.gz` lies below.
     pub etcd: Vec<String>,
-    /// Whether they hold builds of their own under upstream's names (a distribution's, a test's):
-    /// those are not compared with the digests of upstream's builds that kinstall knows.
+    /// Whether Kubernetes' programs are taken out of the archive of all servers.
+    pub archive: bool,
+    /// Whether the sources hold builds of their own under upstream's versions (a distribution's, a
+    /// test's), which are not compared with the digests of upstream's builds.
     pub rebuilt: bool,
+    /// What a fetch must at least rest on.
+    pub require: Option<Requirement>,
+    /// A PEM file with CAs that are trusted beside the system's, relative to the inventory.
+    pub ca: Option<PathBuf>,
+}
+
+/// `[source] require`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// The digest that ships inside kinstall.
+    BuiltIn,
+    /// At least a checksum that is published over https.
+    Published,
 }
 
 impl Default for Source {
@@ -35,7 +55,10 @@ impl Default for Source {
         Self {
             kubernetes: vec!["https://dl.k8s.io".to_owned()],
             etcd: vec!["https://github.com/etcd-io/etcd/releases/download".to_owned()],
+            archive: false,
             rebuilt: false,
+            require: None,
+            ca: None,
         }
     }
 }

@@ -104,6 +104,7 @@ enum TrustText {
     BuiltIn,
     Published,
     Mirror,
+    Bundle,
     Yours,
 }
 
@@ -138,6 +139,7 @@ fn block(artifact: &Artifact, pin: &Pin) -> ArtifactText {
             Trust::BuiltIn => TrustText::BuiltIn,
             Trust::Published => TrustText::Published,
             Trust::Mirror => TrustText::Mirror,
+            Trust::Bundle => TrustText::Bundle,
             Trust::Yours => TrustText::Yours,
         },
         programs: pin.members.iter().map(program).collect(),
@@ -195,6 +197,7 @@ fn pinned(block: ArtifactText) -> Result<(Artifact, Pin), Malformed> {
             TrustText::BuiltIn => Trust::BuiltIn,
             TrustText::Published => Trust::Published,
             TrustText::Mirror => Trust::Mirror,
+            TrustText::Bundle => Trust::Bundle,
             TrustText::Yours => Trust::Yours,
         },
         members,

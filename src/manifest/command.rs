@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::compose::context;
 use crate::arch::Arch;
 use crate::component::{Component, Service, Valid, When};
-use crate::inventory::{Inventory, Node, Role};
+use crate::inventory::{Authorities, Inventory, Node, Role};
 use crate::template::{self, Context, Renderer};
 use crate::version::Version;
 
@@ -24,6 +24,9 @@ pub struct Situation<'a> {
     /// Whether the key that signs certificate requests is at hand.
     pub signing_key: bool,
 }
+
+/// Renders what is only looked at.
+static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
 
 /// A command line and an environment.
 #[derive(Debug, Clone, Default)]
@@ -92,7 +95,6 @@ impl Command {
         let Some(service) = &component.service else {
             return Ok(Self::default());
         };
-        static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
         let context = context(situation.inventory, situation.node);
         Self::of(component, service, version, situation, &context, &RENDERER)
     }
@@ -116,6 +118,7 @@ impl Situation<'_> {
             When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
             When::NotWorker => !self.node.roles.contains(&Role::Worker),
             When::SigningKey => self.signing_key,
+            When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
             When::Armhf => self.arch == Some(Arch::Armhf),
             When::Arm64 => self.arch == Some(Arch::Arm64),
         }

@@ -5,6 +5,7 @@
 
 mod command;
 mod files;
+mod places;
 mod problem;
 mod tree;
 mod words;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
 pub(super) use self::words::of_node as context;
@@ -29,7 +31,7 @@ use super::{Desired, Manifest, Probe, Unit, UnitName};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, COMPONENTS, Component};
+use crate::component::{self, Access, COMPONENTS, Component, SHARES};
 use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
@@ -82,7 +84,7 @@ pub fn compose(
             units: BTreeMap::new(),
             versions: BTreeMap::new(),
         };
-        for component in COMPONENTS {
+        for component in COMPONENTS.iter().chain(SHARES) {
             if node.roles.contains(&component.role) {
                 composer.component(component)?;
             }
@@ -155,7 +157,7 @@ impl Composer<'_> {
         for file in component.files {
             let paths = self.file(file)?;
             // What only root may read, the service does not read.
-            if file.access() != Access::Root {
+            if component.service.is_some() && file.access() != Access::Root {
                 watches.extend(paths);
             }
         }

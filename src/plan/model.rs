@@ -42,18 +42,18 @@ impl Random {
 
 /// What an inventory says, as far as a plan is concerned: the version of each thing.
 #[derive(Debug, Clone, Copy)]
-struct Wish {
-    etcd: u64,
-    kubernetes: u64,
-    flag: u64,
-    ca: u64,
+pub(super) struct Wish {
+    pub(super) etcd: u64,
+    pub(super) kubernetes: u64,
+    pub(super) flag: u64,
+    pub(super) ca: u64,
 }
 
 fn path(text: &str) -> RemotePath {
     RemotePath::fixed(text)
 }
 
-fn file(seed: &str) -> Entry {
+pub(super) fn file(seed: &str) -> Entry {
     let kind = Kind::File {
         digest: Digest::of(seed.as_bytes()),
         size: 1,
@@ -85,7 +85,7 @@ const UNITS: [(&str, Stage); 4] = [
     ("kube-scheduler", Stage::Controllers),
 ];
 
-fn manifest(node: &NodeName, wish: Wish) -> Manifest {
+pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
     let mut entries = BTreeMap::new();
     let mut units = BTreeMap::new();
     entries.insert(path("/etc/sysusers.d/kinstall.conf"), file("users"));
@@ -137,7 +137,7 @@ fn manifest(node: &NodeName, wish: Wish) -> Manifest {
     }
 }
 
-fn unit_name(name: &str) -> UnitName {
+pub(super) fn unit_name(name: &str) -> UnitName {
     format!("{name}.service").parse().unwrap()
 }
 
@@ -154,7 +154,7 @@ struct Node {
     begun: Option<BTreeMap<RemotePath, Entry>>,
 }
 
-fn found(entry: &Entry) -> Found {
+pub(super) fn found(entry: &Entry) -> Found {
     let kind = match &entry.kind {
         Kind::File { digest, size } => FoundKind::File {
             digest: Some(*digest),

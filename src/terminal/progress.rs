@@ -136,16 +136,14 @@ impl Progress {
                 ));
             }
             Fetch::Cached { name, .. } => self.detail(&format!("  {name}: in the cache")),
-            Fetch::Corrupt { digest } => {
-                let digest = digest.short();
+            Fetch::Corrupt { name } => {
                 self.line(&format!(
-                    "  {digest}: the cache held other bytes; it is fetched again"
+                    "  {name}: the cache held other bytes; it is fetched again"
                 ));
             }
-            Fetch::Waiting { digest } => {
-                let digest = digest.short();
+            Fetch::Waiting { name } => {
                 self.line(&format!(
-                    "  {digest}: another kinstall is fetching it; waiting"
+                    "  {name}: another kinstall is fetching it; waiting"
                 ));
             }
             Fetch::Compressing { name } => self.spin(&name, "compressing"),

@@ -1,11 +1,13 @@
 //! A node over SSH, by the user's own OpenSSH client: its configuration, agents, jump hosts and
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
+use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::{Body, Error, Reply, converse};
@@ -18,6 +20,9 @@ const CONNECT_SECONDS: u64 = 15;
 /// How often a silent connection is asked whether it still lives, in seconds; ssh gives up after
 /// three questions without an answer.
 const ALIVE_SECONDS: u64 = 10;
+/// How long a connection outlives a kinstall that was killed and could not close it, in seconds.
+/// One that is not killed leaves a connection idle while it downloads, which may take long.
+const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(4 * 3600).expect("it is not zero");
 
 /// How a script becomes root's.
 #[derive(Debug, Clone)]
@@ -69,6 +74,7 @@ impl Connection {
             })
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
             .server_alive_interval(Duration::from_secs(ALIVE_SECONDS))
+            .control_persist(ControlPersist::IdleFor(IDLE_SECONDS))
             .control_directory(sockets.path());
         if let Some(user) = &node.ssh.user {
             builder.user(user.clone());
@@ -258,14 +264,29 @@ impl Connection {
 
     /// Makes a port of the node's loopback reachable as a socket here, and says where.
     pub async fn forward(&self, port: u16) -> Result<std::path::PathBuf, Error> {
-        let socket = self.sockets.path().join(format!("port{port}"));
+        self.forward_to(Ipv4Addr::LOCALHOST.into(), port).await
+    }
+
+    /// The same for a port on another address that the node can reach, its own for example.
+    pub async fn forward_to(
+        &self,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<std::path::PathBuf, Error> {
+        let name = if address.is_loopback() {
+            format!("port{port}")
+        } else {
+            format!("{}-{port}", address.to_string().replace(':', "-"))
+        };
+        let socket = self.sockets.path().join(name);
         if socket.exists() {
             return Ok(socket);
         }
         let listen = Socket::UnixSocket {
             path: socket.clone().into(),
         };
-        let connect = Socket::new("127.0.0.1", port);
+        let address = address.to_string();
+        let connect = Socket::new(&address, port);
         let made = self
             .session
             .request_port_forward(ForwardType::Local, listen, connect)

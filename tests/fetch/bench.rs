@@ -152,7 +152,7 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
         source: Source {
             kubernetes: bases.to_vec(),
             etcd: bases.to_vec(),
-            rebuilt: false,
+            ..Source::default()
         },
         pki: Pki {
             from: PkiSource::Local,

@@ -11,6 +11,7 @@
 //!   programs/                    what was taken out of packages, kept from run to run
 //!   <purpose>/                   one mirror for each chore, made anew each time, mostly of links
 //!     release/v1.32.3/bin/linux/amd64/kube-apiserver{,.sha256}
+//!     standin/standin            the program that stand-ins are copies of
 //!     v3.5.1/etcd-v3.5.1-linux-amd64.tar.gz, v3.5.1/SHA256SUMS
 //! ```
 
@@ -43,6 +44,8 @@ pub(crate) const SERVERS: [&str; 3] = [
 ];
 /// The Kubernetes that is shown and tested unless told otherwise.
 pub(crate) const KUBERNETES: Version = Version(1, 32, 3);
+/// Where a mirror of stand-ins has the program that makes them.
+const STANDIN: &str = "standin/standin";
 /// Where upstream keeps what kinstall downloads: the servers and kubectl, and etcd.
 const UPSTREAM: [&str; 2] = ["dl.k8s.io:443", "github.com:443"];
 /// How long upstream may take to answer. It answers at once or not at all.
@@ -136,6 +139,11 @@ impl Mirror {
             etcd,
             kubectl,
         })
+    }
+
+    /// The program that makes stand-ins, if it has any.
+    pub(crate) fn standin(&self) -> PathBuf {
+        self.directory.join(STANDIN)
     }
 
     /// A program in it.
@@ -245,22 +253,29 @@ impl Shelf {
                 }),
             };
         }
-        let copies = self.directory.join("standin");
-        fs_err::create_dir_all(&copies)?;
+        let standin = self.directory.join(STANDIN);
+        let copies = standin.parent().unwrap_or(&self.directory);
+        fs_err::create_dir_all(copies)?;
+        strip(&wish.standin, &standin)?;
         for name in SERVERS {
-            let base = copies.join(format!("{name}.base"));
-            strip(&wish.standin, &base)?;
-            if let Some(padding) = wish.padding.get(name) {
-                let mut base = fs_err::OpenOptions::new().append(true).open(&base)?;
-                std::io::copy(&mut fs_err::File::open(padding)?, &mut base)?;
-            }
             let copy = copies.join(name);
-            let make = Program::new(&base).args(["make", "--name", name, "--version"]);
-            make.arg(version.to_string())
-                .arg("--out")
-                .arg(&copy)
-                .done()?;
-            fs_err::remove_file(&base)?;
+            let make = |program: &Path| {
+                let make = Program::new(program).args(["make", "--name", name, "--version"]);
+                make.arg(version.to_string()).arg("--out").arg(&copy).done()
+            };
+            match wish.padding.get(name) {
+                None => make(&standin)?,
+                Some(padding) => {
+                    // It copies itself, whatever follows its own end.
+                    let padded = copies.join("padded");
+                    fs_err::copy(&standin, &padded)?;
+                    let mut end = fs_err::OpenOptions::new().append(true).open(&padded)?;
+                    std::io::copy(&mut fs_err::File::open(padding)?, &mut end)?;
+                    drop(end);
+                    make(&padded)?;
+                    fs_err::remove_file(&padded)?;
+                }
+            }
             self.put_program(&place, &copy)?;
         }
         Ok(Servers::StandIns)

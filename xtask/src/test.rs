@@ -117,15 +117,15 @@ impl Stage {
             purpose: NAME,
             from: None,
             kubernetes: None,
-            standin: standin.clone(),
+            standin,
             padding: BTreeMap::new(),
         })?;
         say::line(format!("test: a mirror of {mirror}"));
         say::line(format!("test: booting {NODES} nodes, {SUBNET}.11 and up"));
         let lab = Lab::open(NAME, SUBNET, NODES, Afterwards::Down)?;
         let mut environment = BTreeMap::from([
+            (STANDIN_VARIABLE, mirror.standin().into_os_string()),
             (MIRROR_VARIABLE, mirror.directory.into_os_string()),
-            (STANDIN_VARIABLE, standin.into_os_string()),
         ]);
         for (name, value) in lab.bed.environment()? {
             environment.insert(name, value.into_os_string());
@@ -196,10 +196,16 @@ fn run_suite(
     if environment.is_none() && suite == OTHERS {
         cargo = cargo.args(["--", "--skip", WITH_NODES]);
     }
+    let start = Instant::now();
     let status = cargo.lines(|line| {
         tally.hear(line);
         say::data(line);
     })?;
+    let seconds = start.elapsed().as_secs_f64();
+    say::line(format!(
+        "test: {seconds:.0} s: cargo test {}",
+        suite.join(" ")
+    ));
     Ok(status.success())
 }
 

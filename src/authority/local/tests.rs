@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::certificate::{CertificateId, Kind, Usage, fixture, requests};
-use crate::inventory::{Provider, Role, San};
+use crate::inventory::{Authorities, Provider, Role, San};
 
 /// 2026-01-01T00:00:30Z: not a whole minute.
 const NOW: i64 = 1_767_225_630;
@@ -322,9 +322,8 @@ fn refuses(path: &str, contents: Option<&str>, expected: &str) {
 
 #[test]
 fn what_is_not_understood_is_never_replaced() {
-    let not_a_key = |path: &str| {
-        format!("`{path}` is not an unencrypted private key in PKCS#8 PEM, ECDSA or RSA")
-    };
+    let not_a_key =
+        |path: &str| format!("`{path}` is not an unencrypted private key in PEM, ECDSA or RSA");
     for path in [
         "ca/kubernetes.key",
         "issued/admin.key",
@@ -391,15 +390,6 @@ fn certificates_from_a_directory_are_refused() {
     let expected = "kinstall cannot take certificates from the directory `elsewhere` yet";
     assert_eq!(error.to_string(), expected);
     assert!(!site.path("").exists());
-}
-
-#[test]
-fn an_authority_for_each_set_is_refused() {
-    let mut site = Site::new();
-    site.inventory.pki.authorities = Authorities::Separate;
-    let error = site.try_obtain(NOW).unwrap_err();
-    let expected = "kinstall's own authority cannot be `separate` for each set of certificates";
-    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

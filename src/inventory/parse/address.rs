@@ -231,14 +231,28 @@ pub(super) fn source(value: &Value<'_>, found: &mut Found) -> Option<At<String>>
                         mirror that asks for none, or `file://`";
             unusable(value, "…", help)
         }
-        Some(rest) if rest.chars().any(breaks_url) => unusable(
+        Some(rest) if without_placeholders(rest).chars().any(breaks_url) => unusable(
             value,
             text,
-            "spaces, quotes, `?` and `#` cannot stand in it",
+            "spaces, quotes, `?` and `#` cannot stand in it, and in braces only `{version}`, \
+             `{arch}` and `{name}`",
+        ),
+        Some(rest) if rest.contains('{') && !rest.contains("{name}") => unusable(
+            value,
+            text,
+            "a template names the file by `{name}`, as in `https://mirror/{version}/{arch}/{name}`",
         ),
         Some(_) => return Some(value.at(text.trim_end_matches('/').to_owned())),
     };
     refuse(found, problem)
+}
+
+fn without_placeholders(text: &str) -> String {
+    ["{version}", "{arch}", "{name}"]
+        .iter()
+        .fold(text.to_owned(), |text, placeholder| {
+            text.replace(placeholder, "")
+        })
 }
 
 fn unusable(value: &Value<'_>, text: &str, help: &str) -> Problem {

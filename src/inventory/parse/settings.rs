@@ -5,7 +5,7 @@ use crate::inventory::draft::{ClusterDraft, Said};
 use crate::inventory::name::DomainName;
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::{
-    Authorities, Encryption, KeyType, Pki, PkiSource, Provider, Rollout, Source,
+    Authorities, Encryption, KeyType, Pki, PkiSource, Provider, Requirement, Rollout, Source,
 };
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
 use crate::version::Minor;
@@ -23,18 +23,40 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
         let read = table.read(key, found, sources);
         read.value().unwrap_or(default)
     };
-    let source = Source {
-        kubernetes: urls("kubernetes", default.kubernetes),
-        etcd: urls("etcd", default.etcd),
-        rebuilt: table
-            .read("rebuilt", found, |value, found| {
-                Some(value.at(value.boolean(found)?))
-            })
-            .value()
-            .unwrap_or(default.rebuilt),
+    let kubernetes = urls("kubernetes", default.kubernetes);
+    let etcd = urls("etcd", default.etcd);
+    let mut word = |key| {
+        let truth = table.take(key).and_then(|value| value.boolean(found));
+        truth.unwrap_or(false)
     };
+    let (archive, rebuilt) = (word("archive"), word("rebuilt"));
+    let words = [
+        ("built-in", Requirement::BuiltIn),
+        ("published", Requirement::Published),
+    ];
+    let require = table.read("require", found, |value, found| {
+        value.word(&words, &[], found)
+    });
+    let ca = table.read("ca", found, word::local_path);
+    if rebuilt
+        && let Some(require) = require.this()
+        && require.value == Requirement::BuiltIn
+    {
+        let message = "of builds of one's own nothing is built in: with `rebuilt = true` nothing \
+                       could ever be fetched";
+        let help = "leave one of them out";
+        let problem = Problem::new(require.span.clone(), "not with `rebuilt`", message);
+        found.push(problem.help(help));
+    }
     table.finish(found);
-    source
+    Source {
+        kubernetes,
+        etcd,
+        archive,
+        rebuilt,
+        require: require.value(),
+        ca: ca.value(),
+    }
 }
 
 fn sources(value: &Value<'_>, found: &mut Found) -> Option<At<Vec<String>>> {

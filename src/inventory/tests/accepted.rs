@@ -7,7 +7,7 @@ use super::{accepted, expanded, parse};
 use crate::arch::Arch;
 use crate::inventory::{
     Authorities, Encryption, HostKeys, Inventory, KeyType, NodeName, Pki, PkiSource, Provider,
-    Role, Rollout, San, Source, Ssh,
+    Requirement, Role, Rollout, San, Source, Ssh,
 };
 use crate::version::Version;
 
@@ -145,7 +145,10 @@ domain = "k8s.home"
 endpoint = "https://kube.home"
 [source]
 kubernetes = ["file:///srv/mirror/", "https://dl.k8s.io"]
-etcd = ["http://mirror.home"]
+etcd = ["http://mirror.home", "https://mirror.home/{version}/{arch}/{name}"]
+archive = true
+require = "published"
+ca = "certs/home.pem"
 [pki]
 from = "directory"
 dir = "certs"
@@ -174,7 +177,16 @@ sans = ["gateway.home", "10.9.9.9"]"#,
         inventory.source.kubernetes,
         ["file:///srv/mirror", "https://dl.k8s.io"]
     );
-    assert_eq!(inventory.source.etcd, ["http://mirror.home"]);
+    assert_eq!(
+        inventory.source.etcd,
+        [
+            "http://mirror.home",
+            "https://mirror.home/{version}/{arch}/{name}"
+        ]
+    );
+    assert!(inventory.source.archive && !inventory.source.rebuilt);
+    assert_eq!(inventory.source.require, Some(Requirement::Published));
+    assert_eq!(inventory.source.ca, Some("certs/home.pem".into()));
     let pki = Pki {
         from: PkiSource::Directory("certs".into()),
         authorities: Authorities::Separate,

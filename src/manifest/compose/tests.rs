@@ -68,7 +68,25 @@ fn roles_and_credentials_decide_what_is_written() {
             "kube-scheduler.service"
         ]
     );
-    assert!(manifest(&desired, "az3").entries.is_empty());
+    let entries = manifest(&desired, "az3").entries.keys();
+    let share: Vec<_> = entries.map(RemotePath::as_str).collect();
+    assert_eq!(
+        share,
+        [
+            "/etc/k8s",
+            "/etc/k8s/kube-proxy",
+            "/etc/k8s/kube-proxy/kube-proxy.kubeconfig",
+            "/etc/k8s/kubelet",
+            "/etc/k8s/kubelet/kubelet-20250102T0304.key",
+            "/etc/k8s/kubelet/kubelet-20250102T0304.pem",
+            "/etc/k8s/kubelet/kubelet.key",
+            "/etc/k8s/kubelet/kubelet.kubeconfig",
+            "/etc/k8s/kubelet/kubelet.pem",
+            "/etc/k8s/shared",
+            "/etc/k8s/shared/kubernetes-ca.pem",
+            "/etc/tmpfiles.d/kinstall.conf",
+        ]
+    );
     let apiserver = arguments(&desired, "az2", "kube-apiserver");
     assert!(
         !apiserver

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::component::{Reach, Service};
-use crate::inventory::{Inventory, Node, Role};
+use crate::inventory::{Authorities, Inventory, Node, Role};
 use crate::template::{ClusterWords, Context, EtcdWords, NodeWords, ServiceWords};
 
 /// The words of a node.
@@ -30,9 +30,25 @@ pub(in crate::manifest) fn of_node(inventory: &Inventory, node: &Node) -> Contex
             etcd_url_host: url_host(node.etcd_address()),
         },
         etcd: etcd(inventory, node),
+        authority: authorities(inventory.pki.authorities),
         word: BTreeMap::new(),
         service: ServiceWords::default(),
     }
+}
+
+/// Where what each peer verifies the others by lies: by set, the name that its components have
+/// for it.
+fn authorities(mode: Authorities) -> BTreeMap<&'static str, &'static str> {
+    let separate = mode == Authorities::Separate;
+    let own = |name, own, shared| (name, if separate { own } else { shared });
+    [
+        own("apiserver_client", "apiserver-client-ca", "kubernetes-ca"),
+        own("kubelet_server", "kubelet-server-ca", "kubernetes-ca"),
+        own("kubelet_client", "kubelet-client-ca", "kubernetes-ca"),
+        own("etcd_peer", "peerCA", "rootCA"),
+        own("etcd_client", "clientCA", "rootCA"),
+    ]
+    .into()
 }
 
 fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {

@@ -1,0 +1,243 @@
+//! What the cache holds, and making it smaller.
+
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+
+use super::{About, Cache, Error};
+use crate::digest::Digest;
+use crate::fetch::stream::Encoding;
+
+/// One content, with all that was made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it is, if that was noted.
+    pub about: Option<About>,
+    /// The size in bytes of the content itself.
+    pub size: u64,
+    /// The size in bytes of its compressed forms together.
+    pub compressed: u64,
+    /// When a command used it last.
+    pub used: SystemTime,
+}
+
+/// What [`Cache::clean`] keeps. What a process uses is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// What was used within this time.
+    UsedWithin(Duration),
+    /// What was used last, up to so many bytes with the compressed forms.
+    Bytes(u64),
+}
+
+/// What [`Cache::clean`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cleaned {
+    /// What was removed.
+    pub removed: Vec<Entry>,
+    /// What was to be removed, and another process uses.
+    pub busy: Vec<Entry>,
+    /// The bytes of unfinished downloads that were removed.
+    pub partial: u64,
+    /// How many entries are left.
+    pub left: usize,
+}
+
+impl Entry {
+    /// What it takes on the disk, in bytes.
+    pub const fn whole(&self) -> u64 {
+        self.size + self.compressed
+    }
+}
+
+impl Cache {
+    /// Everything in the cache, the last used first.
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let folder = fs::read_dir(self.directory.join("sha256"));
+        let mut entries = Vec::new();
+        for file in folder.map_err(|error| self.failed(error))? {
+            let file = file.map_err(|error| self.failed(error))?;
+            let digest = file.file_name().to_str().and_then(|name| name.parse().ok());
+            // What is gone in the meantime, another process removed.
+            if let (Some(digest), Ok(metadata)) = (digest, file.metadata()) {
+                entries.push(self.entry(digest, &metadata));
+            }
+        }
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.used), entry.digest));
+        Ok(entries)
+    }
+
+    /// Removes what is not to be kept and no process uses.
+    pub fn clean(&self, keep: Keep, now: SystemTime) -> Result<Cleaned, Error> {
+        let mut cleaned = Cleaned::default();
+        let mut bytes = 0;
+        for entry in self.entries()? {
+            bytes += entry.whole();
+            let kept = match keep {
+                Keep::Nothing => false,
+                Keep::UsedWithin(time) => {
+                    now.duration_since(entry.used).is_ok_and(|age| age < time) || entry.used > now
+                }
+                Keep::Bytes(most) => bytes <= most,
+            };
+            if kept {
+                cleaned.left += 1;
+                continue;
+            }
+            match self.alone_with(entry.digest, || self.remove(entry.digest))? {
+                Some(()) => {
+                    // A smaller one that was used longer ago may still fit.
+                    bytes -= entry.whole();
+                    cleaned.removed.push(entry);
+                }
+                None => {
+                    cleaned.left += 1;
+                    cleaned.busy.push(entry);
+                }
+            }
+        }
+        cleaned.partial = self.clean_partial(keep, now)?;
+        Ok(cleaned)
+    }
+
+    fn entry(&self, digest: Digest, metadata: &std::fs::Metadata) -> Entry {
+        let compressed = [Encoding::Zstd, Encoding::Gzip]
+            .into_iter()
+            .filter_map(|encoding| {
+                let (path, _) = self.member_place(digest, encoding);
+                fs::metadata(path).ok().map(|metadata| metadata.len())
+            });
+        let noted = fs::metadata(self.about_path(digest)).ok();
+        let used = noted.as_ref().unwrap_or(metadata).modified();
+        Entry {
+            digest,
+            about: self.about(digest),
+            size: metadata.len(),
+            compressed: compressed.sum(),
+            used: used.unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+
+    /// Removes unfinished downloads that nobody is at, and returns their bytes.
+    fn clean_partial(&self, keep: Keep, now: SystemTime) -> Result<u64, Error> {
+        let mut removed = 0;
+        let folder = fs::read_dir(self.directory.join("partial"));
+        for file in folder.map_err(|error| self.failed(error))?.flatten() {
+            let (path, Ok(metadata)) = (file.path(), file.metadata()) else {
+                continue;
+            };
+            let age = metadata
+                .modified()
+                .map(|time| now.duration_since(time).unwrap_or_default());
+            let kept = match keep {
+                Keep::Nothing => false,
+                Keep::UsedWithin(time) => age.is_ok_and(|age| age < time),
+                Keep::Bytes(_) => true,
+            };
+            let checksum = path.file_stem().and_then(|stem| stem.to_str());
+            // Files of other names are what a process that runs is writing just now.
+            let Some(checksum) = checksum.filter(|stem| !kept && !stem.contains('-')) else {
+                continue;
+            };
+            if let Some(_alone) = self.try_lock(checksum)?
+                && fs::remove_file(&path).is_ok()
+            {
+                removed += metadata.len();
+            }
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn cache_with(contents: &[&[u8]]) -> (tempfile::TempDir, Cache, Vec<Digest>) {
+        let room = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(room.path())).unwrap();
+        let store = |content: &&[u8]| cache.store(&mut &**content).unwrap().digest;
+        let digests: Vec<_> = contents.iter().map(store).collect();
+        // The first was used last.
+        for (age, digest) in digests.iter().enumerate() {
+            let file = fs::File::open(cache.path(*digest)).unwrap();
+            let when = SystemTime::now() - DAY * u32::try_from(age).unwrap();
+            let times = std::fs::FileTimes::new().set_modified(when);
+            file.file().set_times(times).unwrap();
+        }
+        (room, cache, digests)
+    }
+
+    #[track_caller]
+    fn check(keep: Keep, left: &[usize]) {
+        let (_room, cache, digests) = cache_with(&[b"1", b"22", b"333", b"4"]);
+        let cleaned = cache.clean(keep, SystemTime::now()).unwrap();
+        let expected: Vec<_> = left.iter().map(|index| digests[*index]).collect();
+        let found: Vec<_> = cache
+            .entries()
+            .unwrap()
+            .iter()
+            .map(|entry| entry.digest)
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(
+            (cleaned.left, cleaned.removed.len()),
+            (left.len(), 4 - left.len())
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_asked_for() {
+        check(Keep::Nothing, &[]);
+        check(Keep::UsedWithin(DAY * 2 - DAY / 2), &[0, 1]);
+        check(Keep::UsedWithin(DAY * 9), &[0, 1, 2, 3]);
+        check(Keep::Bytes(100), &[0, 1, 2, 3]);
+        check(Keep::Bytes(4), &[0, 1, 3]);
+        check(Keep::Bytes(0), &[]);
+    }
+
+    #[test]
+    fn what_another_process_uses_or_fetches_stays() {
+        let (room, cache, digests) = cache_with(&[b"1", b"22"]);
+        let other = Cache::open(Some(room.path())).unwrap();
+        other.hold(digests[1]).unwrap();
+        let lock = other.try_lock("abc").unwrap().unwrap();
+        for name in ["abc", "abc.validator", "def"] {
+            fs::write(cache.partial(name), "12345").unwrap();
+        }
+        let cleaned = cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
+        assert_eq!(cleaned.partial, 5);
+        assert_eq!(cleaned.busy[0].digest, digests[1]);
+        assert!(cache.path(digests[1]).exists() && cache.partial("abc").exists());
+        drop((other, lock));
+        let cleaned = cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
+        assert_eq!(
+            (cleaned.removed.len(), cleaned.left, cleaned.partial),
+            (1, 0, 10)
+        );
+    }
+
+    #[test]
+    fn an_entry_is_told_with_what_it_is() {
+        let (_room, cache, digests) = cache_with(&[b"1"]);
+        let about = About {
+            name: "kubectl".to_owned(),
+            version: "1.32.3".parse().unwrap(),
+            arch: crate::arch::Arch::Armhf,
+            from: Some("https://mirror.home/kubectl".to_owned()),
+        };
+        cache.note(digests[0], &about);
+        cache.touch(digests[0]);
+        let entries = cache.entries().unwrap();
+        assert_eq!(entries[0].about, Some(about));
+        assert_eq!((entries[0].size, entries[0].compressed), (1, 0));
+        cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
+        assert_eq!(cache.about(digests[0]), None);
+    }
+}

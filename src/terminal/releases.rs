@@ -1,0 +1,288 @@
+//! What `fetch` tells of releases and `cache` of what is kept, as text and as JSON of the same shape.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::artifact::Program;
+use crate::fetch::{self, Cache, Entry, PinReport};
+use crate::inventory::Inventory;
+use crate::lockfile::Lockfile;
+
+/// The programs an inventory needs, pinned and in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Releases {
+    /// Each of them.
+    pub programs: Vec<Release>,
+}
+
+/// One program. Its JSON form is documented in the README and changes only by additions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Release {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it runs on.
+    pub arch: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The SHA-256 of the program itself.
+    pub sha256: String,
+    /// The word of the lockfile for what its pin rests on.
+    pub trust: &'static str,
+    /// The same in a sentence.
+    pub rests_on: String,
+    /// The address it, or its archive, came from, or would come from.
+    pub url: String,
+    /// The archive it is taken out of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+    /// Whether it was pinned just now, and what was pinned before.
+    pub pinned: Pinning,
+}
+
+/// What became of a pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pinning {
+    /// It was pinned already, and is as it was.
+    Kept,
+    /// It is pinned for the first time.
+    New,
+    /// Other bytes were pinned before.
+    Changed,
+}
+
+impl Releases {
+    /// What a lockfile pins of these programs, and a report says was just done.
+    pub fn of(
+        inventory: &Inventory,
+        programs: &BTreeSet<Program>,
+        lockfile: &Lockfile,
+        cache: &Cache,
+        report: &PinReport,
+    ) -> Self {
+        let release = |program: &Program| {
+            let (artifact, pinned) = lockfile.artifact(program)?;
+            let pin = lockfile.pin(&artifact)?;
+            let trust = fetch::trust(inventory, &artifact, pin);
+            let noted = cache.about(pinned.digest).and_then(|about| about.from);
+            let address = || fetch::address(inventory, &artifact).unwrap_or_default();
+            let done = (report.pinned.iter()).find(|pinned| pinned.artifact == artifact);
+            Some(Release {
+                name: program.name.clone(),
+                version: program.version.to_string(),
+                arch: program.arch.to_string(),
+                size: pinned.size,
+                sha256: pinned.digest.to_string(),
+                trust: trust.name(),
+                rests_on: trust.meaning().to_owned(),
+                url: noted.unwrap_or_else(address),
+                archive: artifact
+                    .is_archive()
+                    .then(|| artifact.file_name().to_owned()),
+                pinned: match done.map(|pinned| pinned.before) {
+                    None => Pinning::Kept,
+                    Some(before) if before.is_none_or(|before| before == pin.digest) => {
+                        Pinning::New
+                    }
+                    Some(_) => Pinning::Changed,
+                },
+            })
+        };
+        Self {
+            programs: programs.iter().filter_map(release).collect(),
+        }
+    }
+
+    /// As a person reads it: a table, and what its last column means.
+    pub fn text(&self) -> String {
+        let rows = self.programs.iter().map(|release| {
+            let pinned = match release.pinned {
+                Pinning::Kept => "",
+                Pinning::New => "new",
+                Pinning::Changed => "changed",
+            };
+            vec![
+                release.name.clone(),
+                release.version.clone(),
+                release.arch.clone(),
+                super::progress::size(release.size),
+                release.sha256[..12].to_owned(),
+                release.trust.to_owned(),
+                pinned.to_owned(),
+            ]
+        });
+        let head = ["program", "version", "arch", "size", "sha256", "trust", ""];
+        let mut text = table(&head, rows);
+        let mut meanings = BTreeMap::new();
+        for release in &self.programs {
+            meanings.insert(release.trust, release.rests_on.as_str());
+        }
+        for (trust, meaning) in meanings {
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "{trust}: checked against {meaning}");
+        }
+        let size = self.programs.iter().map(|release| release.size).sum();
+        let count = self.programs.len();
+        let size = super::progress::size(size);
+        _ = writeln!(text, "{count} programs pinned and in the cache, {size}");
+        text
+    }
+}
+
+/// One entry of the cache. Its JSON form is documented in the README and changes only by additions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CacheEntry {
+    /// Its SHA-256.
+    pub sha256: String,
+    /// The program, if that was noted.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What it runs on.
+    pub arch: Option<String>,
+    /// The address it came from.
+    pub url: Option<String>,
+    /// The size in bytes of the program.
+    pub size: u64,
+    /// The size in bytes of what was compressed of it for nodes.
+    pub compressed: u64,
+    /// Days since a command used it last.
+    pub unused_days: u64,
+}
+
+impl CacheEntry {
+    /// An entry as it is told at a time.
+    pub fn of(entry: &Entry, now: SystemTime) -> Self {
+        let about = entry.about.as_ref();
+        let unused = now.duration_since(entry.used).unwrap_or_default();
+        Self {
+            sha256: entry.digest.to_string(),
+            name: about.map(|about| about.name.clone()),
+            version: about.map(|about| about.version.to_string()),
+            arch: about.map(|about| about.arch.to_string()),
+            url: about.and_then(|about| about.from.clone()),
+            size: entry.size,
+            compressed: entry.compressed,
+            unused_days: unused.as_secs() / (24 * 60 * 60),
+        }
+    }
+}
+
+/// Entries of the cache as a person reads them.
+pub fn entries_text(entries: &[CacheEntry]) -> String {
+    let rows = entries.iter().map(|entry| {
+        let known = |word: &Option<String>| word.clone().unwrap_or_else(|| "?".to_owned());
+        vec![
+            known(&entry.name),
+            known(&entry.version),
+            known(&entry.arch),
+            super::progress::size(entry.size),
+            super::progress::size(entry.compressed),
+            match entry.unused_days {
+                0 => "today".to_owned(),
+                1 => "yesterday".to_owned(),
+                days => format!("{days} days ago"),
+            },
+            entry.sha256[..12].to_owned(),
+        ]
+    });
+    let head = [
+        "program",
+        "version",
+        "arch",
+        "size",
+        "compressed",
+        "used",
+        "sha256",
+    ];
+    table(&head, rows)
+}
+
+/// Columns as wide as what is in them.
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let head = head.iter().map(|&word| word.to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let columns = rows[0].len();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<_> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lockfile::Trust;
+
+    fn release(name: &str, trust: Trust, pinned: Pinning) -> Release {
+        Release {
+            name: name.to_owned(),
+            version: "1.32.3".to_owned(),
+            arch: "arm64".to_owned(),
+            size: 92_000_000,
+            sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            trust: trust.name(),
+            rests_on: trust.meaning().to_owned(),
+            url: "https://dl.k8s.io/x".to_owned(),
+            archive: None,
+            pinned,
+        }
+    }
+
+    #[test]
+    fn what_each_pin_rests_on_is_told_in_plain_words() {
+        let releases = Releases {
+            programs: vec![
+                release("kube-apiserver", Trust::BuiltIn, Pinning::Kept),
+                release("kubectl", Trust::Published, Pinning::New),
+            ],
+        };
+        assert_eq!(
+            releases.text(),
+            "\
+program         version  arch   size     sha256        trust
+kube-apiserver  1.32.3   arm64  92.0 MB  e3b0c44298fc  built-in
+kubectl         1.32.3   arm64  92.0 MB  e3b0c44298fc  published  new
+built-in: checked against the digest built into kinstall
+published: checked against the checksum published over https
+2 programs pinned and in the cache, 184.0 MB
+"
+        );
+    }
+
+    #[test]
+    fn an_entry_that_nothing_is_known_of_is_told_by_its_digest() {
+        let entry = CacheEntry {
+            sha256: "ab".repeat(32),
+            name: None,
+            version: None,
+            arch: None,
+            url: None,
+            size: 7,
+            compressed: 0,
+            unused_days: 1,
+        };
+        assert_eq!(
+            entries_text(&[entry]),
+            "\
+program  version  arch  size  compressed  used       sha256
+?        ?        ?     7 B   0 B         yesterday  abababababab
+"
+        );
+    }
+}

@@ -19,6 +19,7 @@ use std::fmt;
 pub use describe::{Description, Subject, describe};
 pub use table::requests;
 
+use crate::digest::Digest;
 use crate::inventory::{KeyType, NodeName, San};
 use crate::secret::Secret;
 
@@ -240,6 +241,8 @@ pub struct Credentials {
     pub service_account: ServiceAccountPair,
     /// `encryption-config.yaml`, whole, as every kube-apiserver of the cluster gets it.
     pub encryption_config: Secret,
+    /// The digests of the configurations that rotations have replaced: a node may still hold one.
+    pub encryption_history: Vec<Digest>,
     /// The private key in PEM of the authority that kube-controller-manager signs requests with,
     /// where it is at hand.
     pub signing_key_pem: Option<Secret>,

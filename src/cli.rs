@@ -4,6 +4,7 @@ mod carry;
 mod certs;
 mod check;
 mod completions;
+mod encryption;
 mod fail;
 mod fetch;
 mod init;
@@ -97,6 +98,8 @@ enum Command {
     History(rollback::History),
     /// List, check, renew and draw the cluster's certificates
     Certs(certs::Certs),
+    /// Tell or exchange the key that Secrets are encrypted with at rest
+    Encryption(encryption::EncryptionCommand),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -162,6 +165,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Rollback(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal),
         Command::Certs(command) => command.run(common, terminal).await,
+        Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

@@ -1,5 +1,7 @@
 //! Kubeconfigs: how a client finds kube-apiserver and proves who it is, in one file.
 
+mod merge;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -7,6 +9,8 @@ use zeroize::Zeroizing;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Kind};
 use crate::inventory::{Cluster, Node, Role};
 use crate::secret::Secret;
+
+pub use merge::Problem;
 
 /// A client of kube-apiserver that is given a kubeconfig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +95,76 @@ pub fn render(
     port: u16,
     credentials: &Credentials,
 ) -> Result<Secret, Missing> {
+    let items = items(client, node, cluster, port, credentials)?;
+    let text = Zeroizing::new(format!(
+        "\
+apiVersion: v1
+kind: Config
+current-context: {context}
+clusters:
+{clusters}users:
+{users}contexts:
+{contexts}",
+        context = quoted(&items.context_name),
+        clusters = *items.cluster,
+        users = *items.user,
+        contexts = *items.context,
+    ));
+    Ok(Secret::new(text.as_bytes()))
+}
+
+/// The administrator's entries put into a kubeconfig that holds other clusters.
+pub fn merged(
+    existing: &Secret,
+    cluster: &Cluster,
+    credentials: &Credentials,
+) -> Result<Result<Secret, Problem>, Missing> {
+    let items = items(
+        Client::Admin,
+        None,
+        cluster,
+        cluster.endpoint.port,
+        credentials,
+    )?;
+    Ok(merge::merge(existing, &items))
+}
+
+/// The three entries that a client has in a kubeconfig, each an element of its list in YAML.
+struct Items {
+    cluster_name: String,
+    user_name: String,
+    context_name: String,
+    cluster: Zeroizing<String>,
+    user: Zeroizing<String>,
+    context: Zeroizing<String>,
+}
+
+impl Items {
+    /// Each list, the entry's name and the entry.
+    fn entries(&self) -> [(&'static str, &str, &str); 3] {
+        [
+            (
+                "clusters",
+                self.cluster_name.as_str(),
+                self.cluster.as_str(),
+            ),
+            ("users", self.user_name.as_str(), self.user.as_str()),
+            (
+                "contexts",
+                self.context_name.as_str(),
+                self.context.as_str(),
+            ),
+        ]
+    }
+}
+
+fn items(
+    client: Client,
+    node: Option<&Node>,
+    cluster: &Cluster,
+    port: u16,
+    credentials: &Credentials,
+) -> Result<Items, Missing> {
     let of_node = node.filter(|_| client == Client::Kubelet);
     let id = CertificateId {
         kind: client.kind(),
@@ -105,36 +179,42 @@ pub fn render(
     let authority = credentials.authorities.get(&AuthorityName::Kubernetes);
     let authority = authority.ok_or_else(|| missing(AuthorityName::Kubernetes.to_string()))?;
 
+    let (cluster_name, user_name) = (cluster.name.to_string(), client.user(cluster, node));
+    let (name, user) = (quoted(&cluster_name), quoted(&user_name));
     let key = Zeroizing::new(STANDARD.encode(leaf.key_pem.expose()));
-    let text = Zeroizing::new(format!(
-        "\
-apiVersion: v1
-kind: Config
-current-context: {cluster}
-clusters:
-- name: {cluster}
+    Ok(Items {
+        cluster: Zeroizing::new(format!(
+            "\
+- name: {name}
   cluster:
     server: {server}
     certificate-authority-data: {authority}
-users:
+",
+            server = quoted(&client.server(cluster, node, port)),
+            authority = STANDARD.encode(authority),
+        )),
+        user: Zeroizing::new(format!(
+            "\
 - name: {user}
   user:
     client-certificate-data: {certificate}
     client-key-data: {key}
-contexts:
-- name: {cluster}
+",
+            certificate = STANDARD.encode(&leaf.chain_pem),
+            key = *key,
+        )),
+        context: Zeroizing::new(format!(
+            "\
+- name: {name}
   context:
-    cluster: {cluster}
+    cluster: {name}
     user: {user}
 ",
-        cluster = quoted(cluster.name.as_str()),
-        server = quoted(&client.server(cluster, node, port)),
-        authority = STANDARD.encode(authority),
-        user = quoted(&client.user(cluster, node)),
-        certificate = STANDARD.encode(&leaf.chain_pem),
-        key = *key,
-    ));
-    Ok(Secret::new(text.as_bytes()))
+        )),
+        context_name: cluster_name.clone(),
+        cluster_name,
+        user_name,
+    })
 }
 
 /// A name as a double-quoted scalar: a cluster may be called `1` or `null`.
@@ -171,6 +251,7 @@ mod tests {
                 public_pem: String::new(),
             },
             encryption_config: Secret::new(""),
+            encryption_history: vec![],
             signing_key_pem: None,
         }
     }

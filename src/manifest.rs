@@ -198,6 +198,9 @@ pub struct Desired {
     pub manifests: BTreeMap<NodeName, Manifest>,
     /// Where the bytes of each file entry come from.
     pub contents: BTreeMap<Digest, Content>,
+    /// Contents of precious entries that were replaced on purpose: a node that still holds one may
+    /// be given the one that follows.
+    pub superseded: BTreeSet<Digest>,
 }
 
 /// Where bytes come from.

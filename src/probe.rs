@@ -5,7 +5,7 @@ pub mod served;
 
 use std::time::Duration;
 
-use crate::certificate::{AuthorityName, Credentials};
+use crate::certificate::{AuthorityName, Credentials, Kind};
 use crate::manifest::Probe;
 use crate::transport::{self, ssh::Connection};
 
@@ -78,6 +78,27 @@ impl<'a> Prober<'a> {
     ) -> Result<Result<reqwest::ClientBuilder, String>, transport::Error> {
         let socket = connection.forward(probe.port).await?;
         Ok(self.client(probe, &socket))
+    }
+
+    /// A client of the kube-apiserver of a node, with the administrator's certificate; else why
+    /// there can be none.
+    pub async fn api(
+        &self,
+        connection: &Connection,
+        port: u16,
+    ) -> Result<Result<reqwest::Client, String>, transport::Error> {
+        let socket = connection.forward(port).await?;
+        let probe = Probe {
+            port,
+            path: String::new(),
+            client: Some(Kind::Admin.name().to_owned()),
+            authority: Some(AuthorityName::Kubernetes.name().to_owned()),
+        };
+        let client = self.client(&probe, &socket).and_then(|client| {
+            let client = client.timeout(Duration::from_secs(ANSWER_SECONDS));
+            client.build().map_err(|error| error.to_string())
+        });
+        Ok(client)
     }
 
     fn client(

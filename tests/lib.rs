@@ -1,4 +1,5 @@
-//! Tests.
+//! Promises, tried on the real program: one file each for what a user sees.
+
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod bed;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
@@ -29,6 +30,8 @@ mod push;
 mod quoting;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod site;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod tidy;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tree;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]

@@ -10,6 +10,7 @@
 mod existing;
 mod once;
 mod record;
+mod rotation;
 mod sign;
 mod store;
 #[cfg(test)]
@@ -118,7 +119,8 @@ impl Authority for Local {
             authorities,
             leaves,
             service_account: self.kept_service_account()?,
-            encryption_config: self.kept_encryption_config()?.unwrap_or_else(empty),
+            encryption_config: self.encryption()?.unwrap_or_else(empty),
+            encryption_history: self.encryption_history()?,
             signing_key_pem: None,
         })
     }
@@ -182,6 +184,7 @@ impl Local {
             leaves,
             service_account,
             encryption_config,
+            encryption_history: self.encryption_history()?,
             signing_key_pem: signer_for(AuthorityName::ApiserverClient).key_pem(),
         };
         let doubts = self.check(requests, &credentials, now)?;

@@ -17,6 +17,9 @@ use super::link::{Party, of_kind};
 use super::{AuthorityName, CertificateId, Credentials, Kind, Leaf, Request, Usage, key};
 use crate::inventory::San;
 
+/// The group that may do everything.
+const MASTERS: &str = "system:masters";
+
 /// RSA keys below this many bits are refused by newer Go, and by everyone's advice.
 const RSA_BITS_MIN: u32 = 2048;
 
@@ -171,6 +174,10 @@ impl Checker<'_> {
             }
         };
         self.key(&about, leaf);
+        // Of an authority's certificate nothing else is worth telling.
+        if description.is_authority {
+            return self.chain(&about, request, leaf, &description);
+        }
         self.chain(&about, request, leaf, &description);
         self.uses(&about, request, &description);
         self.names(&about, request, &description);
@@ -294,7 +301,6 @@ impl Checker<'_> {
                 self.find(about.clone(), Flaw::Organization { wanted });
             }
         }
-        const MASTERS: &str = "system:masters";
         let is_client = request.set == AuthorityName::ApiserverClient;
         let is_master = |groups: &[String]| groups.iter().any(|group| group == MASTERS);
         if is_client && is_master(organizations) && !is_master(&request.organizations) {

@@ -1,5 +1,7 @@
 //! `kinstall kubeconfig`: the administrator's.
 
+mod merge;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -19,6 +21,9 @@ pub(super) struct KubeconfigCommand {
     /// The kube-apiserver of this node, instead of the cluster's endpoint
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
+    /// Put it into FILE beside the other clusters there [default: ~/.kube/config]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    merge: Option<Option<PathBuf>>,
 }
 
 impl KubeconfigCommand {
@@ -46,6 +51,10 @@ impl KubeconfigCommand {
         let obtained = authority
             .obtain(&certificate::requests(&inventory), prepare::now())
             .map_err(|error| Failure::new(Exit::Failed, error))?;
+        if let Some(file) = self.merge {
+            let place = merge::Place::of(file)?;
+            return place.merge(&inventory.cluster, &obtained.credentials, terminal);
+        }
         let port = inventory.cluster.endpoint.port;
         let text = kubeconfig::render(
             Client::Admin,

@@ -282,6 +282,7 @@ impl Site {
                     snapshot,
                     difference,
                     leads: self.leader.as_ref() == Some(name),
+                    superseded: &desired.superseded,
                 },
             ))
         };

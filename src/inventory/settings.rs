@@ -141,7 +141,7 @@ impl Default for Encryption {
 }
 
 /// A provider of `EncryptionConfiguration` that uses a local key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Provider {
     /// AES-CBC with PKCS#7 padding: the documents' choice.
     Aescbc,
@@ -152,6 +152,9 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
+
     /// The word in `EncryptionConfiguration`.
     pub const fn name(self) -> &'static str {
         match self {

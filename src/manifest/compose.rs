@@ -66,6 +66,7 @@ pub fn compose(
     let mut desired = Desired {
         manifests: BTreeMap::new(),
         contents: BTreeMap::new(),
+        superseded: credentials.encryption_history.iter().copied().collect(),
     };
     for node in inventory.nodes.values() {
         let Some(arch) = archs.get(&node.name).copied() else {

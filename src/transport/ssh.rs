@@ -24,6 +24,10 @@ const ALIVE_SECONDS: u64 = 10;
 /// One that is not killed leaves a connection idle while it downloads, which may take long.
 const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(4 * 3600).expect("it is not zero");
 
+/// How often a script that holds something hears that we live, in seconds: the other end of a
+/// connection that was cut learns of it in no other way, or hours later.
+const BEAT_SECONDS: u64 = 10;
+
 /// How a script becomes root's.
 #[derive(Debug, Clone)]
 pub enum Privilege {
@@ -197,7 +201,7 @@ impl Connection {
         })
     }
 
-    /// Starts a script that holds something until its input ends, and returns its first line
+    /// Starts a script that holds something until its input ends or is silent for a minute, and returns its first line
     /// together with what keeps it alive.
     pub async fn hold(&self, script: Script, arguments: &[&str]) -> Result<(String, Held), Error> {
         let mut child = self.spawn(script, arguments).await?;
@@ -218,10 +222,16 @@ impl Connection {
             .read_line(&mut line)
             .await
             .map_err(|_| self.lost(script.name))?;
+        let beating = tokio::spawn(async move {
+            // Without a reader there is nothing left to keep alive.
+            while input.write_all(b".").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(BEAT_SECONDS)).await;
+            }
+        });
         Ok((
             line.trim_end().to_owned(),
             Held {
-                _input: input,
+                beating,
                 _output: output,
                 _child: child,
             },
@@ -321,9 +331,16 @@ impl Connection {
 
 /// Keeps a script of [`Connection::hold`] going; dropped, it ends.
 pub struct Held {
-    _input: openssh::ChildStdin,
+    beating: tokio::task::JoinHandle<()>,
     _output: BufReader<openssh::ChildStdout>,
     _child: openssh::Child<Arc<Session>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its input ends with it.
+        self.beating.abort();
+    }
 }
 
 /// What ssh's own words mean.

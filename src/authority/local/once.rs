@@ -61,7 +61,12 @@ impl Local {
 
     pub(super) fn encryption_config(&self, gathered: &mut Gathered) -> Result<Secret, Error> {
         if let Some(existing) = self.store.read(ENCRYPTION_CONFIG)? {
-            encryption::check(&existing, &self.encryption).map_err(|problem| {
+            // While its key is exchanged it is neither as the inventory was nor as it is.
+            let checked = match self.rotation()? {
+                Some(_) => encryption::Config::parse(&existing).map(drop),
+                None => encryption::check(&existing, &self.encryption),
+            };
+            checked.map_err(|problem| {
                 let path = self.store.path(ENCRYPTION_CONFIG);
                 Error::EncryptionConfig { path, problem }
             })?;
@@ -104,11 +109,6 @@ impl Local {
             private_pem: private_pem.unwrap_or_else(|| Secret::new("")),
             public_pem: self.text(SERVICE_ACCOUNT_PUBLIC)?.unwrap_or_default(),
         })
-    }
-
-    /// The encryption configuration as it is.
-    pub(super) fn kept_encryption_config(&self) -> Result<Option<Secret>, Error> {
-        self.store.read(ENCRYPTION_CONFIG)
     }
 }
 

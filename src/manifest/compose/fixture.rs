@@ -196,6 +196,7 @@ fn credentials<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> Credentials {
             public_pem: "public\n".to_owned(),
         },
         encryption_config: Secret::new("encryption\n"),
+        encryption_history: vec![],
         signing_key_pem: Some(Secret::new("signing key\n")),
     }
 }

@@ -76,6 +76,7 @@ fn openssl_accepts_certificates_of_three_authorities() {
     let authorities = site.obtain(NOW).credentials.authorities;
     let different: BTreeSet<_> = authorities.values().collect();
     assert_eq!(different.len(), 3);
+    fs_err::remove_file(site.path("authorities")).unwrap();
     site.inventory.pki.authorities = Authorities::Single;
     let authorities = site.obtain(NOW).credentials.authorities;
     let (kubernetes, etcd) = (AuthorityName::Kubernetes, AuthorityName::Etcd);

@@ -35,7 +35,7 @@ pub struct ServiceWords {
     pub arguments: Vec<String>,
     /// The environment: `NAME=value`.
     pub environment: Vec<String>,
-    /// The networks it may talk to, beside its own machine; none where it may talk to anyone.
+    /// The networks it may talk to, its own machine included; none where it may talk to anyone.
     pub networks: Vec<String>,
 }
 

@@ -27,7 +27,7 @@ impl Check {
         if self.kubernetes.is_empty() {
             return present(&read, &findings, common, terminal);
         }
-        read.report(findings, terminal)?;
+        read.report(&findings, terminal)?;
         let path = check::upgrade(&read.inventory, &self.kubernetes)
             .map_err(|error| Failure::new(Exit::Usage, error))?;
         let outlook = Outlook::of(&path, &read.inventory, &read.text);
@@ -51,7 +51,7 @@ fn present(
     common: &Common,
     terminal: Terminal,
 ) -> Result<Exit, Failure> {
-    read.report(findings.to_vec(), terminal)?;
+    read.report(findings, terminal)?;
     let outlook = Outlook::today(findings, &read.inventory, &read.text);
     if common.json {
         terminal.print(&json(&outlook));

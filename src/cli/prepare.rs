@@ -53,7 +53,7 @@ impl Talk {
 /// Reads an inventory, and tells what is doubtful in it.
 pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
     let read = read(path)?;
-    read.report(Vec::new(), terminal)?;
+    read.report(&[], terminal)?;
     Ok(read.inventory)
 }
 
@@ -61,7 +61,7 @@ pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Fa
 pub(super) fn checked_inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
     let read = read(path)?;
     let findings = check::command_lines(&read.inventory);
-    read.report(findings, terminal)?;
+    read.report(&findings, terminal)?;
     Ok(read.inventory)
 }
 
@@ -77,7 +77,7 @@ impl Read {
     /// Tells what is doubtful; fails with everything, if something is wrong.
     pub(super) fn report(
         &self,
-        findings: Vec<check::Finding>,
+        findings: &[check::Finding],
         terminal: Terminal,
     ) -> Result<(), Failure> {
         let found = findings.iter().map(|it| it.problem(&self.inventory));

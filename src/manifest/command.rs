@@ -25,6 +25,9 @@ pub struct Situation<'a> {
     pub signing_key: bool,
 }
 
+/// Renders what is only looked at.
+static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
+
 /// A command line and an environment.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
@@ -92,7 +95,6 @@ impl Command {
         let Some(service) = &component.service else {
             return Ok(Self::default());
         };
-        static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
         let context = context(situation.inventory, situation.node);
         Self::of(component, service, version, situation, &context, &RENDERER)
     }

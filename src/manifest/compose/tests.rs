@@ -527,4 +527,11 @@ fn a_service_is_kept_to_its_networks() {
     let own = format!("Deny=any Allow=localhost {office}");
     assert_eq!(networks(&composed, "kube-scheduler"), own);
     assert_eq!(networks(&composed, "kube-controller-manager"), "");
+    let settings = fixture
+        .inventory
+        .components
+        .entry("kube-scheduler".to_owned());
+    settings.or_default().networks = Some(Vec::new());
+    let alone = networks(&fixture.composed(), "kube-scheduler");
+    assert_eq!(alone, "Deny=any Allow=localhost");
 }

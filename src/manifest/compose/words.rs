@@ -75,7 +75,7 @@ fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
     }
 }
 
-/// The networks that a service is kept to; none where it is not.
+/// The networks that a service is kept to, its own machine first; none where it is not.
 pub(super) fn networks(
     inventory: &Inventory,
     service: &Service,
@@ -98,7 +98,10 @@ pub(super) fn networks(
         (Reach::Machine, Some(_)) => BTreeSet::new(),
     };
     networks.extend(said.unwrap_or_default());
-    networks.iter().map(ToString::to_string).collect()
+    // Its own machine stands first, so that the list is not empty where nothing else is said.
+    let own = ["localhost".to_owned()].into_iter();
+    own.chain(networks.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn url_host(address: IpAddr) -> String {

@@ -30,7 +30,9 @@ impl Bed {
     pub(crate) fn take(test: &str) -> Option<Self> {
         let variable = |name: &str| {
             let value = std::env::var_os(name).map(PathBuf::from);
-            value.ok_or_else(|| format!("`{name}` is not set; `cargo xtask test` boots nodes and sets it"))
+            value.ok_or_else(|| {
+                format!("`{name}` is not set; `cargo xtask test` boots nodes and sets it")
+            })
         };
         let bed = || {
             Ok(Self {
@@ -68,8 +70,14 @@ impl Bed {
 
     fn drive(&self, words: &[&str]) -> Output {
         let mut command = Command::new(&self.xtask);
-        command.arg("nodes").args(words).env("KINSTALL_NODES", &self.state);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("nodes")
+            .args(words)
+            .env("KINSTALL_NODES", &self.state);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Going::start(&mut command).finish()
     }
 
@@ -88,7 +96,9 @@ impl Bed {
     /// A node's address.
     pub(crate) fn address(&self, node: &str) -> String {
         let status = self.nodes("status");
-        let line = status.lines().find(|line| line.starts_with(&format!("{node} ")));
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(&format!("{node} ")));
         line.unwrap().split(' ').nth(1).unwrap().to_owned()
     }
 
@@ -165,7 +175,11 @@ impl Bed {
     }
 
     fn make_mirror(&self, mirror: &Path) {
-        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        for name in [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ] {
             let out = mirror.with_extension("new");
             let made = Command::new(&self.standin)
                 .args(["make", "--name", name, "--version", KUBERNETES, "--out"])
@@ -186,7 +200,12 @@ impl Bed {
 
     /// When each of a node's units started.
     pub(crate) fn starts(&self, node: &str) -> Vec<u64> {
-        let units = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+        let units = [
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ];
         units.map(|unit| self.started(node, unit)).to_vec()
     }
 }
@@ -206,9 +225,14 @@ fn workshop() -> PathBuf {
 /// The lines of an inventory that bring a genuine etcd: of the mirror that was handed over, or
 /// this machine's own.
 fn etcd(mirror: &Path) -> String {
-    let kubernetes = format!("\n[source]\nkubernetes = [\"file://{}\"]\n", mirror.display());
+    let kubernetes = format!(
+        "\n[source]\nkubernetes = [\"file://{}\"]\n",
+        mirror.display()
+    );
     if let Some(theirs) = std::env::var_os("KINSTALL_MIRROR").map(PathBuf::from) {
-        let names = fs::read_dir(&theirs).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = fs::read_dir(&theirs)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         let version = names
             .filter_map(|name| Some(name.to_str()?.strip_prefix("v3.5.")?.to_owned()))
             .next();
@@ -220,7 +244,9 @@ fn etcd(mirror: &Path) -> String {
     let output = Command::new("etcd").arg("--version").output();
     let output = output.expect("there is an etcd in `KINSTALL_MIRROR`, or on this machine");
     let text = String::from_utf8(output.stdout).unwrap();
-    let version = text.lines().find_map(|line| line.strip_prefix("etcd Version: "));
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("etcd Version: "));
     let version = version.unwrap().trim();
     format!("etcd = \"{version}\"\n{kubernetes}\n[component.etcd]\npath = \"/usr/bin\"\n")
 }

@@ -47,13 +47,18 @@ fn a_mirror_that_contradicts_its_own_checksum_is_refused() {
     flip(&shelf(&lab.path("mirror")).join(SERVER));
     lab.run(PUSH).exits(5).says(SERVER).says("sha256");
     assert!(!lab.path("kinstall.lock").exists(), "nothing was pinned");
-    assert!(!lab.path("nodes/node1/usr").exists(), "nothing was put in place");
+    assert!(
+        !lab.path("nodes/node1/usr").exists(),
+        "nothing was put in place"
+    );
 }
 
 #[test]
 fn a_mirror_that_changed_after_the_pin_is_refused() {
     let lab = Lab::new();
-    lab.run(["fetch", "inventory.toml"]).exits(0).says("6 programs pinned");
+    lab.run(["fetch", "inventory.toml"])
+        .exits(0)
+        .says("6 programs pinned");
     let before = lock(&lab);
     stock(&lab.path("mirror"), SERVER, &elf("rebuilt"));
     fs::remove_dir_all(lab.cache()).unwrap();
@@ -62,7 +67,9 @@ fn a_mirror_that_changed_after_the_pin_is_refused() {
         assert_eq!(lock(&lab), before, "a pin never changes silently");
     }
     assert!(!lab.path("nodes/node1/usr").exists());
-    lab.run(["fetch", "inventory.toml", "--update"]).exits(0).says("wrote kinstall.lock");
+    lab.run(["fetch", "inventory.toml", "--update"])
+        .exits(0)
+        .says("wrote kinstall.lock");
     assert_ne!(lock(&lab), before);
     lab.run(PUSH).exits(0);
 }
@@ -72,7 +79,10 @@ fn an_error_page_is_no_program() {
     let lab = Lab::new();
     let shelf = shelf(&lab.path("mirror"));
     fs::remove_file(shelf.join(SERVER)).unwrap();
-    lab.run(PUSH).exits(5).says("there is no file").says("kube-apiserver");
+    lab.run(PUSH)
+        .exits(5)
+        .says("there is no file")
+        .says("kube-apiserver");
     let page = "<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>";
     stock(&lab.path("mirror"), SERVER, page.as_bytes());
     lab.run(PUSH).exits(5).says("kube-apiserver");
@@ -118,7 +128,11 @@ fn what_rotted_compressed_never_gets_into_place() {
     let first = lab.run(PUSH);
     // Whether it is noticed here or on the node, a rerun must not fail for ever.
     if first.code != Some(0) {
-        assert!(!lab.path("nodes/node1/usr/local/bin/kube-apiserver").exists(), "{first}");
+        assert!(
+            !lab.path("nodes/node1/usr/local/bin/kube-apiserver")
+                .exists(),
+            "{first}"
+        );
         fs::remove_dir_all(lab.cache().join("member")).unwrap();
         lab.run(PUSH).exits(0);
     }
@@ -132,7 +146,11 @@ fn a_store_that_rotted_is_noticed() {
     let before = content(&lab.path("nodes/node2"));
     let digest = Digest::of(&elf(SERVER));
     flip(&lab.path(&format!("nodes/node2/var/lib/kinstall/store/{digest}")));
-    fs::remove_file(lab.path(&format!("nodes/node2/usr/local/bin/kube-apiserver-v{}", crate::lab::KUBERNETES))).unwrap();
+    fs::remove_file(lab.path(&format!(
+        "nodes/node2/usr/local/bin/kube-apiserver-v{}",
+        crate::lab::KUBERNETES
+    )))
+    .unwrap();
     lab.run(PUSH).exits(0).says("node2: staged");
     assert_eq!(before, content(&lab.path("nodes/node2")));
     assert_right(&lab);
@@ -148,7 +166,10 @@ fn what_rotted_without_a_trace_is_found_by_verify() {
     let path = lab.path("nodes/node3/etc/k8s/shared/kubernetes-ca.pem");
     let index = lab.path("nodes/node3/var/lib/kinstall/index");
     let text = fs::read_to_string(&index).unwrap();
-    let line = text.lines().find(|line| line.contains("kubernetes-ca.pem ")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains("kubernetes-ca.pem "))
+        .unwrap();
     let digest = line.rsplit(' ').next().unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[100] = b'*';

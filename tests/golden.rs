@@ -21,7 +21,10 @@ fn rendered(lab: &Lab) -> Vec<(String, PathBuf)> {
     let mut inventories: Vec<_> = fs::read_dir(project().join("inventories"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     inventories.sort();
     assert!(inventories.len() >= 4, "{inventories:?}");
@@ -31,7 +34,8 @@ fn rendered(lab: &Lab) -> Vec<(String, PathBuf)> {
         let copy = format!("{name}.toml");
         fs::copy(path, lab.path(&copy)).unwrap();
         let out = format!("rendered/{name}");
-        lab.run(["render", &copy, "--arch", "arm64", "--out", &out]).exits(0);
+        lab.run(["render", &copy, "--arch", "arm64", "--out", &out])
+            .exits(0);
         (name, lab.path(&out))
     };
     inventories.iter().map(render).collect()
@@ -47,7 +51,12 @@ fn texts(root: &Path) -> BTreeMap<String, String> {
 fn collect(root: &Path, directory: &Path, texts: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         if path.is_symlink() {
             continue;
         }
@@ -92,7 +101,10 @@ fn rendered_trees_are_those_that_were_reviewed() {
                 let empty = String::new();
                 let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
                 let diff = similar::TextDiff::from_lines(old.as_str(), new.as_str());
-                wrong.push(format!("{name}/{path}\n{}", diff.unified_diff().context_radius(1)));
+                wrong.push(format!(
+                    "{name}/{path}\n{}",
+                    diff.unified_diff().context_radius(1)
+                ));
             }
         }
     }
@@ -105,7 +117,11 @@ fn rendered_trees_are_those_that_were_reviewed() {
 
 #[test]
 fn systemd_accepts_every_unit() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
         println!("NOT RUN: systemd_accepts_every_unit: there is no systemd-analyze here");
         return;
     }
@@ -119,10 +135,12 @@ fn systemd_accepts_every_unit() {
             // The programs are not installed here; everything else is as on the node.
             let text: Vec<_> = text
                 .lines()
-                .map(|line| match line.strip_prefix("ExecStart=/usr/local/bin/") {
-                    Some(_) => "ExecStart=/bin/true \\",
-                    None => line,
-                })
+                .map(
+                    |line| match line.strip_prefix("ExecStart=/usr/local/bin/") {
+                        Some(_) => "ExecStart=/bin/true \\",
+                        None => line,
+                    },
+                )
                 .collect();
             let directory = lab.path(&format!("units/{name}{verified}"));
             fs::create_dir_all(&directory).unwrap();
@@ -133,7 +151,10 @@ fn systemd_accepts_every_unit() {
                 .output()
                 .unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success() && !said.contains(unit), "{name}/{path}: {said}");
+            assert!(
+                output.status.success() && !said.contains(unit),
+                "{name}/{path}: {said}"
+            );
             verified += 1;
         }
     }

@@ -7,13 +7,27 @@ use crate::lab::Lab;
 #[test]
 fn init_writes_an_inventory_that_the_other_commands_take() {
     let lab = Lab::empty();
-    lab.run(["init", "--nodes", "az1=10.0.12.1,az2=10.0.22.1,az3=10.0.32.1"])
-        .exits(0)
-        .says("wrote inventory.toml; next: edit it, then `kinstall push inventory.toml`");
-    lab.run(["render", "inventory.toml", "--arch", "arm64", "--out", "tree"])
-        .exits(0)
-        .says("files for 3 nodes in tree");
-    assert!(lab.path("tree/az2/etc/systemd/system/etcd.service").is_file());
+    lab.run([
+        "init",
+        "--nodes",
+        "az1=10.0.12.1,az2=10.0.22.1,az3=10.0.32.1",
+    ])
+    .exits(0)
+    .says("wrote inventory.toml; next: edit it, then `kinstall push inventory.toml`");
+    lab.run([
+        "render",
+        "inventory.toml",
+        "--arch",
+        "arm64",
+        "--out",
+        "tree",
+    ])
+    .exits(0)
+    .says("files for 3 nodes in tree");
+    assert!(
+        lab.path("tree/az2/etc/systemd/system/etcd.service")
+            .is_file()
+    );
 }
 
 #[test]
@@ -23,7 +37,10 @@ fn init_never_overwrites() {
     lab.run(["init"])
         .exits(2)
         .says("`inventory.toml` is there already, and is left as it is");
-    assert_eq!(fs::read_to_string(lab.path("inventory.toml")).unwrap(), "mine");
+    assert_eq!(
+        fs::read_to_string(lab.path("inventory.toml")).unwrap(),
+        "mine"
+    );
     fs::os::unix::fs::symlink("nowhere", lab.path("link.toml")).unwrap();
     lab.run(["init", "link.toml"]).exits(2);
     assert!(!lab.path("nowhere").exists());
@@ -64,7 +81,14 @@ fn an_inventory_that_is_not_there_is_named() {
 #[test]
 fn a_node_that_the_inventory_lacks_is_named() {
     Lab::new()
-        .run(["push", "inventory.toml", "--into", "nodes", "--limit", "node1,node9"])
+        .run([
+            "push",
+            "inventory.toml",
+            "--into",
+            "nodes",
+            "--limit",
+            "node1,node9",
+        ])
         .exits(2)
         .says("`--limit node9`: the inventory has no node of that name")
         .says("it has node1, node2, node3");
@@ -74,7 +98,16 @@ fn a_node_that_the_inventory_lacks_is_named() {
 fn help_names_every_command_and_every_exit_code() {
     let help = Lab::empty().run(["--help"]).exits(0);
     let mut help = help;
-    for word in ["init", "fetch", "render", "plan", "push", "status", "kubeconfig", "completions"] {
+    for word in [
+        "init",
+        "fetch",
+        "render",
+        "plan",
+        "push",
+        "status",
+        "kubeconfig",
+        "completions",
+    ] {
         help = help.prints(&format!("\n  {word} "));
     }
     for code in ["0", "1", "2", "3", "4", "5", "7", "130"] {
@@ -88,7 +121,9 @@ fn wrong_usage_ends_with_two() {
     let lab = Lab::empty();
     lab.run(["push"]).exits(2).says("<INVENTORY>");
     lab.run(["pull", "inventory.toml"]).exits(2).says("pull");
-    lab.run(["push", "inventory.toml", "--jobs", "0"]).exits(2).says("--jobs");
+    lab.run(["push", "inventory.toml", "--jobs", "0"])
+        .exits(2)
+        .says("--jobs");
 }
 
 #[test]
@@ -110,21 +145,51 @@ fn shells_get_completions() {
 #[test]
 fn json_is_json_in_every_end() {
     let lab = Lab::new();
-    let failed = lab.run(["plan", "inventory.toml", "--into", "nodes", "--json"]).exits(2);
+    let failed = lab
+        .run(["plan", "inventory.toml", "--into", "nodes", "--json"])
+        .exits(2);
     let json = failed.json();
     assert_eq!(json["exit_code"], 2);
     let message = json["errors"][0]["message"].as_str().unwrap();
-    assert!(message.starts_with("not pinned in `kinstall.lock` yet: "), "{message}");
-    assert!(json["errors"][0]["help"].as_str().unwrap().contains("kinstall fetch"));
+    assert!(
+        message.starts_with("not pinned in `kinstall.lock` yet: "),
+        "{message}"
+    );
+    assert!(
+        json["errors"][0]["help"]
+            .as_str()
+            .unwrap()
+            .contains("kinstall fetch")
+    );
 
-    let fetched = lab.run(["fetch", "inventory.toml", "--json"]).exits(0).json();
-    let names: Vec<_> = fetched.as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    let fetched = lab
+        .run(["fetch", "inventory.toml", "--json"])
+        .exits(0)
+        .json();
+    let names: Vec<_> = fetched
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["name"])
+        .collect();
     assert_eq!(names.len(), 6, "{names:?}");
     assert_eq!(fetched[0]["sha256"].as_str().unwrap().len(), 64);
 
-    let plan = lab.run(["plan", "inventory.toml", "--into", "nodes", "--json"]).exits(3).json();
-    assert_eq!((&plan["cluster"], &plan["changes"]), (&"home".into(), &true.into()));
+    let plan = lab
+        .run(["plan", "inventory.toml", "--into", "nodes", "--json"])
+        .exits(3)
+        .json();
+    assert_eq!(
+        (&plan["cluster"], &plan["changes"]),
+        (&"home".into(), &true.into())
+    );
     assert_eq!(plan["nodes"].as_array().unwrap().len(), 3);
-    let pushed = lab.run(["push", "inventory.toml", "--into", "nodes", "--json"]).exits(0);
-    assert_eq!(pushed.json()["order"], plan["order"], "push does what plan showed");
+    let pushed = lab
+        .run(["push", "inventory.toml", "--into", "nodes", "--json"])
+        .exits(0);
+    assert_eq!(
+        pushed.json()["order"],
+        plan["order"],
+        "push does what plan showed"
+    );
 }

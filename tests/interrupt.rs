@@ -20,7 +20,10 @@ fn stop_at(lab: &Lab, word: &str) -> crate::lab::Output {
 #[track_caller]
 fn assert_clean(bed: &Bed) {
     for node in NODES {
-        let left = bed.on(node, "find / -xdev -name '*.kinstall-new' -o -path '*/store/incoming'");
+        let left = bed.on(
+            node,
+            "find / -xdev -name '*.kinstall-new' -o -path '*/store/incoming'",
+        );
         assert_eq!(left, "", "{node}");
         // Sessions end within a moment of their client.
         let gone = "for i in 1 2 3 4 5 6 7 8 9 10; do pgrep -f '^sshd: root' >/dev/null || exit 0; sleep 0.5; done; pgrep -af '^sshd: root'; exit 1";
@@ -40,7 +43,10 @@ fn a_push_can_be_stopped_in_each_phase() {
     let going = lab.start(PUSH);
     std::thread::sleep(Duration::from_millis(600));
     going.signal("INT");
-    going.finish().exits(130).says("stopped on request; no node was changed");
+    going
+        .finish()
+        .exits(130)
+        .says("stopped on request; no node was changed");
     bed.nodes("netem all off");
     assert_clean(&bed);
 
@@ -50,7 +56,10 @@ fn a_push_can_be_stopped_in_each_phase() {
     for entry in text {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        let path = format!("/release/v{}/bin/linux/amd64/{name}", crate::lab::KUBERNETES);
+        let path = format!(
+            "/release/v{}/bin/linux/amd64/{name}",
+            crate::lab::KUBERNETES
+        );
         mirror.put(&path, fs_err::read(entry.path()).unwrap());
         mirror.mood(&path, [Mood::Slow(2000, Duration::from_millis(50))]);
     }
@@ -63,8 +72,14 @@ fn a_push_can_be_stopped_in_each_phase() {
     let going = crate::lab::Going::start(&mut slow);
     std::thread::sleep(Duration::from_millis(2500));
     going.signal("INT");
-    going.finish().exits(130).says("stopped on request; no node was changed");
-    assert!(!lab.path("kinstall.lock").exists(), "nothing was pinned yet");
+    going
+        .finish()
+        .exits(130)
+        .says("stopped on request; no node was changed");
+    assert!(
+        !lab.path("kinstall.lock").exists(),
+        "nothing was pinned yet"
+    );
     lab.write(&inventory);
     assert_clean(&bed);
 
@@ -74,7 +89,10 @@ fn a_push_can_be_stopped_in_each_phase() {
     bed.nodes("netem all off");
     assert_clean(&bed);
     for node in NODES {
-        let changed = bed.on(node, "ls /etc/k8s /etc/etcd /var/lib/kinstall/begun.json 2>/dev/null || :");
+        let changed = bed.on(
+            node,
+            "ls /etc/k8s /etc/etcd /var/lib/kinstall/begun.json 2>/dev/null || :",
+        );
         assert_eq!(changed, "", "{node}");
     }
 
@@ -124,7 +142,10 @@ fn two_runs_do_not_meet_on_a_node() {
     lab.run(["status", "inventory.toml"]).exits(0);
     lab.run(PUSH).exits(0).says("nothing to do");
     for node in NODES {
-        let line = bed.on(node, "tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep maxage");
+        let line = bed.on(
+            node,
+            "tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep maxage",
+        );
         assert_eq!(line, "--audit-log-maxage=62");
     }
     bed.leave(lab);

@@ -49,9 +49,17 @@ fn each_directory_becomes_a_node_s_root() {
         let is = |path: &str| tree.get(path).unwrap_or_else(|| panic!("no {path}"));
         let server = format!("-> kube-apiserver-v{KUBERNETES}");
         assert_eq!(is("/usr/local/bin/kube-apiserver").what, server);
-        assert_eq!(is(&format!("/usr/local/bin/kube-apiserver-v{KUBERNETES}")).mode, 0o755);
+        assert_eq!(
+            is(&format!("/usr/local/bin/kube-apiserver-v{KUBERNETES}")).mode,
+            0o755
+        );
         assert_eq!(is("/usr/local/bin/etcd").what, "-> etcd-v3.5.99");
-        for unit in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        for unit in [
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+        ] {
             let file = format!("/etc/systemd/system/{unit}.service");
             let wanted = format!("/etc/systemd/system/multi-user.target.wants/{unit}.service");
             assert_eq!(is(&wanted).what, format!("-> {file}"));
@@ -59,8 +67,14 @@ fn each_directory_becomes_a_node_s_root() {
         }
         let key = is("/etc/k8s/kube-apiserver/certs/tls/kube-apiserver-tls.key");
         assert!(key.what.starts_with("-> kube-apiserver-tls-2"), "{key:?}");
-        assert_eq!(is("/etc/k8s/kube-apiserver/encryption-config.yaml").mode, 0o400);
-        assert_eq!(is("/etc/k8s/kube-scheduler/kube-scheduler.kubeconfig").mode, 0o400);
+        assert_eq!(
+            is("/etc/k8s/kube-apiserver/encryption-config.yaml").mode,
+            0o400
+        );
+        assert_eq!(
+            is("/etc/k8s/kube-scheduler/kube-scheduler.kubeconfig").mode,
+            0o400
+        );
     }
 }
 
@@ -85,7 +99,11 @@ fn no_secret_can_be_read_by_others() {
             }
         }
         let state = fs::metadata(root.join("var/lib/kinstall")).unwrap();
-        assert_eq!(state.permissions().mode() & 0o077, 0, "copies of all lie there");
+        assert_eq!(
+            state.permissions().mode() & 0o077,
+            0,
+            "copies of all lie there"
+        );
     }
     assert!(secrets > 30, "{secrets} secrets were looked at");
 }
@@ -99,7 +117,11 @@ fn a_second_push_touches_nothing() {
     let state_before = state();
     lab.run(PUSH).exits(0).says("home: nothing to do");
     lab.run(PLAN).exits(0);
-    assert_eq!(before, trees(&lab), "contents, modes, inodes and times are the same");
+    assert_eq!(
+        before,
+        trees(&lab),
+        "contents, modes, inodes and times are the same"
+    );
     assert_eq!(state_before, state());
     assert_eq!(lock, fs::read(lab.path("kinstall.lock")).unwrap());
 }
@@ -111,11 +133,16 @@ fn a_flag_replaces_one_unit_file_on_each_node() {
     lab.edit("audit-log-maxage = 60", "audit-log-maxage = 61");
     let plan = lab.run(PLAN).exits(3).json();
     for node in NODES {
-        let diff = planned(&plan, node, UNIT)["diff"].as_str().unwrap().to_owned();
+        let diff = planned(&plan, node, UNIT)["diff"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert!(diff.contains("-    --audit-log-maxage=60"), "{diff}");
         assert!(diff.contains("+    --audit-log-maxage=61"), "{diff}");
     }
-    lab.run(PUSH).exits(0).says("home: 3 changes on 3 nodes, 3 services");
+    lab.run(PUSH)
+        .exits(0)
+        .says("home: 3 changes on 3 nodes, 3 services");
     for (before, after) in before.iter().zip(trees(&lab)) {
         let directory = "/etc/systemd/system";
         let paths = differing(before, &after);
@@ -123,7 +150,10 @@ fn a_flag_replaces_one_unit_file_on_each_node() {
         let links = format!("{directory}/multi-user.target.wants");
         let link = format!("{links}/kube-apiserver.service");
         let due = [directory, UNIT, &links, &link];
-        assert!(paths.iter().all(|path| due.contains(&path.as_str())), "{paths:?}");
+        assert!(
+            paths.iter().all(|path| due.contains(&path.as_str())),
+            "{paths:?}"
+        );
         assert_ne!(before[UNIT].what, after[UNIT].what);
         assert_eq!(before[&link].what, after[&link].what);
     }
@@ -190,10 +220,18 @@ fn what_is_done_by_hand_is_told_and_undone() {
     let mut shown = lab.run(&PLAN[..4]).exits(3);
     for (path, change, _) in BY_HAND {
         let entry = planned(&plan, "node2", path);
-        assert_eq!((&entry["change"], &entry["drift"]), (&change.into(), &true.into()), "{path}");
+        assert_eq!(
+            (&entry["change"], &entry["drift"]),
+            (&change.into(), &true.into()),
+            "{path}"
+        );
         shown = shown.prints(&format!(" {path}  "));
     }
-    assert_eq!(shown.stdout.matches("(changed by hand)").count(), BY_HAND.len(), "{shown}");
+    assert_eq!(
+        shown.stdout.matches("(changed by hand)").count(),
+        BY_HAND.len(),
+        "{shown}"
+    );
     lab.run(PUSH).exits(0);
     assert_eq!(before, NODES.map(|node| content(&at(&lab, node, ""))));
     assert_eq!(others_before, others(), "the other nodes are not touched");
@@ -208,11 +246,20 @@ fn what_is_in_the_way_is_told_and_replaced() {
     fs::write(&path, "[Service]\nExecStart=/opt/kube-apiserver\n").unwrap();
     lab.run(["fetch", "inventory.toml"]).exits(0);
     let entry = planned(&lab.run(PLAN).exits(3).json(), "node1", UNIT);
-    assert_eq!((&entry["change"], &entry["unmanaged"]), (&"replace".into(), &true.into()));
+    assert_eq!(
+        (&entry["change"], &entry["unmanaged"]),
+        (&"replace".into(), &true.into())
+    );
     assert_eq!(fs::read(&path).unwrap().len(), 40, "plan changes nothing");
-    lab.run(&PLAN[..4]).exits(3).prints("(not put there by kinstall)");
+    lab.run(&PLAN[..4])
+        .exits(3)
+        .prints("(not put there by kinstall)");
     lab.run(PUSH).exits(0);
-    assert!(fs::read_to_string(&path).unwrap().contains("--etcd-servers"));
+    assert!(
+        fs::read_to_string(&path)
+            .unwrap()
+            .contains("--etcd-servers")
+    );
 }
 
 /// A key that the cluster's data depends on differs: nothing is changed anywhere.
@@ -228,7 +275,9 @@ fn check_precious(path: &str) {
     let before = trees(&lab);
     let refused = lab.run(PUSH).exits(1);
     refused
-        .says(&format!("node2: `{path}` holds another key than the one in `pki/`"))
+        .says(&format!(
+            "node2: `{path}` holds another key than the one in `pki/`"
+        ))
         .says("if the node is right, put its file into `pki/` in place of the other")
         .never_says("PRIVATE KEY")
         .never_says("secret:");
@@ -257,9 +306,16 @@ fn a_directory_of_another_cluster_is_refused() {
 #[test]
 fn some_nodes_alone_can_be_meant() {
     let lab = Lab::new();
-    lab.run(["push", "inventory.toml", "--into", "nodes", "--limit", "node2"])
-        .exits(0)
-        .says("done: 1 nodes changed");
+    lab.run([
+        "push",
+        "inventory.toml",
+        "--into",
+        "nodes",
+        "--limit",
+        "node2",
+    ])
+    .exits(0)
+    .says("done: 1 nodes changed");
     assert!(!at(&lab, "node1", "").exists());
     assert!(at(&lab, "node2", UNIT).exists());
 }

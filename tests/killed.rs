@@ -24,7 +24,11 @@ fn push(directory: &str) -> [&str; 4] {
 fn contents(lab: &Lab, directory: &str) -> [Content; 3] {
     NODES.map(|node| {
         let root = lab.path(&format!("{directory}/{node}"));
-        if root.exists() { content(&root) } else { Content::new() }
+        if root.exists() {
+            content(&root)
+        } else {
+            Content::new()
+        }
     })
 }
 
@@ -51,10 +55,19 @@ fn assert_whole(found: &[Content; 3], old: &[Content; 3], new: &[Content; 3], mo
                 .iter()
                 .flatten()
                 .any(|(whole, right)| (whole, right) == (what, mode));
-            assert!(is_one, "{moment}: {node}{path} is {what} with mode {mode:o}, of neither version");
+            assert!(
+                is_one,
+                "{moment}: {node}{path} is {what} with mode {mode:o}, of neither version"
+            );
         }
-        for path in old[index].keys().filter(|path| new[index].contains_key(*path)) {
-            assert!(found[index].contains_key(path), "{moment}: {node}{path} is gone");
+        for path in old[index]
+            .keys()
+            .filter(|path| new[index].contains_key(*path))
+        {
+            assert!(
+                found[index].contains_key(path),
+                "{moment}: {node}{path} is gone"
+            );
         }
     }
 }
@@ -62,12 +75,22 @@ fn assert_whole(found: &[Content; 3], old: &[Content; 3], new: &[Content; 3], mo
 /// No trace of what was under way.
 #[track_caller]
 fn assert_tidy(root: &Path) {
-    let left: Vec<_> = content(root).into_keys().filter(|path| path.contains("kinstall-new")).collect();
+    let left: Vec<_> = content(root)
+        .into_keys()
+        .filter(|path| path.contains("kinstall-new"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
-    let incoming = |node: &&str| root.join(node).join("var/lib/kinstall/store/incoming").exists();
+    let incoming = |node: &&str| {
+        root.join(node)
+            .join("var/lib/kinstall/store/incoming")
+            .exists()
+    };
     assert!(!NODES.iter().any(|node| incoming(&node)));
     for node in NODES {
-        assert!(!root.join(node).join("var/lib/kinstall/begun.json").exists(), "{node}");
+        assert!(
+            !root.join(node).join("var/lib/kinstall/begun.json").exists(),
+            "{node}"
+        );
     }
 }
 
@@ -103,7 +126,10 @@ fn a_killed_push_is_finished_by_the_next() {
     let mut now = 1;
     for part in 0..CHANGES {
         let ((old, from), (new, to)) = (versions[now], versions[1 - now]);
-        lab.edit(&format!("audit-log-maxage = {from}"), &format!("audit-log-maxage = {to}"));
+        lab.edit(
+            &format!("audit-log-maxage = {from}"),
+            &format!("audit-log-maxage = {to}"),
+        );
         now = 1 - now;
         kill_after(&lab, "whole", time, part, CHANGES);
         let moment = format!("change killed after {part}/{CHANGES} of {time:?}");

@@ -99,7 +99,10 @@ impl Lab {
     #[track_caller]
     pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("inventory.toml")).unwrap();
-        assert!(text.contains(from), "the inventory has no `{from}`:\n{text}");
+        assert!(
+            text.contains(from),
+            "the inventory has no `{from}`:\n{text}"
+        );
         self.write(&text.replace(from, to));
     }
 
@@ -191,7 +194,10 @@ impl Going {
             let ended = self.child.try_wait().unwrap().is_some();
             if ended || self.is_late() {
                 let (line, said) = (&self.line, self.said());
-                assert!(holds(&said), "{line}\nnever came to: {what}\nit said:\n{said}");
+                assert!(
+                    holds(&said),
+                    "{line}\nnever came to: {what}\nit said:\n{said}"
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -278,7 +284,10 @@ impl Output {
     /// What the user reads on the standard error, whatever its lines were wrapped to.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        assert!(flat(&self.stderr).contains(&flat(text)), "no `{text}` in\n{self}");
+        assert!(
+            flat(&self.stderr).contains(&flat(text)),
+            "no `{text}` in\n{self}"
+        );
         self
     }
 

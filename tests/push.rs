@@ -25,9 +25,13 @@ fn empty_nodes_become_a_cluster() {
     let said = health.stdout + &health.stderr;
     assert_eq!(said.matches("is healthy").count(), 3, "{said}");
     for node in NODES {
-        let enabled = "systemctl is-enabled etcd kube-apiserver kube-controller-manager kube-scheduler";
+        let enabled =
+            "systemctl is-enabled etcd kube-apiserver kube-controller-manager kube-scheduler";
         assert_eq!(bed.on(node, enabled).matches("enabled").count(), 4);
-        let left = bed.on(node, "find / -xdev -name '*.kinstall-new' -o -path '*/store/incoming'");
+        let left = bed.on(
+            node,
+            "find / -xdev -name '*.kinstall-new' -o -path '*/store/incoming'",
+        );
         assert_eq!(left, "");
     }
     bed.leave(lab);
@@ -53,7 +57,11 @@ fn a_rerun_is_one_session_a_node_and_restarts_nothing() {
     println!("a rerun took {:.2} s", output.seconds);
     let due = before.map(|(connections, sessions)| (connections + 1, sessions + 1));
     assert_eq!(counts(&bed), due, "one connection and one session a node");
-    assert_eq!(NODES.map(|node| bed.starts(node)), starts, "nothing was restarted");
+    assert_eq!(
+        NODES.map(|node| bed.starts(node)),
+        starts,
+        "nothing was restarted"
+    );
     bed.leave(lab);
 }
 
@@ -70,14 +78,23 @@ fn a_flag_restarts_one_service_one_node_after_the_other() {
         .exits(3)
         .prints("kube-apiserver: node1, then node2, then node3")
         .prints("home: 3 changes on 3 nodes, 3 services to start or restart");
-    lab.run(PUSH).exits(0).says("home: 3 changes on 3 nodes, 3 services");
+    lab.run(PUSH)
+        .exits(0)
+        .says("home: 3 changes on 3 nodes, 3 services");
     let mut restarts = Vec::new();
     for (node, before) in NODES.iter().zip(before) {
         let after = bed.starts(node);
         let same = |index: usize| before[index] == after[index];
-        assert_eq!([0, 1, 2, 3].map(same), [true, false, true, true], "{node}: only kube-apiserver");
+        assert_eq!(
+            [0, 1, 2, 3].map(same),
+            [true, false, true, true],
+            "{node}: only kube-apiserver"
+        );
         restarts.push(after[1]);
-        let line = bed.on(node, "tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep maxage");
+        let line = bed.on(
+            node,
+            "tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep maxage",
+        );
         assert_eq!(line, "--audit-log-maxage=61");
     }
     restarts.sort_unstable();
@@ -98,18 +115,31 @@ fn keys_are_for_those_who_need_them() {
     let readable = |user: &str| {
         let find = "find /etc/etcd /etc/k8s /var/lib/kinstall -type f -readable 2>/dev/null \
             | xargs -r grep -lE 'PRIVATE KEY|client-key-data|secret: ' 2>/dev/null | sort";
-        let script = format!("setpriv --reuid={user} --regid={user} --init-groups sh -c \"{find}\" || :");
+        let script =
+            format!("setpriv --reuid={user} --regid={user} --init-groups sh -c \"{find}\" || :");
         bed.on("node1", &script)
     };
     assert_eq!(readable("nosudo"), "", "a user of the node reads no secret");
     let root = readable("root");
     assert!(root.lines().count() > 15, "root reads them all: {root}");
     let due: [(&str, &[&str]); 4] = [
-        ("etcd", &["/etc/etcd/certs/client/", "/etc/etcd/certs/server/"]),
-        ("kube-apiserver", &["/etc/k8s/kube-apiserver/", "/etc/k8s/shared/service-account.key"]),
+        (
+            "etcd",
+            &["/etc/etcd/certs/client/", "/etc/etcd/certs/server/"],
+        ),
+        (
+            "kube-apiserver",
+            &[
+                "/etc/k8s/kube-apiserver/",
+                "/etc/k8s/shared/service-account.key",
+            ],
+        ),
         (
             "kube-controller-manager",
-            &["/etc/k8s/kube-controller-manager/", "/etc/k8s/shared/service-account.key"],
+            &[
+                "/etc/k8s/kube-controller-manager/",
+                "/etc/k8s/shared/service-account.key",
+            ],
         ),
         ("kube-scheduler", &["/etc/k8s/kube-scheduler/"]),
     ];
@@ -131,7 +161,10 @@ fn status_tells_what_is_stopped_and_what_was_changed() {
     };
     let lab = bed.pushed();
     bed.on("node2", "systemctl stop kube-scheduler");
-    bed.on("node3", "echo '# by hand' >>/etc/systemd/system/etcd.service");
+    bed.on(
+        "node3",
+        "echo '# by hand' >>/etc/systemd/system/etcd.service",
+    );
     bed.on("node1", "systemctl disable -q kube-controller-manager");
     let output = lab.run(["status", "inventory.toml"]).exits(3);
     output
@@ -139,9 +172,15 @@ fn status_tells_what_is_stopped_and_what_was_changed() {
         .prints("drift /etc/systemd/system/etcd.service: changed")
         .prints("does not start with the machine")
         .prints("something needs a look");
-    let json = lab.run(["status", "inventory.toml", "--json"]).exits(3).json();
+    let json = lab
+        .run(["status", "inventory.toml", "--json"])
+        .exits(3)
+        .json();
     assert_eq!(json["nodes"][1]["units"][3]["active"], "inactive", "{json}");
-    assert_eq!(json["nodes"][2]["drift"]["/etc/systemd/system/etcd.service"], "changed");
+    assert_eq!(
+        json["nodes"][2]["drift"]["/etc/systemd/system/etcd.service"],
+        "changed"
+    );
     lab.run(PUSH).exits(0);
     lab.run(["status", "inventory.toml"]).exits(0);
     bed.leave(lab);

@@ -100,7 +100,12 @@ fn collect(directory: &Path, extension: &str, found: &mut Vec<(String, String)>)
         if path.is_dir() {
             collect(&path, extension, found);
         } else if path.extension().is_some_and(|its| its == extension) {
-            let name = path.strip_prefix(project()).unwrap().to_str().unwrap().to_owned();
+            let name = path
+                .strip_prefix(project())
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             found.push((name, fs::read_to_string(&path).unwrap()));
         }
     }
@@ -160,7 +165,10 @@ fn core_modules_are_pure() {
             }
         }
     }
-    assert_none(&wrong, "core modules do no input or output, and know no edge");
+    assert_none(
+        &wrong,
+        "core modules do no input or output, and know no edge",
+    );
 }
 
 #[test]
@@ -204,7 +212,13 @@ fn only_the_terminal_prints() {
     let tests = unit_tests();
     let mut wrong = Vec::new();
     for (name, text) in files(&["src"], "rs") {
-        let prints = ["println!", "print!(", "eprintln!", "io::stderr()", "io::stdout()"];
+        let prints = [
+            "println!",
+            "print!(",
+            "eprintln!",
+            "io::stderr()",
+            "io::stdout()",
+        ];
         for (line, words) in code(&text) {
             let may = name.starts_with("src/terminal") || tests.contains(&name);
             if !may && prints.iter().any(|it| words.contains(it)) {
@@ -217,16 +231,26 @@ fn only_the_terminal_prints() {
 
 #[test]
 fn every_script_and_template_is_used() {
-    let sources: String = files(&["src"], "rs").into_iter().map(|(_, text)| text).collect();
+    let sources: String = files(&["src"], "rs")
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
     let mut wrong = Vec::new();
     for (name, _) in files(&["src/script"], "sh") {
-        let stem = Path::new(&name).file_stem().unwrap().to_str().unwrap().to_owned();
+        let stem = Path::new(&name)
+            .file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         if !sources.contains(&format!("\"{stem}\"")) {
             wrong.push(name);
         }
     }
     for (name, _) in files(&["templates"], "hbs") {
-        let below = name.trim_start_matches("templates/").trim_end_matches(".hbs");
+        let below = name
+            .trim_start_matches("templates/")
+            .trim_end_matches(".hbs");
         let file = Path::new(below).file_name().unwrap().to_str().unwrap();
         if !sources.contains(&format!("{file}.hbs")) && !sources.contains(&format!("{file}\"")) {
             wrong.push(name);
@@ -242,10 +266,16 @@ fn scripts_are_plain_sh() {
         if !text.starts_with("# ") {
             wrong.push(format!("{name} does not say what it does"));
         }
-        let checked = Command::new("sh").arg("-n").arg(project().join(&name)).output();
+        let checked = Command::new("sh")
+            .arg("-n")
+            .arg(project().join(&name))
+            .output();
         let checked = checked.unwrap();
         if !checked.status.success() {
-            wrong.push(format!("{name}: {}", String::from_utf8_lossy(&checked.stderr)));
+            wrong.push(format!(
+                "{name}: {}",
+                String::from_utf8_lossy(&checked.stderr)
+            ));
         }
     }
     assert_none(&wrong, "scripts are sh");
@@ -255,11 +285,18 @@ fn scripts_are_plain_sh() {
 fn every_licence_is_one_we_know() {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
-        .args(["--filter-platform", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)])
+        .args([
+            "--filter-platform",
+            &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
+        ])
         .current_dir(project())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     assert!(packages.len() > 100);

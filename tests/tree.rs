@@ -32,7 +32,9 @@ pub(crate) fn tree(root: &Path) -> Tree {
 /// What a tree is, without when it was made.
 pub(crate) fn content(root: &Path) -> BTreeMap<String, (String, u32)> {
     let items = tree(root).into_iter();
-    items.map(|(path, item)| (path, (item.what, item.mode))).collect()
+    items
+        .map(|(path, item)| (path, (item.what, item.mode)))
+        .collect()
 }
 
 /// The paths at which two trees differ in anything.
@@ -81,7 +83,14 @@ fn walk(root: &Path, below: &str, tree: &mut Tree) {
         let modified = moment(metadata.mtime(), metadata.mtime_nsec());
         let is_directory = metadata.is_dir();
         let touched = (metadata.ino(), changed, modified);
-        tree.insert(path.clone(), Item { what, mode, touched });
+        tree.insert(
+            path.clone(),
+            Item {
+                what,
+                mode,
+                touched,
+            },
+        );
         if is_directory {
             walk(root, &path, tree);
         }

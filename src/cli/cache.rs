@@ -1,5 +1,6 @@
 //! `kinstall cache`: what was downloaded and kept, and making it less.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::prepare;
 use super::{Common, Exit, Failure};
-use crate::fetch::{Cache, Cleaned, Keep};
+use crate::fetch::{Cache, Cleaned, Entry, Keep};
 use crate::terminal::Terminal;
 use crate::terminal::releases::{CacheEntry, entries_text, size};
 
@@ -78,7 +79,7 @@ fn list(cache: &Cache, json: bool) -> Result<String, Failure> {
     if json {
         return Ok(serde_json::to_string_pretty(&told).expect("texts and numbers") + "\n");
     }
-    let whole = size(entries.iter().map(|entry| entry.whole()).sum());
+    let whole = size(entries.iter().map(Entry::whole).sum());
     let (count, place) = (entries.len(), cache.directory().display());
     Ok(format!(
         "{}{count} entries in {place}, {whole}\n",
@@ -102,7 +103,7 @@ impl Clean {
             partial,
             left,
         } = &cleaned;
-        let freed = partial + removed.iter().map(|entry| entry.whole()).sum::<u64>();
+        let freed = partial + removed.iter().map(Entry::whole).sum::<u64>();
         if json {
             let told = CleanedText {
                 removed: removed
@@ -125,9 +126,11 @@ impl Clean {
         );
         if !busy.is_empty() {
             let count = busy.len();
-            text.push_str(&format!(
+            // Writing to a String cannot fail.
+            _ = write!(
+                text,
                 "; another kinstall uses {count} that would have been removed"
-            ));
+            );
         }
         Ok(text + "\n")
     }

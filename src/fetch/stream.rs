@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn any_number_of_threads_makes_the_same_bytes() {
         let content: Vec<u8> = (0..5_000_000_u32)
-            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .map(|i| (i.wrapping_mul(i) >> 7).to_le_bytes()[0])
             .collect();
         let made = [1, 2, 4].map(|workers| {
             let mut to = Vec::new();

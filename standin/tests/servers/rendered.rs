@@ -17,9 +17,8 @@ const SERVERS: [&str; 3] = [
 
 /// The command line that kinstall gives a server of this version, in a cluster of three.
 fn rendered(server: &str, version: Version) -> Vec<(String, String)> {
-    let nodes: String = (1..=3)
-        .map(|n| format!("[[node]]\nname = \"az{n}\"\naddress = \"10.0.{n}2.1\"\n"))
-        .collect();
+    let node = |n| format!("[[node]]\nname = \"az{n}\"\naddress = \"10.0.{n}2.1\"\n");
+    let nodes = [1, 2, 3].map(node).concat();
     let text = format!("[cluster]\nname = \"home\"\nkubernetes = \"{version}\"\n{nodes}");
     let (inventory, _) = Inventory::parse(&text, "inventory.toml", Path::new("/lab")).unwrap();
     let situation = Situation {

@@ -55,7 +55,7 @@ pub enum Error {
     /// Another run works on a node.
     #[error("{node}: another run holds it: {holder}")]
     #[diagnostic(help(
-        "wait for it to end; a lock is free as soon as the run that held it is gone"
+        "wait for it to end; the lock is free as soon as the run that held it is gone, and a minute after its network is"
     ))]
     Held {
         /// The node.

@@ -2,6 +2,8 @@
 
 mod known;
 
+pub use known::newest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -244,12 +246,7 @@ pub fn of_node(inventory: &Inventory, node: &Node, arch: Arch) -> Vec<Program> {
             continue;
         }
         let settings = inventory.component(component, node);
-        let paired = if component == "etcd" {
-            inventory.cluster.etcd
-        } else {
-            inventory.cluster.kubernetes
-        };
-        let version = settings.version.unwrap_or(paired);
+        let version = inventory.version(component, node);
         for name in names {
             let own = settings.path.as_ref().map(|path| {
                 let path = path.replace("{arch}", arch.name());

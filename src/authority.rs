@@ -5,13 +5,16 @@
 
 pub mod local;
 
+mod directory;
 mod problem;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub use local::Local;
 pub use problem::Error;
 
+use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Request};
 
 /// Something that answers requests for certificates.
@@ -23,6 +26,20 @@ pub trait Authority {
     /// The certificates and keys, those that were missing made and kept. `now` is in seconds since
     /// 1970.
     fn obtain(&self, requests: &[Request], now: i64) -> Result<Obtained, Error>;
+
+    /// Makes these certificates anew, whatever is left of them, and keeps them; answers as
+    /// [`obtain`](Self::obtain) does.
+    fn renew(
+        &self,
+        requests: &[Request],
+        ids: &BTreeSet<CertificateId>,
+        now: i64,
+    ) -> Result<Obtained, Error>;
+
+    /// What is there, as it is, good or bad; nothing is made or made up. What is not there is not
+    /// in the answer, and a service-account pair or an encryption configuration that is not there
+    /// is empty.
+    fn kept(&self, requests: &[Request]) -> Result<Credentials, Error>;
 }
 
 /// What an authority answered.
@@ -32,6 +49,8 @@ pub struct Obtained {
     pub credentials: Credentials,
     /// What became of each thing, in the order in which they were looked at.
     pub notes: Vec<Note>,
+    /// What works, and should be looked at.
+    pub doubts: Vec<Finding>,
 }
 
 impl Obtained {
@@ -106,6 +125,8 @@ pub enum Reason {
     KeyType,
     /// The key beside it is missing or another one's.
     Key,
+    /// It was asked for.
+    Asked,
 }
 
 impl fmt::Display for Reason {
@@ -119,6 +140,7 @@ impl fmt::Display for Reason {
             Self::Signer => "its authority changed",
             Self::KeyType => "its kind of key changed",
             Self::Key => "its key was not beside it",
+            Self::Asked => "it was asked for",
         })
     }
 }

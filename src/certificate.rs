@@ -3,9 +3,14 @@
 //! The table of the field's certificates stands here once: who signs, whose name, which names it
 //! is valid for, how it may be used. Nothing here makes a key or reads a file.
 
+pub mod check;
 pub mod describe;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod graph;
+pub mod key;
+pub mod link;
+pub mod listing;
 pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,29 +19,57 @@ use std::fmt;
 pub use describe::{Description, Subject, describe};
 pub use table::requests;
 
+use crate::digest::Digest;
 use crate::inventory::{KeyType, NodeName, San};
 use crate::secret::Secret;
 
-/// An authority that signs, by what it is for.
+/// An authority that signs one set of certificates, by what it is for.
+///
+/// A cluster of fewer authorities has one of them stand in for others:
+/// [`table::signer`] says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AuthorityName {
-    /// Everything that no other one signs.
+    /// What kube-apiserver shows its clients, and everything that no other one signs.
     Kubernetes,
-    /// etcd's peers, servers and clients.
+    /// The clients of kube-apiserver.
+    ApiserverClient,
+    /// What kubelets show kube-apiserver.
+    KubeletServer,
+    /// The client of kubelets: kube-apiserver.
+    KubeletClient,
+    /// What etcd shows its clients.
     Etcd,
+    /// etcd's members among themselves.
+    EtcdPeer,
+    /// The clients of etcd.
+    EtcdClient,
     /// The aggregation layer's client certificate.
     FrontProxy,
 }
 
 impl AuthorityName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Kubernetes, Self::Etcd, Self::FrontProxy];
+    pub const ALL: [Self; 8] = [
+        Self::Kubernetes,
+        Self::ApiserverClient,
+        Self::KubeletServer,
+        Self::KubeletClient,
+        Self::Etcd,
+        Self::EtcdPeer,
+        Self::EtcdClient,
+        Self::FrontProxy,
+    ];
 
     /// The word in file names: `kubernetes`, `etcd`, `front-proxy`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kubernetes => "kubernetes",
+            Self::ApiserverClient => "apiserver-client",
+            Self::KubeletServer => "kubelet-server",
+            Self::KubeletClient => "kubelet-client",
             Self::Etcd => "etcd",
+            Self::EtcdPeer => "etcd-peer",
+            Self::EtcdClient => "etcd-client",
             Self::FrontProxy => "front-proxy",
         }
     }
@@ -71,9 +104,37 @@ pub enum Kind {
     Scheduler,
     /// The administrator to kube-apiserver.
     Admin,
+    /// kubelet to kube-apiserver.
+    KubeletClient,
+    /// What kubelet shows kube-apiserver.
+    KubeletServer,
+    /// kube-proxy to kube-apiserver.
+    KubeProxy,
 }
 
 impl Kind {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 13] = [
+        Self::EtcdPeer,
+        Self::EtcdServer,
+        Self::EtcdHealthcheckClient,
+        Self::ApiserverEtcdClient,
+        Self::Apiserver,
+        Self::ApiserverKubeletClient,
+        Self::FrontProxyClient,
+        Self::ControllerManager,
+        Self::Scheduler,
+        Self::Admin,
+        Self::KubeletClient,
+        Self::KubeletServer,
+        Self::KubeProxy,
+    ];
+
+    /// Whether each node of a role has one of its own.
+    pub fn is_of_a_node(self) -> bool {
+        table::is_of_a_node(self)
+    }
+
     /// The word in file names and listings.
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,6 +148,9 @@ impl Kind {
             Self::ControllerManager => "controller-manager",
             Self::Scheduler => "scheduler",
             Self::Admin => "admin",
+            Self::KubeletClient => "kubelet-client",
+            Self::KubeletServer => "kubelet-server",
+            Self::KubeProxy => "kube-proxy",
         }
     }
 }
@@ -123,7 +187,9 @@ pub enum Usage {
 pub struct Request {
     /// Which certificate it is.
     pub id: CertificateId,
-    /// Who signs.
+    /// The set it belongs to: its peers verify it by what they trust for this set.
+    pub set: AuthorityName,
+    /// Who signs: the set's authority, or the one that stands in for it.
     pub signer: AuthorityName,
     /// The subject's common name.
     pub common_name: String,
@@ -131,6 +197,8 @@ pub struct Request {
     pub organizations: Vec<String>,
     /// Names and addresses it is valid for; empty for a client's.
     pub sans: BTreeSet<San>,
+    /// Those of them that some client of the cluster goes by; the others are a comfort.
+    pub needed: BTreeSet<San>,
     /// What it may be used for.
     pub usages: BTreeSet<Usage>,
     /// The kind of its key.
@@ -173,6 +241,8 @@ pub struct Credentials {
     pub service_account: ServiceAccountPair,
     /// `encryption-config.yaml`, whole, as every kube-apiserver of the cluster gets it.
     pub encryption_config: Secret,
+    /// The digests of the configurations that rotations have replaced: a node may still hold one.
+    pub encryption_history: Vec<Digest>,
     /// The private key in PEM of the authority that kube-controller-manager signs requests with,
     /// where it is at hand.
     pub signing_key_pem: Option<Secret>,

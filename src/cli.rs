@@ -1,7 +1,12 @@
 //! The command line: one command, one story, one screen.
 
+mod bundle;
+mod cache;
 mod carry;
+mod certs;
+mod check;
 mod completions;
+mod encryption;
 mod fail;
 mod fetch;
 mod init;
@@ -28,7 +33,7 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan or status found changes, drift or something unhealthy
+  3  plan, status, check or certs check found changes, drift, or something that needs a look
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   6  a rollout failed, and the node it failed on was taken back
@@ -79,6 +84,12 @@ enum Command {
     Init(init::Init),
     /// Pin, download and verify what an inventory needs
     Fetch(fetch::Fetch),
+    /// Tell what is wrong with an inventory, or what an upgrade would break
+    Check(check::Check),
+    /// Make or verify one file with everything for a site without internet
+    Bundle(bundle::BundleCommand),
+    /// Look at what was downloaded and kept, or make it less
+    Cache(cache::CacheCommand),
     /// Write the tree that push would install on each node, without any node
     Render(render::Render),
     /// Show what push would change; change nothing
@@ -91,6 +102,10 @@ enum Command {
     Rollback(rollback::Rollback),
     /// Tell what runs did, and when
     History(rollback::History),
+    /// List, check, renew and draw the cluster's certificates
+    Certs(certs::Certs),
+    /// Tell or exchange the key that Secrets are encrypted with at rest
+    Encryption(encryption::EncryptionCommand),
     /// Print the administrator's kubeconfig
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
@@ -148,12 +163,17 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
+        Command::Check(command) => command.run(common, terminal),
+        Command::Bundle(command) => command.run(common, terminal).await,
+        Command::Cache(command) => command.run(common, terminal).await,
         Command::Render(command) => command.run(common, terminal).await,
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
         Command::Rollback(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal),
+        Command::Certs(command) => command.run(common, terminal).await,
+        Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
     }

@@ -10,6 +10,7 @@ mod kube_controller_manager;
 mod kube_scheduler;
 mod kubectl;
 mod shared;
+mod worker;
 
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
@@ -25,6 +26,9 @@ pub const COMPONENTS: &[&Component] = &[
     &kube_scheduler::KUBE_SCHEDULER,
     &kubectl::KUBECTL,
 ];
+
+/// What nodes get that no component of a rollout reads.
+pub const SHARES: &[&Component] = &[&worker::KUBELET, &worker::KUBE_PROXY];
 
 /// The component of a name.
 pub fn named(name: &str) -> Option<&'static Component> {
@@ -81,8 +85,23 @@ pub struct Service {
     pub flags: &'static [Flag],
     /// Its environment, where kinstall has something to say.
     pub environment: &'static [Variable],
+    /// Whom it has to talk to.
+    pub reach: Reach,
     /// How to ask whether it is healthy.
     pub probe: Probe,
+}
+
+/// Whom a service has to talk to, beside its own machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The members of etcd and the kube-apiservers, all of which the inventory knows: it is kept
+    /// from anyone else, unless the inventory names further networks.
+    Members,
+    /// All nodes, Pods and Services, and whoever uses the cluster: it is kept from anyone only
+    /// where the inventory names the networks of those.
+    Cluster,
+    /// The kube-apiserver of its own machine, and what its extensions need: as before.
+    Machine,
 }
 
 /// How to ask a service whether it is healthy.
@@ -308,6 +327,8 @@ pub enum When {
     NotWorker,
     /// Clusters whose signing key is at hand.
     SigningKey,
+    /// Clusters with an authority for each set of certificates.
+    SeparateAuthorities,
     /// Nodes of the architecture `armhf`.
     Armhf,
     /// Nodes of the architecture `arm64`.

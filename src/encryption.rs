@@ -3,6 +3,8 @@
 //! The file is made once for a cluster. An existing one is only ever checked: what was encrypted
 //! with its key can be read with that key alone.
 
+mod config;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -14,6 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::inventory::{Encryption, Provider};
 use crate::secret::Secret;
+
+pub use config::{Config, KeyName, Standing};
 
 /// Bytes of a new key: the longest that each provider takes, and the only length `secretbox` does.
 pub const KEY_BYTES: usize = 32;
@@ -58,11 +62,16 @@ pub enum Problem {
         /// The lengths that the provider takes.
         expected: &'static str,
     },
+    /// A provider keeps its key elsewhere.
+    #[error("the provider `{0}` keeps its key elsewhere")]
+    #[diagnostic(help("such a key is rotated where it is kept"))]
+    KeyElsewhere(String),
     /// The inventory says another provider.
     #[error("it encrypts with `{found}`, the inventory says `{asked}`")]
     #[diagnostic(help(
-        "a provider is changed by rotation: the new one is added, all data is rewritten, and only \
-         then is the old one taken out; until then leave `provider = \"{found}\"` in `[encryption]`"
+        "a provider is changed by `kinstall encryption rotate`: the new one is added, all data is \
+         rewritten, and only then is the old one taken out; else leave `provider = \"{found}\"` in \
+         `[encryption]`"
     ))]
     OtherProvider {
         /// The provider that writes, by the file.

@@ -9,6 +9,7 @@
 //! the announced changes are known, so a flag unknown there is a warning, not an error.
 
 mod argv;
+mod choice;
 mod combination;
 mod finding;
 mod span;
@@ -148,6 +149,17 @@ impl Checked<'_> {
                 value: value.to_owned(),
                 kind,
             },
+            Some(value) if !value.is_empty() => {
+                let refused = choice::refused(self.program, self.version, self.name, value);
+                let (expected, nearest) = refused?;
+                let problem = Problem::NoChoice {
+                    flag,
+                    value: value.to_owned(),
+                    expected,
+                };
+                let help = nearest.map(|word| format!("did you mean `{word}`?"));
+                return Some(Finding::new(Severity::Error, self.name, problem, help));
+            }
             _ => return None,
         };
         Some(Finding::new(Severity::Error, self.name, problem, None))

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod name;
 pub mod node;
 pub mod pairing;
+pub mod place;
 pub mod problem;
 pub mod settings;
 pub mod starter;
@@ -21,9 +22,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::version::Version;
+
 pub use cluster::{Cluster, Endpoint};
 pub use name::{ClusterName, DomainName, NodeName};
 pub use node::{Node, Role, San, Ssh};
+pub use place::{Place, Places, VersionPlaces, Word};
 pub use problem::{Problem, Problems};
 pub use settings::{
     Authorities, ComponentSettings, Encryption, HostKeys, KeyType, Pki, PkiSource, Provider,
@@ -49,6 +53,8 @@ pub struct Inventory {
     pub directory: PathBuf,
     /// The cluster as a whole.
     pub cluster: Cluster,
+    /// Where its versions are said.
+    pub places: VersionPlaces,
     /// Where binaries come from.
     pub source: Source,
     /// Where certificates come from and what they are like.
@@ -78,5 +84,23 @@ impl Inventory {
             settings.overlay(own);
         }
         settings
+    }
+
+    /// The version of a component on a node: its own, else the cluster's.
+    pub fn version(&self, component: &str, node: &Node) -> Version {
+        let of_cluster = if component == "etcd" {
+            self.cluster.etcd
+        } else {
+            self.cluster.kubernetes
+        };
+        self.component(component, node)
+            .version
+            .unwrap_or(of_cluster)
+    }
+
+    /// The port that the kube-apiserver of a node listens on: its flag `secure-port`, else 6443.
+    pub fn api_port(&self, node: &Node) -> u16 {
+        let settings = self.component("kube-apiserver", node);
+        settings.port().unwrap_or(Endpoint::PORT)
     }
 }

@@ -1,12 +1,16 @@
 //! Kubeconfigs: how a client finds kube-apiserver and proves who it is, in one file.
 
+mod merge;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Kind};
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Node, Role};
 use crate::secret::Secret;
+
+pub use merge::Problem;
 
 /// A client of kube-apiserver that is given a kubeconfig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,11 +21,17 @@ pub enum Client {
     ControllerManager,
     /// kube-scheduler: goes to the kube-apiserver of its own node.
     Scheduler,
+    /// The kubelet of a node.
+    Kubelet,
+    /// The kube-proxy of a node.
+    KubeProxy,
 }
 
-/// The kube-apiserver of a component's own node. Each of its certificates is valid for it, and a
-/// rolling upgrade never pairs a newer component with an older server.
-pub const OWN_NODE_SERVER: &str = "https://127.0.0.1:6443";
+/// The kube-apiserver of a component's own node, by its port. Each of its certificates is valid for
+/// it, and a rolling upgrade never pairs a newer component with an older server.
+pub fn own_node_server(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
 
 /// What a kubeconfig needs is not among the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,38 +52,123 @@ impl Client {
             Self::Admin => Kind::Admin,
             Self::ControllerManager => Kind::ControllerManager,
             Self::Scheduler => Kind::Scheduler,
+            Self::Kubelet => Kind::KubeletClient,
+            Self::KubeProxy => Kind::KubeProxy,
         }
     }
 
     /// Its name in the kubeconfig. The administrator's carries the cluster's name, so that the
     /// kubeconfigs of several clusters can be merged into one.
-    fn user(self, cluster: &Cluster) -> String {
+    fn user(self, cluster: &Cluster, node: Option<&Node>) -> String {
         match self {
             Self::Admin => format!("{}-admin", cluster.name),
             Self::ControllerManager => "system:kube-controller-manager".to_owned(),
             Self::Scheduler => "system:kube-scheduler".to_owned(),
+            Self::Kubelet => {
+                let name = node.map_or("", |node| node.name.as_str());
+                format!("system:node:{name}")
+            }
+            Self::KubeProxy => "system:kube-proxy".to_owned(),
         }
     }
 
-    fn server(self, cluster: &Cluster) -> String {
+    /// A worker that has a kube-apiserver of its own needs nobody else's; any other one goes where
+    /// everybody goes.
+    fn server(self, cluster: &Cluster, node: Option<&Node>, port: u16) -> String {
+        let has_own = node.is_some_and(|node| node.roles.contains(&Role::ControlPlane));
         match self {
-            Self::Admin => cluster.endpoint.to_string(),
-            Self::ControllerManager | Self::Scheduler => OWN_NODE_SERVER.to_owned(),
+            Self::ControllerManager | Self::Scheduler => own_node_server(port),
+            Self::Kubelet | Self::KubeProxy if has_own => own_node_server(port),
+            Self::Admin | Self::Kubelet | Self::KubeProxy => cluster.endpoint.to_string(),
         }
     }
 }
 
-/// The kubeconfig of a client, certificates embedded, in YAML.
+/// The kubeconfig of a client, certificates embedded, in YAML; of a client on a node, that node's.
+/// The port is that of the kube-apiserver on the client's own node.
 ///
 /// The form is `v1` `Config` of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
 pub fn render(
     client: Client,
+    node: Option<&Node>,
     cluster: &Cluster,
+    port: u16,
     credentials: &Credentials,
 ) -> Result<Secret, Missing> {
+    let items = items(client, node, cluster, port, credentials)?;
+    let text = Zeroizing::new(format!(
+        "\
+apiVersion: v1
+kind: Config
+current-context: {context}
+clusters:
+{clusters}users:
+{users}contexts:
+{contexts}",
+        context = quoted(&items.context_name),
+        clusters = *items.cluster,
+        users = *items.user,
+        contexts = *items.context,
+    ));
+    Ok(Secret::new(text.as_bytes()))
+}
+
+/// The administrator's entries put into a kubeconfig that holds other clusters.
+pub fn merged(
+    existing: &Secret,
+    cluster: &Cluster,
+    credentials: &Credentials,
+) -> Result<Result<Secret, Problem>, Missing> {
+    let items = items(
+        Client::Admin,
+        None,
+        cluster,
+        cluster.endpoint.port,
+        credentials,
+    )?;
+    Ok(merge::merge(existing, &items))
+}
+
+/// The three entries that a client has in a kubeconfig, each an element of its list in YAML.
+struct Items {
+    cluster_name: String,
+    user_name: String,
+    context_name: String,
+    cluster: Zeroizing<String>,
+    user: Zeroizing<String>,
+    context: Zeroizing<String>,
+}
+
+impl Items {
+    /// Each list, the entry's name and the entry.
+    fn entries(&self) -> [(&'static str, &str, &str); 3] {
+        [
+            (
+                "clusters",
+                self.cluster_name.as_str(),
+                self.cluster.as_str(),
+            ),
+            ("users", self.user_name.as_str(), self.user.as_str()),
+            (
+                "contexts",
+                self.context_name.as_str(),
+                self.context.as_str(),
+            ),
+        ]
+    }
+}
+
+fn items(
+    client: Client,
+    node: Option<&Node>,
+    cluster: &Cluster,
+    port: u16,
+    credentials: &Credentials,
+) -> Result<Items, Missing> {
+    let of_node = node.filter(|_| client == Client::Kubelet);
     let id = CertificateId {
         kind: client.kind(),
-        node: None,
+        node: of_node.map(|node| node.name.clone()),
     };
     let missing = |missing: String| Missing {
         client: client.kind().name(),
@@ -84,36 +179,42 @@ pub fn render(
     let authority = credentials.authorities.get(&AuthorityName::Kubernetes);
     let authority = authority.ok_or_else(|| missing(AuthorityName::Kubernetes.to_string()))?;
 
+    let (cluster_name, user_name) = (cluster.name.to_string(), client.user(cluster, node));
+    let (name, user) = (quoted(&cluster_name), quoted(&user_name));
     let key = Zeroizing::new(STANDARD.encode(leaf.key_pem.expose()));
-    let text = Zeroizing::new(format!(
-        "\
-apiVersion: v1
-kind: Config
-current-context: {cluster}
-clusters:
-- name: {cluster}
+    Ok(Items {
+        cluster: Zeroizing::new(format!(
+            "\
+- name: {name}
   cluster:
     server: {server}
     certificate-authority-data: {authority}
-users:
+",
+            server = quoted(&client.server(cluster, node, port)),
+            authority = STANDARD.encode(authority),
+        )),
+        user: Zeroizing::new(format!(
+            "\
 - name: {user}
   user:
     client-certificate-data: {certificate}
     client-key-data: {key}
-contexts:
-- name: {cluster}
+",
+            certificate = STANDARD.encode(&leaf.chain_pem),
+            key = *key,
+        )),
+        context: Zeroizing::new(format!(
+            "\
+- name: {name}
   context:
-    cluster: {cluster}
+    cluster: {name}
     user: {user}
 ",
-        cluster = quoted(cluster.name.as_str()),
-        server = quoted(&client.server(cluster)),
-        authority = STANDARD.encode(authority),
-        user = quoted(&client.user(cluster)),
-        certificate = STANDARD.encode(&leaf.chain_pem),
-        key = *key,
-    ));
-    Ok(Secret::new(text.as_bytes()))
+        )),
+        context_name: cluster_name.clone(),
+        cluster_name,
+        user_name,
+    })
 }
 
 /// A name as a double-quoted scalar: a cluster may be called `1` or `null`.
@@ -150,6 +251,7 @@ mod tests {
                 public_pem: String::new(),
             },
             encryption_config: Secret::new(""),
+            encryption_history: vec![],
             signing_key_pem: None,
         }
     }
@@ -160,7 +262,7 @@ mod tests {
         let mut cluster = fixture::inventory().cluster;
         cluster.name = "1".parse().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text = render(client, &cluster, &credentials()).unwrap();
+        let text = render(client, None, &cluster, 7443, &credentials()).unwrap();
         fs_err::write(file.path(), text.expose()).unwrap();
         let output = Command::new("kubectl")
             .arg("--kubeconfig")
@@ -182,8 +284,9 @@ mod tests {
             server,
             "https://kube-apiserver.k8s.home:8443",
         );
-        check(Client::ControllerManager, server, OWN_NODE_SERVER);
-        check(Client::Scheduler, server, OWN_NODE_SERVER);
+        let own = "https://127.0.0.1:7443";
+        check(Client::ControllerManager, server, own);
+        check(Client::Scheduler, server, own);
         check(Client::Admin, "{.current-context}", "1");
         check(Client::Admin, "{.contexts[0].context.user}", "1-admin");
         check(
@@ -210,7 +313,7 @@ mod tests {
         let mut credentials = credentials();
         credentials.leaves = BTreeMap::new();
         let cluster = fixture::inventory().cluster;
-        let error = render(Client::Admin, &cluster, &credentials).unwrap_err();
+        let error = render(Client::Admin, None, &cluster, 6443, &credentials).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the kubeconfig of `admin` needs the certificate `admin`, which the authority did not give"

@@ -27,6 +27,9 @@ pub mod template;
 pub mod manifest;
 pub mod snapshot;
 
+// What is wrong with it.
+pub mod check;
+
 // What to do.
 pub mod action;
 pub mod diff;
@@ -38,6 +41,7 @@ pub mod script;
 pub mod apply;
 pub mod authority;
 pub mod backup;
+pub mod bundle;
 pub mod fetch;
 pub mod probe;
 pub mod survey;

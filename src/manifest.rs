@@ -1,6 +1,7 @@
 //! What a node should hold: entries (files, directories, links) and units. Plain data, ordered,
 //! the same bytes for the same input; the node keeps a copy of the last ones.
 
+pub mod command;
 pub mod compose;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use command::{By, Command, Given, Situation};
 pub use compose::compose;
 
 use crate::arch::Arch;
@@ -196,6 +198,9 @@ pub struct Desired {
     pub manifests: BTreeMap<NodeName, Manifest>,
     /// Where the bytes of each file entry come from.
     pub contents: BTreeMap<Digest, Content>,
+    /// Contents of precious entries that were replaced on purpose: a node that still holds one may
+    /// be given the one that follows.
+    pub superseded: BTreeSet<Digest>,
 }
 
 /// Where bytes come from.

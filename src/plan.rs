@@ -65,6 +65,8 @@ pub struct View<'a> {
     pub difference: &'a Difference,
     /// Whether its etcd member leads the cluster: it has its turn last, so that the lead moves once.
     pub leads: bool,
+    /// Contents of precious entries that may be replaced.
+    pub superseded: &'a BTreeSet<Digest>,
 }
 
 impl Plan {

@@ -1,9 +1,11 @@
 //! Asking a unit whether it is healthy: over HTTPS, on the node's own loopback, through its SSH
 //! connection, with the operator's credentials. Nothing is needed on the node for it.
 
+pub mod served;
+
 use std::time::Duration;
 
-use crate::certificate::{AuthorityName, Credentials};
+use crate::certificate::{AuthorityName, Credentials, Kind};
 use crate::manifest::Probe;
 use crate::transport::{self, ssh::Connection};
 
@@ -78,6 +80,27 @@ impl<'a> Prober<'a> {
         Ok(self.client(probe, &socket))
     }
 
+    /// A client of the kube-apiserver of a node, with the administrator's certificate; else why
+    /// there can be none.
+    pub async fn api(
+        &self,
+        connection: &Connection,
+        port: u16,
+    ) -> Result<Result<reqwest::Client, String>, transport::Error> {
+        let socket = connection.forward(port).await?;
+        let probe = Probe {
+            port,
+            path: String::new(),
+            client: Some(Kind::Admin.name().to_owned()),
+            authority: Some(AuthorityName::Kubernetes.name().to_owned()),
+        };
+        let client = self.client(&probe, &socket).and_then(|client| {
+            let client = client.timeout(Duration::from_secs(ANSWER_SECONDS));
+            client.build().map_err(|error| error.to_string())
+        });
+        Ok(client)
+    }
+
     fn client(
         &self,
         probe: &Probe,
@@ -113,12 +136,9 @@ impl<'a> Prober<'a> {
     }
 
     fn authority(&self, name: &str) -> Option<&String> {
-        let known = [
-            AuthorityName::Kubernetes,
-            AuthorityName::Etcd,
-            AuthorityName::FrontProxy,
-        ];
-        let name = known.into_iter().find(|known| known.name() == name)?;
+        let name = AuthorityName::ALL
+            .into_iter()
+            .find(|known| known.name() == name)?;
         self.credentials.authorities.get(&name)
     }
 }

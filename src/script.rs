@@ -62,6 +62,10 @@ script! {
     READ, "read"
 }
 script! {
+    /// Counts what is stored in etcd by its encryption key.
+    ETCD_KEYS, "etcd_keys"
+}
+script! {
     /// Holds the node for one run.
     LOCK, "lock"
 }

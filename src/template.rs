@@ -17,6 +17,9 @@ pub struct Context {
     pub node: NodeWords,
     /// The etcd cluster, as seen from the node.
     pub etcd: EtcdWords,
+    /// The file name without ending of the authority of each set of certificates: where one stands
+    /// in for others, they share its file.
+    pub authority: BTreeMap<&'static str, &'static str>,
     /// The words of the component that depend on its version.
     pub word: BTreeMap<&'static str, &'static str>,
     /// The service that a unit is for; empty in any other text.
@@ -32,6 +35,8 @@ pub struct ServiceWords {
     pub arguments: Vec<String>,
     /// The environment: `NAME=value`.
     pub environment: Vec<String>,
+    /// The networks it may talk to, its own machine included; none where it may talk to anyone.
+    pub networks: Vec<String>,
 }
 
 /// The cluster as a whole.
@@ -101,6 +106,12 @@ impl Default for Renderer {
                 include_str!("../templates/partial/hardening.hbs"),
             )
             .expect("the partial is a template");
+        registry
+            .register_partial(
+                "networks",
+                include_str!("../templates/partial/networks.hbs"),
+            )
+            .expect("the partial is a template");
         Self(registry)
     }
 }
@@ -108,6 +119,10 @@ impl Default for Renderer {
 impl Renderer {
     /// The text of a template. `name` is what it is for, for messages.
     pub fn render(&self, name: &str, text: &str, data: &impl Serialize) -> Result<String, Error> {
+        // Most texts of the tables are plain, and a plain one needs no parser.
+        if !text.contains("{{") {
+            return Ok(text.to_owned());
+        }
         let rendered = self.0.render_template(text, data);
         rendered.map_err(|source| Error::Render {
             name: name.to_owned(),

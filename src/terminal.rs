@@ -2,6 +2,7 @@
 //! can be read without colour, and without a terminal.
 
 pub mod listing;
+pub mod outlook;
 mod progress;
 pub mod releases;
 pub mod report;

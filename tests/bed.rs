@@ -238,7 +238,9 @@ fn etcd(mirror: &Path) -> String {
             .next();
         if let Some(patch) = version {
             let url = theirs.display();
-            return format!("etcd = \"3.5.{patch}\"\n{kubernetes}etcd = [\"file://{url}\"]\nrebuilt = true\n");
+            return format!(
+                "etcd = \"3.5.{patch}\"\n{kubernetes}etcd = [\"file://{url}\"]\nrebuilt = true\n"
+            );
         }
     }
     let output = Command::new("etcd").arg("--version").output();

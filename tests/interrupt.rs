@@ -129,7 +129,7 @@ fn two_runs_do_not_meet_on_a_node() {
         .exits(7)
         .says("another run holds it: ")
         .says(&process)
-        .says("a lock is free as soon as the run that held it is gone");
+        .says("the lock is free as soon as the run that held it is gone");
     // Neither plan nor status needs the lock.
     lab.run(["plan", "inventory.toml"]).exits(3);
 

@@ -1,6 +1,11 @@
-//! Tests.
+//! Promises, tried on the real program: one file each for what a user sees.
+
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod bed;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod bundle;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod cache;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod digests;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
@@ -9,6 +14,8 @@ mod faults;
 mod fetch;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod golden;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod hardening;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod init;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
@@ -24,8 +31,12 @@ mod mirror;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod push;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
-mod site;
+mod quoting;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod tidy;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod tree;
 #[expect(clippy::unwrap_used, reason = "a test says where it failed")]
 mod unfit;
+#[expect(clippy::unwrap_used, reason = "a test says where it failed")]
+mod versions;

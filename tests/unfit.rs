@@ -3,7 +3,8 @@
 
 use crate::bed::{Bed, PUSH};
 
-const UNTOUCHED: &str = "ls -d /etc/k8s /etc/etcd /etc/systemd/system/etcd.service 2>/dev/null || :";
+const UNTOUCHED: &str =
+    "ls -d /etc/k8s /etc/etcd /etc/systemd/system/etcd.service 2>/dev/null || :";
 
 #[test]
 fn nodes_that_are_unfit_are_told_why() {
@@ -45,13 +46,19 @@ fn a_node_without_zstd_is_sent_gzip() {
     let Some(bed) = Bed::take("a_node_without_zstd_is_sent_gzip") else {
         return;
     };
-    for (number, options) in [(4, "--small-disk 24"), (5, "--no-systemd"), (6, "--arch armhf")] {
+    for (number, options) in [
+        (4, "--small-disk 24"),
+        (5, "--no-systemd"),
+        (6, "--arch armhf"),
+    ] {
         bed.nodes(&format!("up {number} {options}"));
     }
     let old = bed.special(7, "--without zstd");
     let lab = bed.lab(&[&old]);
     assert_eq!(bed.on(&old, "command -v zstd || echo none"), "none");
     lab.run(PUSH).exits(0).says("done: 1 nodes changed");
-    lab.run(["status", "inventory.toml"]).exits(0).prints("all healthy");
+    lab.run(["status", "inventory.toml"])
+        .exits(0)
+        .prints("all healthy");
     lab.run(PUSH).exits(0).says("nothing to do");
 }

@@ -7,6 +7,7 @@ use super::{Error, Run};
 use crate::diff;
 use crate::event::Event;
 use crate::inventory::NodeName;
+use crate::manifest::Kind;
 use crate::plan::{Direction, Plan, View};
 use crate::survey;
 
@@ -29,12 +30,25 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
             "{count} of its contents are no longer in the node's store"
         ));
     }
+    // A key that this run put there may go again for the one that was there before.
+    let put_there = run
+        .desired
+        .manifests
+        .get(node)
+        .into_iter()
+        .flat_map(|it| it.entries.values());
+    let put_there = put_there.filter_map(|entry| match entry.kind {
+        Kind::File { digest, .. } if entry.precious => Some(digest),
+        _ => None,
+    });
+    let put_there = put_there.collect();
     let manifest = &recorded.manifest;
     let view = View {
         manifest,
         snapshot: &snapshot,
         difference: &difference,
         leads: false,
+        superseded: &put_there,
     };
     let views = BTreeMap::from([(node.clone(), view)]);
     let plan = Plan::new(&views, Direction::Back).map_err(|refusals| joined(&refusals))?;

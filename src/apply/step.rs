@@ -76,7 +76,8 @@ pub(super) async fn take(
                 .await?;
         }
         Action::Install(puts) => {
-            let lines = puts.iter().map(|put| put.line() + "\n").collect::<String>();
+            let lines = puts.iter().map(|put| put.line() + "\n");
+            let lines = lines.collect::<String>() + "end\n";
             transport
                 .run(script::INSTALL, &[], Body::text(lines))
                 .await?;
@@ -141,7 +142,7 @@ pub(super) async fn take(
 fn begin_text(entries: &BTreeMap<RemotePath, Entry>) -> String {
     let json = serde_json::to_string(entries).expect("entries are made of texts and numbers");
     let paths = entries.keys().map(|path| format!("\n{path}"));
-    json + &paths.collect::<String>() + "\n"
+    json + &paths.collect::<String>() + "\nend\n"
 }
 
 /// What `record.sh` reads.
@@ -152,7 +153,7 @@ fn record_text(recorded: &Recorded) -> String {
         Kind::File { digest, .. } => format!("\n{path} {digest}"),
         Kind::Directory | Kind::Link { .. } => format!("\n{path} -"),
     });
-    json + &lines.collect::<String>() + "\n"
+    json + &lines.collect::<String>() + "\nend\n"
 }
 
 async fn activate(

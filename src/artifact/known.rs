@@ -7,6 +7,7 @@
 
 use super::{Artifact, Origin};
 use crate::digest::Checksum;
+use crate::version::{Minor, Version};
 
 /// Programs and etcd's archives.
 const TABLE: &str = include_str!("SHA256SUMS");
@@ -27,6 +28,15 @@ impl Artifact {
         })?;
         Some(line.parse().expect("a test reads every line of the tables"))
     }
+}
+
+/// The newest release of a line of Kubernetes that is known; none if none is.
+pub fn newest(line: Minor) -> Option<Version> {
+    let releases = TABLE.lines().filter_map(|line| {
+        let (_, path) = line.split_once("  release/v")?;
+        path.split('/').next()?.parse::<Version>().ok()
+    });
+    releases.filter(|release| release.minor() == line).max()
 }
 
 #[cfg(test)]
@@ -90,6 +100,12 @@ mod tests {
         ] {
             assert!(known(name, version, arch).is_some(), "{name} {version}");
         }
+    }
+
+    #[test]
+    fn the_newest_release_of_a_line_is_found() {
+        assert_eq!(newest(Minor::new(1, 24)), Some(Version::new(1, 24, 17)));
+        assert_eq!(newest(Minor::new(1, 99)), None);
     }
 
     #[test]

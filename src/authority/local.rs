@@ -3,25 +3,34 @@
 //! A run first makes everything that is missing in memory, then writes it, each file by one rename
 //! and each key before its certificate. Wherever it is stopped, what is on disk is whole, and the
 //! next run takes it from there.
+//!
+//! Where certificates come from a directory, that is read and never written: what it lacks is
+//! signed with its authorities' keys, if they are there, and kept in `pki/` like all else.
 
 mod existing;
+mod once;
+mod record;
+mod rotation;
 mod sign;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rcgen::KeyPair;
 
 use self::existing::{Existing, Paths, is_of_type};
 use self::sign::Signer;
 use self::store::{Store, Write};
+use super::directory::Directory;
 use super::{Authority, Error, Item, Note, Obtained, Outcome, Reason};
+use crate::certificate::check::{self, Severity};
 use crate::certificate::table::signer;
-use crate::certificate::{AuthorityName, Credentials, Leaf, Request, ServiceAccountPair, describe};
-use crate::encryption;
-use crate::inventory::{Authorities, ClusterName, Encryption, Inventory, KeyType, Pki, PkiSource};
+use crate::certificate::{
+    AuthorityName, CertificateId, Credentials, Leaf, Request, ServiceAccountPair, describe,
+};
+use crate::inventory::{ClusterName, Encryption, Inventory, Pki, PkiSource};
 use crate::secret::Secret;
 
 /// kinstall's own authority.
@@ -31,43 +40,89 @@ pub struct Local {
     cluster: ClusterName,
     pki: Pki,
     encryption: Encryption,
+    /// What somebody else made.
+    directory: Option<Directory>,
+    /// Where that lies.
+    directory_path: std::path::PathBuf,
 }
 
-const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
-const SERVICE_ACCOUNT_PUBLIC: &str = "service-account.pub";
-const ENCRYPTION_CONFIG: &str = "encryption-config.yaml";
-
 const DAY_SECONDS: i64 = 86_400;
+/// A certificate from elsewhere is told of when fewer days are left of it.
+const NEAR_END_DAYS: u32 = 30;
 
 impl Local {
     /// The authority of an inventory: its files lie in `pki/` in the inventory's directory.
     pub fn of(inventory: &Inventory) -> Result<Self, Error> {
-        if inventory.pki.authorities == Authorities::Separate {
-            return Err(Error::Separate);
-        }
-        if let PkiSource::Directory(directory) = &inventory.pki.from {
-            return Err(Error::Directory(directory.clone()));
-        }
+        let (directory, directory_path) = match &inventory.pki.from {
+            PkiSource::Local => (None, std::path::PathBuf::new()),
+            PkiSource::Directory(path) => {
+                let path = inventory.directory.join(path);
+                (Some(Directory::read(&path)?), path)
+            }
+        };
         Ok(Self {
             store: Store::new(inventory.directory.join("pki")),
             cluster: inventory.cluster.name.clone(),
             pki: inventory.pki.clone(),
             encryption: inventory.encryption.clone(),
+            directory,
+            directory_path,
         })
     }
 }
 
 impl Authority for Local {
     fn foresee(&self, requests: &[Request], now: i64) -> Result<Obtained, Error> {
-        Ok(self.prepare(requests, now)?.0)
+        let (obtained, _) = self.prepare(requests, &BTreeSet::new(), now)?;
+        Ok(obtained)
     }
 
     fn obtain(&self, requests: &[Request], now: i64) -> Result<Obtained, Error> {
+        self.renew(requests, &BTreeSet::new(), now)
+    }
+
+    fn renew(
+        &self,
+        requests: &[Request],
+        ids: &BTreeSet<CertificateId>,
+        now: i64,
+    ) -> Result<Obtained, Error> {
         let lock = self.store.lock()?;
-        let (obtained, writes) = self.prepare(requests, now)?;
+        let (obtained, writes) = self.prepare(requests, ids, now)?;
         self.store.write_all(&writes)?;
         drop(lock);
         Ok(obtained)
+    }
+
+    fn kept(&self, requests: &[Request]) -> Result<Credentials, Error> {
+        let mut authorities = BTreeMap::new();
+        for name in AuthorityName::ALL {
+            let signer = signer(self.pki.authorities, name);
+            let found = self.directory.as_ref();
+            let found = found.and_then(|directory| directory.authority(signer, requests));
+            let pem = match found {
+                Some(found) => Some(found.pem),
+                None => self.text(&format!("ca/{signer}.pem"))?,
+            };
+            if let Some(pem) = pem {
+                authorities.insert(name, self.with_trust(name, pem)?);
+            }
+        }
+        let mut leaves = BTreeMap::new();
+        for request in requests {
+            if let Some(leaf) = self.kept_leaf(request)? {
+                leaves.insert(request.id.clone(), leaf);
+            }
+        }
+        let empty = || Secret::new("");
+        Ok(Credentials {
+            authorities,
+            leaves,
+            service_account: self.kept_service_account()?,
+            encryption_config: self.encryption()?.unwrap_or_else(empty),
+            encryption_history: self.encryption_history()?,
+            signing_key_pem: None,
+        })
     }
 }
 
@@ -76,6 +131,8 @@ struct Gathered {
     now: i64,
     notes: Vec<Note>,
     writes: Vec<Write>,
+    /// What nobody can sign.
+    missing: Vec<CertificateId>,
 }
 
 impl Gathered {
@@ -91,43 +148,108 @@ impl Gathered {
 
 impl Local {
     /// Everything that is asked for, and what must be written for it to last.
-    fn prepare(&self, requests: &[Request], now: i64) -> Result<(Obtained, Vec<Write>), Error> {
+    fn prepare(
+        &self,
+        requests: &[Request],
+        asked: &BTreeSet<CertificateId>,
+        now: i64,
+    ) -> Result<(Obtained, Vec<Write>), Error> {
         let mut gathered = Gathered {
             now,
             notes: Vec::new(),
             writes: Vec::new(),
+            missing: Vec::new(),
         };
-        let signers = self.signers(&mut gathered)?;
+        let signers = self.signers(requests, &mut gathered)?;
+        self.record(&signers, &mut gathered)?;
         let signer_for = |name| &signers[&signer(self.pki.authorities, name)];
         let mut leaves = BTreeMap::new();
         for request in requests {
-            let leaf = self.leaf(request, signer_for(request.signer), &mut gathered)?;
-            leaves.insert(request.id.clone(), leaf);
+            let is_asked = asked.contains(&request.id);
+            let leaf = self.leaf(request, signer_for(request.signer), is_asked, &mut gathered)?;
+            leaves.extend(leaf.map(|leaf| (request.id.clone(), leaf)));
+        }
+        if !gathered.missing.is_empty() {
+            let ids = gathered.missing;
+            return Err(Error::CannotSign { ids });
         }
         let service_account = self.service_account(&mut gathered)?;
         let encryption_config = self.encryption_config(&mut gathered)?;
+        let mut authorities = BTreeMap::new();
+        for name in AuthorityName::ALL {
+            authorities.insert(name, self.with_trust(name, signer_for(name).pem.clone())?);
+        }
         let credentials = Credentials {
-            authorities: AuthorityName::ALL
-                .map(|name| (name, signer_for(name).pem.clone()))
-                .into(),
+            authorities,
             leaves,
             service_account,
             encryption_config,
-            signing_key_pem: Some(signer_for(AuthorityName::Kubernetes).key_pem()),
+            encryption_history: self.encryption_history()?,
+            signing_key_pem: signer_for(AuthorityName::ApiserverClient).key_pem(),
         };
-        let notes = gathered.notes;
-        Ok((Obtained { credentials, notes }, gathered.writes))
+        let doubts = self.check(requests, &credentials, now)?;
+        let obtained = Obtained {
+            credentials,
+            notes: gathered.notes,
+            doubts,
+        };
+        Ok((obtained, gathered.writes))
     }
 
-    fn signers(&self, gathered: &mut Gathered) -> Result<BTreeMap<AuthorityName, Signer>, Error> {
+    /// Refuses what would not do, before any of it is kept or sent anywhere.
+    fn check(
+        &self,
+        requests: &[Request],
+        credentials: &Credentials,
+        now: i64,
+    ) -> Result<Vec<check::Finding>, Error> {
+        // What kinstall makes is made anew before it ends, and ends with its authority if need be.
+        let days = self.directory.as_ref().map_or(0, |_| NEAR_END_DAYS);
+        let findings = check::check(requests, credentials, now, days);
+        let is_error = |finding: &check::Finding| finding.flaw.severity() == Severity::Error;
+        let (errors, mut doubts): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_error);
+        if !errors.is_empty() {
+            return Err(Error::Flawed(errors));
+        }
+        if let Some(directory) = &self.directory {
+            doubts.extend(directory.open_keys(&credentials.leaves));
+        }
+        Ok(doubts)
+    }
+
+    fn signers(
+        &self,
+        requests: &[Request],
+        gathered: &mut Gathered,
+    ) -> Result<BTreeMap<AuthorityName, Signer>, Error> {
         AuthorityName::ALL
             .into_iter()
             .filter(|name| signer(self.pki.authorities, *name) == *name)
-            .map(|name| Ok((name, self.signer(name, gathered)?)))
+            .map(|name| Ok((name, self.signer(name, requests, gathered)?)))
             .collect()
     }
 
-    fn signer(&self, name: AuthorityName, gathered: &mut Gathered) -> Result<Signer, Error> {
+    fn signer(
+        &self,
+        name: AuthorityName,
+        requests: &[Request],
+        gathered: &mut Gathered,
+    ) -> Result<Signer, Error> {
+        if let Some(directory) = &self.directory {
+            match directory.authority(name, requests) {
+                Some(found) => {
+                    gathered.note(Item::Authority(name), Outcome::Reused);
+                    return Signer::found(name, &self.directory_path, found);
+                }
+                // Guides that know one authority have none for the aggregation layer, which must
+                // have its own.
+                None if name == AuthorityName::FrontProxy => {}
+                None => {
+                    let path = self.directory_path.clone();
+                    return Err(Error::NoAuthority { name, path });
+                }
+            }
+        }
         let (certificate_path, key_path) = (format!("ca/{name}.pem"), format!("ca/{name}.key"));
         let key = self.key(&key_path)?;
         if let Some(existing) = self.certificate(&certificate_path)? {
@@ -142,26 +264,53 @@ impl Local {
             };
             existing.check_authority(name, &key, paths, gathered.now)?;
             gathered.note(Item::Authority(name), Outcome::Reused);
-            return Signer::read(existing.pem, existing.description.not_after, key);
+            return Signer::read(existing.pem, existing.description.not_after, Some(key));
         }
         // A key alone was left by a run that was stopped between the two; it has signed nothing.
         let is_new = key.is_none();
         let key = key.map_or_else(|| sign::new_key(self.pki.key), Ok)?;
         let new = Signer::create(name, &self.cluster, key, self.pki.ca_days, gathered.now)?;
         if is_new {
-            gathered.write(&key_path, new.key_pem());
+            gathered.writes.extend(new.key_pem().map(|bytes| Write {
+                path: key_path,
+                bytes,
+            }));
         }
         gathered.write(&certificate_path, Secret::new(new.pem.as_bytes()));
         gathered.note(Item::Authority(name), Outcome::Created);
         Ok(new)
     }
 
+    /// What is there of a certificate: what kinstall signed last, or what somebody else made,
+    /// whichever began later.
+    fn kept_leaf(&self, request: &Request) -> Result<Option<Leaf>, Error> {
+        let own = match self.certificate(&format!("issued/{}.pem", request.id))? {
+            Some(existing) => {
+                let key = self.store.read(&format!("issued/{}.key", request.id))?;
+                Some(Leaf {
+                    chain_pem: existing.pem,
+                    key_pem: key.unwrap_or_else(|| Secret::new("")),
+                    not_before: existing.description.not_before,
+                    not_after: existing.description.not_after,
+                })
+            }
+            None => None,
+        };
+        let found = self.directory.as_ref();
+        let found = found.and_then(|directory| directory.leaf(request));
+        Ok(match (own, found) {
+            (Some(own), Some(found)) if own.not_before <= found.not_before => Some(found),
+            (own, found) => own.or(found),
+        })
+    }
+
     fn leaf(
         &self,
         request: &Request,
         signer: &Signer,
+        is_asked: bool,
         gathered: &mut Gathered,
-    ) -> Result<Leaf, Error> {
+    ) -> Result<Option<Leaf>, Error> {
         let (certificate_path, key_path) = (
             format!("issued/{}.pem", request.id),
             format!("issued/{}.key", request.id),
@@ -169,18 +318,37 @@ impl Local {
         let item = Item::Certificate(request.id.clone());
         let key = self.key(&key_path)?;
         let existing = self.certificate(&certificate_path)?;
-        let reason = existing
-            .as_ref()
-            .and_then(|existing| existing.reason(key.as_ref(), request, signer, gathered.now));
+        let found = self.directory.as_ref();
+        let found = found.and_then(|directory| directory.leaf(request));
+        let found = found.filter(|_| !is_asked);
+        let asked = is_asked.then_some(Reason::Asked);
+        let reason = existing.as_ref().and_then(|existing| {
+            existing
+                .reason(key.as_ref(), request, signer, gathered.now)
+                .or(asked)
+        });
+        let begun = existing.as_ref().map(|it| it.description.not_before);
         let (key, is_new) = match (&existing, key, reason) {
-            (Some(existing), Some(key), None) => {
+            (Some(existing), Some(key), None)
+                if found
+                    .as_ref()
+                    .is_none_or(|found| Some(found.not_before) < begun) =>
+            {
                 gathered.note(item, Outcome::Reused);
-                return Ok(Leaf {
+                return Ok(Some(Leaf {
                     chain_pem: existing.pem.clone(),
                     key_pem: sign::key_pem(&key),
                     not_before: existing.description.not_before,
                     not_after: existing.description.not_after,
-                });
+                }));
+            }
+            _ if found.is_some() => {
+                gathered.note(item, Outcome::Reused);
+                return Ok(found);
+            }
+            _ if !signer.can_sign() => {
+                gathered.missing.push(request.id.clone());
+                return Ok(None);
             }
             // A key that a run was stopped before it had certified.
             (None, Some(key), _) | (_, Some(key), Some(Reason::Key))
@@ -190,68 +358,14 @@ impl Local {
             }
             _ => (sign::new_key(request.key)?, true),
         };
-        let leaf = signer.issue(request, &key, gathered.now)?;
+        let leaf = signer.issue(request, &key, begun, gathered.now)?;
         if is_new {
             gathered.write(&key_path, leaf.key_pem.clone());
         }
         gathered.write(&certificate_path, Secret::new(leaf.chain_pem.as_bytes()));
+        let reason = reason.or(asked);
         gathered.note(item, reason.map_or(Outcome::Created, Outcome::Renewed));
-        Ok(leaf)
-    }
-
-    /// The pair that service-account tokens are signed with: made once. RSA, whatever the
-    /// certificates' keys are: kube-apiserver takes ECDSA too, but RS256 is the one algorithm that
-    /// whoever verifies tokens outside the cluster must know (`OpenID` Connect Core, 15.1), and
-    /// tokens are verified on every request, which RSA does faster.
-    fn service_account(&self, gathered: &mut Gathered) -> Result<ServiceAccountPair, Error> {
-        let existing = self.key(SERVICE_ACCOUNT_KEY)?;
-        let public = self.text(SERVICE_ACCOUNT_PUBLIC)?;
-        let other_key = || Error::ServiceAccountPair {
-            private: self.store.path(SERVICE_ACCOUNT_KEY),
-            public: self.store.path(SERVICE_ACCOUNT_PUBLIC),
-        };
-        let outcome = match (&existing, &public) {
-            (None, Some(_)) => return Err(other_key()),
-            (None, None) => Outcome::Created,
-            (Some(_), _) => Outcome::Reused,
-        };
-        let key_type = match self.pki.key {
-            KeyType::Rsa4096 => KeyType::Rsa4096,
-            KeyType::Rsa2048 | KeyType::EcdsaP256 => KeyType::Rsa2048,
-        };
-        let key = existing.map_or_else(|| sign::new_key(key_type), Ok)?;
-        let pair = ServiceAccountPair {
-            private_pem: sign::key_pem(&key),
-            public_pem: key.public_key_pem(),
-        };
-        if outcome == Outcome::Created {
-            gathered.write(SERVICE_ACCOUNT_KEY, pair.private_pem.clone());
-        }
-        match public {
-            Some(public) if !is_same_text(&public, &pair.public_pem) => return Err(other_key()),
-            Some(_) => {}
-            None => {
-                let public = Secret::new(pair.public_pem.as_bytes());
-                gathered.write(SERVICE_ACCOUNT_PUBLIC, public);
-            }
-        }
-        gathered.note(Item::ServiceAccount, outcome);
-        Ok(pair)
-    }
-
-    fn encryption_config(&self, gathered: &mut Gathered) -> Result<Secret, Error> {
-        if let Some(existing) = self.store.read(ENCRYPTION_CONFIG)? {
-            encryption::check(&existing, &self.encryption).map_err(|problem| {
-                let path = self.store.path(ENCRYPTION_CONFIG);
-                Error::EncryptionConfig { path, problem }
-            })?;
-            gathered.note(Item::EncryptionConfig, Outcome::Reused);
-            return Ok(existing);
-        }
-        let new = encryption::render(&self.encryption, &*sign::random()?);
-        gathered.write(ENCRYPTION_CONFIG, new.clone());
-        gathered.note(Item::EncryptionConfig, Outcome::Created);
-        Ok(new)
+        Ok(Some(leaf))
     }
 
     fn certificate(&self, path: &str) -> Result<Option<Existing>, Error> {
@@ -280,9 +394,4 @@ impl Local {
         let bytes = self.store.read(path)?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned()))
     }
-}
-
-/// Whether two PEM texts are the same but for the ends of their lines.
-fn is_same_text(one: &str, other: &str) -> bool {
-    one.split_whitespace().eq(other.split_whitespace())
 }

@@ -5,23 +5,80 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId};
 use crate::encryption;
 
 /// Why an authority did not answer. Nothing that was there has been replaced.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
-    /// The inventory asks for an authority for each set of certificates.
-    #[error("kinstall's own authority cannot be `separate` for each set of certificates")]
-    #[diagnostic(help("say `authorities = \"single\"` or `\"kubeadm\"` in `[pki]`"))]
-    Separate,
-    /// The inventory takes its certificates from elsewhere.
-    #[error("kinstall cannot take certificates from the directory `{}` yet", .0.display())]
+    /// A directory that certificates are taken from holds far too much.
+    #[error("`{path}` holds more than {files_max} files")]
+    #[diagnostic(help("name the directory that holds the certificates alone: `dir` in `[pki]`"))]
+    TooManyFiles {
+        /// The directory.
+        path: PathBuf,
+        /// The limit.
+        files_max: usize,
+    },
+    /// A directory lacks an authority.
+    #[error("`{path}` holds no certificate of the authority `{name}`")]
     #[diagnostic(help(
-        "say `from = \"local\"` in `[pki]`; an authority made elsewhere is taken up when its \
-         certificate and key lie at `pki/ca/kubernetes.pem` and `pki/ca/kubernetes.key`"
+        "put its certificate there, and its key if kinstall shall sign what is missing; with \
+         `authorities = \"single\"` one authority is enough"
     ))]
-    Directory(PathBuf),
+    NoAuthority {
+        /// The authority.
+        name: AuthorityName,
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Certificates are missing, and the key that could sign them is not there.
+    #[error("missing, and the key of the authority is not there to sign them: {}", listed(.ids))]
+    #[diagnostic(help("put these certificates and their keys there, or the key of the authority"))]
+    CannotSign {
+        /// The certificates.
+        ids: Vec<CertificateId>,
+    },
+    /// The directory and `pki/` hold two service-account pairs.
+    #[error("`{}` and the directory of the certificates hold different service-account keys", .0.display())]
+    #[diagnostic(help(
+        "tokens are signed with one of them, on every node: keep that one, and move the other away"
+    ))]
+    TwoServiceAccounts(PathBuf),
+    /// What is there does not do.
+    #[error("the certificates would not do:{}", lines(.0))]
+    #[diagnostic(help("nothing was changed: put these right first; all of them are listed"))]
+    Flawed(Vec<Finding>),
+    /// The cluster was made with another number of authorities.
+    #[error(
+        "the certificates in `{path}` are those of `authorities = \"{was}\"`, and the inventory says `\"{now}\"`"
+    )]
+    #[diagnostic(help(
+        "on a running cluster no peer would trust the other while it changes: say `authorities = \
+         \"{was}\"` again. If nothing runs on it yet, move `pki/` away and begin anew"
+    ))]
+    OtherMode {
+        /// The record of it.
+        path: PathBuf,
+        /// The word in the record.
+        was: String,
+        /// The word in the inventory.
+        now: &'static str,
+    },
+    /// An authority is another one than the cluster was made with.
+    #[error("the authority `{name}` is another one than the one this cluster was made with")]
+    #[diagnostic(help(
+        "on a running cluster no peer would trust the other while it changes. Put the old one back; \
+         or put the certificates of both, one after the other, into `{trust}`, push, and \
+         only then exchange the authority: peers trust all that lie there"
+    ))]
+    OtherAuthority {
+        /// The authority.
+        name: AuthorityName,
+        /// Where certificates lie that are trusted besides.
+        trust: String,
+    },
     /// A file could not be read or written; the message names it.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -55,7 +112,7 @@ pub enum Error {
         reason: String,
     },
     /// A file that should be a private key is none that kinstall can read.
-    #[error("`{path}` is not an unencrypted private key in PKCS#8 PEM, ECDSA or RSA")]
+    #[error("`{path}` is not an unencrypted private key in PEM, ECDSA or RSA")]
     #[diagnostic(help(
         "kinstall never replaces a key it does not know: convert it with `openssl pkcs8 -topk8 \
          -nocrypt`, or, if nothing was ever signed or encrypted with it, move it away"
@@ -150,4 +207,14 @@ pub enum Error {
         /// What the library says.
         reason: String,
     },
+}
+
+fn listed(ids: &[CertificateId]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+    ids.join(", ")
+}
+
+fn lines(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| format!("\n  {finding}");
+    findings.iter().map(line).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, KeyUsage, ParsedExtension};
 use x509_parser::pem::{Pem, parse_x509_pem};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate, X509Name};
 use x509_parser::public_key::PublicKey;
@@ -50,6 +50,12 @@ pub struct Description {
     pub key: String,
     /// Whether it may sign others.
     pub is_authority: bool,
+    /// Whether its key usage, where it says one, lets it sign certificates.
+    pub may_certify: bool,
+    /// Whether its key usage, where it says one, lets it take part in a handshake.
+    pub may_sign: bool,
+    /// How it was signed: `sha256`, `sha1`, `md5`, or the identifier of another way.
+    pub signature: String,
     /// The serial number in hexadecimal, as openssl writes it.
     pub serial: String,
 }
@@ -65,6 +71,48 @@ pub struct NotACertificate {
 /// Describes the first certificate of a PEM text.
 pub fn describe(pem: &str) -> Result<Description, NotACertificate> {
     with_first(pem, |certificate| Ok(description(certificate)))
+}
+
+/// Each certificate of a PEM text by itself, in order.
+pub fn certificates(pem: &str) -> Vec<&str> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut certificates = Vec::new();
+    let mut rest = pem;
+    while let Some(begin) = rest.find(BEGIN) {
+        let Some(end) = rest[begin..].find(END) else {
+            break;
+        };
+        let end = begin + end + END.len();
+        certificates.push(&rest[begin..end]);
+        rest = &rest[end..];
+    }
+    certificates
+}
+
+/// Whether a chain, its leaf first, leads to one of a bundle of trusted certificates.
+///
+/// As Go does it, any certificate of the bundle is trusted as it stands, signed by itself or not.
+pub fn leads_to(chain_pem: &str, trusted_pem: &str) -> bool {
+    const LENGTH_MAX: usize = 8;
+    let (chain, trusted) = (certificates(chain_pem), certificates(trusted_pem));
+    let signs = |signer: &&&str, pem: &str| is_signed_by(pem, signer) == Ok(true);
+    let Some(mut at) = chain.first().copied() else {
+        return false;
+    };
+    for _ in 0..LENGTH_MAX {
+        if trusted.iter().any(|signer| signs(&signer, at)) {
+            return true;
+        }
+        let next = chain[1..]
+            .iter()
+            .find(|signer| **signer != at && signs(signer, at));
+        let Some(next) = next else {
+            return false;
+        };
+        at = next;
+    }
+    false
 }
 
 /// The public key of the first certificate of a PEM text, as the DER of its
@@ -126,6 +174,9 @@ fn description(certificate: &X509Certificate<'_>) -> Description {
         usages: usages(certificate),
         key: key(certificate),
         is_authority: certificate.is_ca(),
+        may_certify: key_usage(certificate).is_none_or(KeyUsage::key_cert_sign),
+        may_sign: key_usage(certificate).is_none_or(KeyUsage::digital_signature),
+        signature: signature(certificate),
         serial: hexadecimal(certificate.raw_serial()),
     }
 }
@@ -184,6 +235,26 @@ fn usages(certificate: &X509Certificate<'_>) -> BTreeSet<Usage> {
     .into_iter()
     .filter_map(|(is, usage)| is.then_some(usage))
     .collect()
+}
+
+fn key_usage<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a KeyUsage> {
+    let extension = certificate.key_usage().ok()??;
+    Some(extension.value)
+}
+
+/// The digest that was signed (RFC 8017, RFC 5758).
+fn signature(certificate: &X509Certificate<'_>) -> String {
+    let oid = certificate.signature_algorithm.algorithm.to_id_string();
+    let known = match oid.as_str() {
+        "1.2.840.113549.1.1.2" => "md2",
+        "1.2.840.113549.1.1.4" => "md5",
+        "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" => "sha1",
+        "1.2.840.113549.1.1.11" | "1.2.840.10045.4.3.2" => "sha256",
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => "sha384",
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => "sha512",
+        _ => oid.as_str(),
+    };
+    known.to_owned()
 }
 
 fn key(certificate: &X509Certificate<'_>) -> String {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::inventory::{
     Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San, Source, Ssh,
+    VersionPlaces,
 };
 use crate::version::Version;
 
@@ -25,6 +26,7 @@ pub(crate) fn inventory() -> Inventory {
             service_cidr: "10.32.0.0/24".parse().unwrap(),
             pod_cidr: "10.200.0.0/16".parse().unwrap(),
         },
+        places: VersionPlaces::default(),
         source: Source::default(),
         pki: Pki::default(),
         encryption: Encryption::default(),

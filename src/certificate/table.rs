@@ -10,9 +10,6 @@ use super::{AuthorityName, CertificateId, Kind, Request, Usage};
 use crate::inventory::{Authorities, DomainName, Inventory, Node, NodeName, Role, San};
 
 /// The certificates a cluster needs, in the order of the table and then of the nodes' names.
-///
-/// With [`Authorities::Separate`] the signers are kubeadm's three; an authority that cannot give
-/// each set its own refuses the inventory itself.
 pub fn requests(inventory: &Inventory) -> Vec<Request> {
     ROWS.iter()
         .flat_map(|row| row.requests(inventory))
@@ -25,15 +22,25 @@ pub fn signer(mode: Authorities, name: AuthorityName) -> AuthorityName {
         // The front proxy's authority is never shared: were it also the one for clients, every
         // client certificate would be taken for a front proxy's and fail its list of names.
         (_, AuthorityName::FrontProxy) => AuthorityName::FrontProxy,
-        (Authorities::Single, _) => AuthorityName::Kubernetes,
-        (Authorities::Kubeadm | Authorities::Separate, name) => name,
+        (
+            Authorities::Kubeadm,
+            AuthorityName::Etcd | AuthorityName::EtcdPeer | AuthorityName::EtcdClient,
+        ) => AuthorityName::Etcd,
+        (Authorities::Single | Authorities::Kubeadm, _) => AuthorityName::Kubernetes,
+        (Authorities::Separate, name) => name,
     }
+}
+
+/// Whether each node of a role has one of its own.
+pub(super) fn is_of_a_node(kind: Kind) -> bool {
+    ROWS.iter()
+        .any(|row| row.kind == kind && row.each.is_some())
 }
 
 struct Row {
     kind: Kind,
-    /// Who signs where each authority is its own.
-    signer: AuthorityName,
+    /// Who signs where each set has its own authority.
+    set: AuthorityName,
     common_name: CommonName,
     organization: Option<&'static str>,
     usages: &'static [Usage],
@@ -47,6 +54,8 @@ enum CommonName {
     Fixed(&'static str),
     /// The name of the node that the certificate is for.
     Node,
+    /// The user that a node is to kube-apiserver.
+    NodeUser,
 }
 
 #[derive(Clone, Copy)]
@@ -55,16 +64,21 @@ enum Sans {
     None,
     EtcdMember,
     Apiserver,
+    Kubelet,
 }
+
+/// The group that the node authorizer looks for
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/node/>).
+const NODES: &str = "system:nodes";
 
 const CLIENT: &[Usage] = &[Usage::Client];
 const SERVER: &[Usage] = &[Usage::Server];
 const BOTH: &[Usage] = &[Usage::Server, Usage::Client];
 
-static ROWS: [Row; 10] = [
+static ROWS: [Row; 13] = [
     Row {
         kind: Kind::EtcdPeer,
-        signer: AuthorityName::Etcd,
+        set: AuthorityName::EtcdPeer,
         common_name: CommonName::Node,
         organization: None,
         // A member listens to the others and calls them with the same certificate.
@@ -74,7 +88,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::EtcdServer,
-        signer: AuthorityName::Etcd,
+        set: AuthorityName::Etcd,
         common_name: CommonName::Node,
         organization: None,
         // etcd's HTTP gateway calls its own client port with this certificate; without the
@@ -85,7 +99,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::EtcdHealthcheckClient,
-        signer: AuthorityName::Etcd,
+        set: AuthorityName::EtcdClient,
         common_name: CommonName::Fixed("kube-etcd-healthcheck-client"),
         organization: None,
         usages: CLIENT,
@@ -94,7 +108,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::ApiserverEtcdClient,
-        signer: AuthorityName::Etcd,
+        set: AuthorityName::EtcdClient,
         common_name: CommonName::Fixed("kube-apiserver-etcd-client"),
         organization: None,
         usages: CLIENT,
@@ -103,7 +117,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::Apiserver,
-        signer: AuthorityName::Kubernetes,
+        set: AuthorityName::Kubernetes,
         common_name: CommonName::Fixed("kube-apiserver"),
         organization: None,
         usages: SERVER,
@@ -112,7 +126,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::ApiserverKubeletClient,
-        signer: AuthorityName::Kubernetes,
+        set: AuthorityName::KubeletClient,
         common_name: CommonName::Fixed("kube-apiserver-kubelet-client"),
         // The group that needs no binding: kubeadm's newer `kubeadm:cluster-admins` is only
         // allowed anything once somebody has created its ClusterRoleBinding.
@@ -123,7 +137,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::FrontProxyClient,
-        signer: AuthorityName::FrontProxy,
+        set: AuthorityName::FrontProxy,
         // What `--requestheader-allowed-names` lists.
         common_name: CommonName::Fixed("front-proxy-client"),
         organization: None,
@@ -133,7 +147,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::ControllerManager,
-        signer: AuthorityName::Kubernetes,
+        set: AuthorityName::ApiserverClient,
         common_name: CommonName::Fixed("system:kube-controller-manager"),
         organization: Some("system:kube-controller-manager"),
         usages: CLIENT,
@@ -142,7 +156,7 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::Scheduler,
-        signer: AuthorityName::Kubernetes,
+        set: AuthorityName::ApiserverClient,
         common_name: CommonName::Fixed("system:kube-scheduler"),
         organization: Some("system:kube-scheduler"),
         usages: CLIENT,
@@ -151,9 +165,38 @@ static ROWS: [Row; 10] = [
     },
     Row {
         kind: Kind::Admin,
-        signer: AuthorityName::Kubernetes,
+        set: AuthorityName::ApiserverClient,
         common_name: CommonName::Fixed("kubernetes-admin"),
         organization: Some("system:masters"),
+        usages: CLIENT,
+        each: None,
+        sans: Sans::None,
+    },
+    // A kubelet serves and calls with certificates of its own, so that each can be signed by the
+    // authority of its set; one certificate from elsewhere may do for both.
+    Row {
+        kind: Kind::KubeletClient,
+        set: AuthorityName::ApiserverClient,
+        common_name: CommonName::NodeUser,
+        organization: Some(NODES),
+        usages: CLIENT,
+        each: Some(Role::Worker),
+        sans: Sans::None,
+    },
+    Row {
+        kind: Kind::KubeletServer,
+        set: AuthorityName::KubeletServer,
+        common_name: CommonName::NodeUser,
+        organization: Some(NODES),
+        usages: SERVER,
+        each: Some(Role::Worker),
+        sans: Sans::Kubelet,
+    },
+    Row {
+        kind: Kind::KubeProxy,
+        set: AuthorityName::ApiserverClient,
+        common_name: CommonName::Fixed("system:kube-proxy"),
+        organization: Some("system:node-proxier"),
         usages: CLIENT,
         each: None,
         sans: Sans::None,
@@ -162,7 +205,9 @@ static ROWS: [Row; 10] = [
 
 impl Row {
     fn requests(&self, inventory: &Inventory) -> Vec<Request> {
+        let has_workers = inventory.with_role(Role::Worker).next().is_some();
         match self.each {
+            None if self.kind == Kind::KubeProxy && !has_workers => vec![],
             None => vec![self.request(inventory, None)],
             Some(role) => inventory
                 .with_role(role)
@@ -177,15 +222,18 @@ impl Row {
             common_name: match (self.common_name, &node_name) {
                 (CommonName::Fixed(name), _) => name.to_owned(),
                 (CommonName::Node, Some(name)) => name.to_string(),
-                (CommonName::Node, None) => self.kind.name().to_owned(),
+                (CommonName::NodeUser, Some(name)) => format!("system:node:{name}"),
+                (CommonName::Node | CommonName::NodeUser, None) => self.kind.name().to_owned(),
             },
             id: CertificateId {
                 kind: self.kind,
                 node: node_name,
             },
-            signer: signer(inventory.pki.authorities, self.signer),
+            set: self.set,
+            signer: signer(inventory.pki.authorities, self.set),
             organizations: self.organization.map(str::to_owned).into_iter().collect(),
             sans: self.sans.of(inventory, node),
+            needed: self.sans.needed(inventory, node),
             usages: self.usages.iter().copied().collect(),
             key: inventory.pki.key,
             days: inventory.pki.days,
@@ -199,6 +247,7 @@ impl Sans {
             Self::None => return BTreeSet::new(),
             Self::EtcdMember => node.map(etcd_member).unwrap_or_default(),
             Self::Apiserver => apiserver(inventory),
+            Self::Kubelet => node.map(kubelet).unwrap_or_default(),
         };
         sans.extend(node.into_iter().flat_map(|node| node.sans.iter().cloned()));
         sans.extend([
@@ -210,11 +259,47 @@ impl Sans {
     }
 }
 
+impl Sans {
+    /// The names that clients of the cluster go by: addresses as flags and kubeconfigs have them,
+    /// what Pods are told, and what the user asks for by name.
+    fn needed(self, inventory: &Inventory, node: Option<&Node>) -> BTreeSet<San> {
+        let own = |node: &Node| node.sans.clone();
+        let mut sans = node.map(own).unwrap_or_default();
+        match (self, node) {
+            (Self::EtcdMember, Some(node)) => {
+                sans.insert(San::Ip(node.etcd_address()));
+                sans.insert(San::Ip(Ipv4Addr::LOCALHOST.into()));
+            }
+            (Self::Kubelet, Some(node)) => _ = sans.insert(San::Ip(node.address)),
+            (Self::Apiserver, Some(node)) => {
+                let cluster = &inventory.cluster;
+                let service = format!("kubernetes.default.svc.{}", cluster.domain);
+                sans.insert(San::Dns(domain_name("kubernetes.default.svc")));
+                sans.insert(San::Dns(domain_name(&service)));
+                sans.insert(cluster.endpoint.host.clone());
+                sans.insert(San::Ip(cluster.service_address()));
+                sans.insert(San::Ip(node.address));
+                sans.extend(node.domain.clone().map(San::Dns));
+                sans.insert(San::Ip(Ipv4Addr::LOCALHOST.into()));
+            }
+            _ => return BTreeSet::new(),
+        }
+        sans
+    }
+}
+
 fn etcd_member(node: &Node) -> BTreeSet<San> {
     let domains = [&node.etcd_domain, &node.domain].into_iter().flatten();
     let mut sans: BTreeSet<San> = domains.cloned().map(San::Dns).collect();
     sans.insert(host_name(&node.name));
     sans.extend([node.etcd_address(), node.address].map(San::Ip));
+    sans
+}
+
+fn kubelet(node: &Node) -> BTreeSet<San> {
+    let mut sans: BTreeSet<San> = node.domain.iter().cloned().map(San::Dns).collect();
+    sans.insert(host_name(&node.name));
+    sans.insert(San::Ip(node.address));
     sans
 }
 
@@ -258,6 +343,9 @@ mod tests {
     fn check(id: &str, authorities: Authorities, expected: &str) {
         let mut inventory = fixture::inventory();
         inventory.pki.authorities = authorities;
+        for node in inventory.nodes.values_mut() {
+            node.roles.insert(Role::Worker);
+        }
         let request = requests(&inventory)
             .into_iter()
             .find(|request| request.id.to_string() == id)
@@ -285,23 +373,23 @@ mod tests {
     #[test]
     fn each_row_says_who_signs_whom_for_what() {
         let rows = [
-            ("etcd-peer-az1", "etcd", MEMBER),
+            ("etcd-peer-az1", "etcd-peer", MEMBER),
             ("etcd-server-az1", "etcd", MEMBER),
-            ("etcd-peer-az2", "etcd", OTHER_MEMBER),
+            ("etcd-peer-az2", "etcd-peer", OTHER_MEMBER),
             (
                 "etcd-healthcheck-client",
-                "etcd",
+                "etcd-client",
                 "CN=kube-etcd-healthcheck-client O= {Client} ",
             ),
             (
                 "apiserver-etcd-client",
-                "etcd",
+                "etcd-client",
                 "CN=kube-apiserver-etcd-client O= {Client} ",
             ),
             ("apiserver-az1", "kubernetes", APISERVER),
             (
                 "apiserver-kubelet-client",
-                "kubernetes",
+                "kubelet-client",
                 "CN=kube-apiserver-kubelet-client O=system:masters {Client} ",
             ),
             (
@@ -311,22 +399,44 @@ mod tests {
             ),
             (
                 "controller-manager",
-                "kubernetes",
+                "apiserver-client",
                 "CN=system:kube-controller-manager O=system:kube-controller-manager {Client} ",
             ),
             (
                 "scheduler",
-                "kubernetes",
+                "apiserver-client",
                 "CN=system:kube-scheduler O=system:kube-scheduler {Client} ",
             ),
             (
                 "admin",
-                "kubernetes",
+                "apiserver-client",
                 "CN=kubernetes-admin O=system:masters {Client} ",
             ),
+            (
+                "kubelet-client-az2",
+                "apiserver-client",
+                "CN=system:node:az2 O=system:nodes {Client} ",
+            ),
+            (
+                "kubelet-server-az2",
+                "kubelet-server",
+                "CN=system:node:az2 O=system:nodes {Server} \
+                 az2 localhost 10.0.22.1 127.0.0.1 ::1",
+            ),
+            (
+                "kube-proxy",
+                "apiserver-client",
+                "CN=system:kube-proxy O=system:node-proxier {Client} ",
+            ),
         ];
-        for (id, kubeadm, rest) in rows {
+        for (id, separate, rest) in rows {
+            let kubeadm = match separate {
+                "etcd" | "etcd-peer" | "etcd-client" => "etcd",
+                "front-proxy" => "front-proxy",
+                _ => "kubernetes",
+            };
             let single = kubeadm.replace("etcd", "kubernetes");
+            check(id, Authorities::Separate, &format!("{separate} {rest}"));
             check(id, Authorities::Kubeadm, &format!("{kubeadm} {rest}"));
             check(id, Authorities::Single, &format!("{single} {rest}"));
         }

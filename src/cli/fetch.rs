@@ -67,6 +67,7 @@ impl Fetch {
         } else {
             releases.text()
         });
+        terminal.say(&releases.summary());
         Ok(Exit::Done)
     }
 
@@ -77,8 +78,21 @@ impl Fetch {
         events: &Events,
     ) -> Result<Releases, Failure> {
         let cache = prepare::cache(common)?;
+        let mut arch = self.arch.clone();
+        if let Some(file) = &self.bundle {
+            let bundle = prepare::unbundle(inventory, file, self.locked, &cache, events).await?;
+            // A bundle says itself which architectures it was made for.
+            let programs = bundle.manifest.programs.keys();
+            arch.extend(
+                programs
+                    .map(|program| program.arch)
+                    .filter(|_| self.arch.is_empty()),
+            );
+            arch.sort_unstable();
+            arch.dedup();
+        }
         let mut programs = BTreeSet::new();
-        for archs in self.archs(inventory, common, events).await? {
+        for archs in architectures(inventory, &arch, &self.login, common, events).await? {
             programs.extend(prepare::programs(inventory, &archs));
         }
         let options = engine::Options {
@@ -88,6 +102,7 @@ impl Fetch {
                 Required::BuiltIn => Trust::BuiltIn,
                 Required::Published => Trust::Published,
             }),
+            bundle: self.bundle.clone(),
             compress: self.compress,
             ..prepare::fetch_options(common)
         };
@@ -121,47 +136,48 @@ impl Fetch {
         }
         Ok(Update::Programs(names.iter().cloned().collect()))
     }
+}
 
-    /// One assignment of architectures to nodes for each that must be fetched for.
-    async fn archs(
-        &self,
-        inventory: &Inventory,
-        common: &Common,
-        events: &Events,
-    ) -> Result<Vec<BTreeMap<NodeName, Arch>>, Failure> {
-        let scope = prepare::scope(inventory, common)?;
-        let nodes = || {
-            inventory
-                .nodes
-                .values()
-                .filter(|node| scope.contains(&node.name))
-        };
-        let known: BTreeMap<_, _> = nodes()
-            .filter_map(|node| Some((node.name.clone(), node.arch?)))
-            .collect();
-        let unknown: BTreeSet<_> = nodes()
-            .filter(|node| node.arch.is_none())
-            .map(|node| node.name.clone())
-            .collect();
-        if unknown.is_empty() {
-            return Ok(vec![known]);
-        }
-        if !self.arch.is_empty() {
-            let of = |arch| {
-                let all = unknown.iter().map(|node| (node.clone(), arch));
-                known.clone().into_iter().chain(all).collect()
-            };
-            return Ok(self.arch.iter().copied().map(of).collect());
-        }
-        let password = prepare::password(&self.login)?;
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs: usize::from(common.jobs),
-        };
-        let site = prepare::site(inventory, &unknown, reach, false, events).await?;
-        let found = site.archs.clone();
-        site.close().await;
-        Ok(vec![known.into_iter().chain(found).collect()])
+/// One assignment of architectures to nodes for each that must be fetched for.
+pub(super) async fn architectures(
+    inventory: &Inventory,
+    arch: &[Arch],
+    login: &Login,
+    common: &Common,
+    events: &Events,
+) -> Result<Vec<BTreeMap<NodeName, Arch>>, Failure> {
+    let scope = prepare::scope(inventory, common)?;
+    let nodes = || {
+        inventory
+            .nodes
+            .values()
+            .filter(|node| scope.contains(&node.name))
+    };
+    let known: BTreeMap<_, _> = nodes()
+        .filter_map(|node| Some((node.name.clone(), node.arch?)))
+        .collect();
+    let unknown: BTreeSet<_> = nodes()
+        .filter(|node| node.arch.is_none())
+        .map(|node| node.name.clone())
+        .collect();
+    if unknown.is_empty() {
+        return Ok(vec![known]);
     }
+    if !arch.is_empty() {
+        let of = |arch| {
+            let all = unknown.iter().map(|node| (node.clone(), arch));
+            known.clone().into_iter().chain(all).collect()
+        };
+        return Ok(arch.iter().copied().map(of).collect());
+    }
+    let password = prepare::password(login)?;
+    let reach = Reach {
+        into: None,
+        password: password.as_ref(),
+        jobs: usize::from(common.jobs),
+    };
+    let site = prepare::site(inventory, &unknown, reach, false, events).await?;
+    let found = site.archs.clone();
+    site.close().await;
+    Ok(vec![known.into_iter().chain(found).collect()])
 }

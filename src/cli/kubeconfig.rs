@@ -1,5 +1,7 @@
 //! `kinstall kubeconfig`: the administrator's.
 
+mod merge;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,6 +9,7 @@ use clap::Args;
 use super::{Common, Exit, Failure, prepare};
 use crate::authority::{Authority, Local};
 use crate::certificate;
+use crate::inventory::{Endpoint, San};
 use crate::kubeconfig::{self, Client};
 use crate::terminal::Terminal;
 
@@ -18,6 +21,10 @@ pub(super) struct KubeconfigCommand {
     /// The kube-apiserver of this node, instead of the cluster's endpoint
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
+    /// Put it into FILE beside the other clusters there [default: ~/.kube/config]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "")]
+    merge: Option<PathBuf>,
 }
 
 impl KubeconfigCommand {
@@ -36,16 +43,30 @@ impl KubeconfigCommand {
                     "see the inventory's `[[node]]` tables",
                 )
             })?;
-            inventory.cluster.endpoint.host = crate::inventory::San::Ip(node.address);
+            inventory.cluster.endpoint = Endpoint {
+                host: San::Ip(node.address),
+                port: inventory.api_port(node),
+            };
         }
         let authority = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
         let obtained = authority
             .obtain(&certificate::requests(&inventory), prepare::now())
             .map_err(|error| Failure::new(Exit::Failed, error))?;
-        let text = kubeconfig::render(Client::Admin, &inventory.cluster, &obtained.credentials)
-            .map_err(|error| {
-                Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
-            })?;
+        if let Some(file) = self.merge {
+            let place = merge::Place::of(file)?;
+            return place.merge(&inventory.cluster, &obtained.credentials, terminal);
+        }
+        let port = inventory.cluster.endpoint.port;
+        let text = kubeconfig::render(
+            Client::Admin,
+            None,
+            &inventory.cluster,
+            port,
+            &obtained.credentials,
+        )
+        .map_err(|error| {
+            Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
+        })?;
         terminal.print(text.expose_text().unwrap_or_default());
         Ok(Exit::Done)
     }

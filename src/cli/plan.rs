@@ -12,7 +12,7 @@ use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::diff::{ChangeKind, Difference};
 use crate::event::Events;
-use crate::fetch::Cache;
+use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
 use crate::manifest::{Content, Desired, Kind};
@@ -43,13 +43,15 @@ pub(super) struct PlanCommand {
 
 impl PlanCommand {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,
             verify: self.verify,
             keep: Keep::No,
+            snapshot: false,
+            bundle: None,
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
@@ -90,7 +92,11 @@ pub(super) struct Ask<'a> {
     pub(super) into: Option<&'a Path>,
     pub(super) login: &'a Login,
     pub(super) verify: bool,
-    pub(super) keep: Keep,
+    pub(super) keep: Keep<'a>,
+    /// Whether a snapshot of etcd is taken before an upgrade.
+    pub(super) snapshot: bool,
+    /// The bundle that releases are taken out of, in place of any source.
+    pub(super) bundle: Option<&'a Path>,
 }
 
 /// Everything that a plan is made from.
@@ -113,6 +119,9 @@ pub(super) async fn desk(
 ) -> Result<Desk, Failure> {
     let scope = prepare::scope(inventory, common)?;
     let cache = prepare::cache(common)?;
+    if let Some(bundle) = ask.bundle {
+        prepare::unbundle(inventory, bundle, false, &cache, events).await?;
+    }
     let mut lockfile = prepare::lockfile(inventory)?;
     let password = prepare::password(ask.login)?;
     let jobs = usize::from(common.jobs);
@@ -132,7 +141,10 @@ pub(super) async fn desk(
         if ask.keep == Keep::No {
             return Err(not_pinned(&unpinned));
         }
-        let options = prepare::fetch_options(common);
+        let options = fetch::Options {
+            bundle: ask.bundle.map(Path::to_owned),
+            ..prepare::fetch_options(common)
+        };
         (lockfile, _) = prepare::pin(inventory, &programs, &cache, &options, events).await?;
     }
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
@@ -152,7 +164,7 @@ fn not_pinned(programs: &[&Program]) -> Failure {
     let names: Vec<String> = programs.iter().map(ToString::to_string).collect();
     let message = format!(
         "not pinned in `{}` yet: {}",
-        crate::fetch::LOCKFILE,
+        fetch::LOCKFILE,
         names.join(", ")
     );
     Failure::words(

@@ -10,11 +10,13 @@ use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{Authority, Local};
-use crate::certificate::{self, Credentials};
+use crate::bundle::{self, Bundle};
+use crate::certificate::{self, CertificateId, Credentials};
+use crate::check;
 use crate::diff::{self, Difference};
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
-use crate::inventory::{Inventory, NodeName, Problems};
+use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::Lockfile;
 use crate::manifest::{self, Desired, Stage, UnitName};
 use crate::plan::View;
@@ -50,6 +52,51 @@ impl Talk {
 
 /// Reads an inventory, and tells what is doubtful in it.
 pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
+    let read = read(path)?;
+    read.report(&[], terminal)?;
+    Ok(read.inventory)
+}
+
+/// The same, with every command line that it leads to checked: for what would be rendered.
+pub(super) fn checked_inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
+    let read = read(path)?;
+    let findings = check::command_lines(&read.inventory);
+    read.report(&findings, terminal)?;
+    Ok(read.inventory)
+}
+
+/// An inventory, and the text it was read from.
+pub(super) struct Read {
+    pub(super) inventory: Inventory,
+    pub(super) text: String,
+    pub(super) name: String,
+    warnings: Vec<Problem>,
+}
+
+impl Read {
+    /// Tells what is doubtful; fails with everything, if something is wrong.
+    pub(super) fn report(
+        &self,
+        findings: &[check::Finding],
+        terminal: Terminal,
+    ) -> Result<(), Failure> {
+        let found = findings.iter().map(|it| it.problem(&self.inventory));
+        let problems: Vec<Problem> = self.warnings.iter().cloned().chain(found).collect();
+        let wrong = problems.iter().any(|problem| !problem.is_warning());
+        let none = problems.is_empty();
+        let problems = Problems::new(&self.name, &self.text, problems);
+        if wrong {
+            return Err(Failure::new(Exit::Usage, problems));
+        }
+        if !none {
+            terminal.report(&problems);
+        }
+        Ok(())
+    }
+}
+
+/// Reads an inventory.
+pub(super) fn read(path: &Path) -> Result<Read, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         let help = "`kinstall init` writes a starter inventory";
         Failure::words(Exit::Usage, error.to_string(), help)
@@ -61,10 +108,12 @@ pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Fa
     let name = path.display().to_string();
     let (inventory, warnings) = Inventory::parse(&text, &name, &directory)
         .map_err(|problems| Failure::new(Exit::Usage, problems))?;
-    if !warnings.is_empty() {
-        terminal.report(&Problems::new(&name, &text, warnings));
-    }
-    Ok(inventory)
+    Ok(Read {
+        inventory,
+        text,
+        name,
+        warnings,
+    })
 }
 
 /// The nodes of `--limit`, or all of them.
@@ -93,15 +142,17 @@ pub(super) fn now() -> i64 {
 
 /// Whether what an authority makes is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum Keep<'a> {
     Yes,
     No,
+    /// It is, and these are made anew.
+    Renew(&'a BTreeSet<CertificateId>),
 }
 
 /// The credentials of the cluster; what is new is told.
 pub(super) fn credentials(
     inventory: &Inventory,
-    keep: Keep,
+    keep: Keep<'_>,
     events: &Events,
 ) -> Result<Credentials, Failure> {
     let authority = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -109,14 +160,18 @@ pub(super) fn credentials(
     let obtained = match keep {
         Keep::Yes => authority.obtain(&requests, now()),
         Keep::No => authority.foresee(&requests, now()),
+        Keep::Renew(ids) => authority.renew(&requests, ids, now()),
     };
     let obtained = obtained.map_err(|error| Failure::new(Exit::Failed, error))?;
+    for doubt in &obtained.doubts {
+        events.send(Event::Warning(format!("certificates: {doubt}")));
+    }
     let made: Vec<String> = obtained.made().map(|note| note.item.to_string()).collect();
     if !made.is_empty() {
-        let verb = if keep == Keep::Yes {
-            "made"
-        } else {
+        let verb = if keep == Keep::No {
             "would make"
+        } else {
+            "made"
         };
         events.send(Event::Note(format!("{verb} in pki/: {}", made.join(", "))));
     }
@@ -228,6 +283,7 @@ impl Site {
                     snapshot,
                     difference,
                     leads: self.leader.as_ref() == Some(name),
+                    superseded: &desired.superseded,
                 },
             ))
         };
@@ -267,6 +323,29 @@ pub(super) async fn pin(
         events.send(Event::Note(format!("wrote {}", fetch::LOCKFILE)));
     }
     Ok((lockfile, report))
+}
+
+/// Fills the cache from a bundle, and has the lockfile pin what it holds.
+pub(super) async fn unbundle(
+    inventory: &Inventory,
+    file: &Path,
+    locked: bool,
+    cache: &Cache,
+    events: &Events,
+) -> Result<Bundle, Failure> {
+    let bundle = bundle::admit(file, cache).await;
+    let bundle = bundle.map_err(super::bundle::failure)?;
+    let (count, name) = (bundle.manifest.programs.len(), file.display());
+    events.send(Event::Note(format!(
+        "took {count} programs out of {name}, all verified"
+    )));
+    let mut lockfile = lockfile(inventory)?;
+    let adopted = bundle.adopt(inventory, &mut lockfile);
+    if adopted.map_err(super::bundle::failure)? && !locked {
+        fetch::write_lockfile(inventory, &lockfile).map_err(fetch_failure)?;
+        events.send(Event::Note(format!("wrote {}", fetch::LOCKFILE)));
+    }
+    Ok(bundle)
 }
 
 /// What each node should hold.

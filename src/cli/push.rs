@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::sync::watch;
 
 use super::carry::{Task, carry_out, early_stop, stop_on_interrupt, stopped};
-use super::plan::{Desk, desk, listing};
+use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login};
 use crate::apply::{Encoded, Store};
@@ -35,6 +35,9 @@ pub(super) struct Push {
     /// Read every managed file again, whatever its size and times say
     #[arg(long)]
     verify: bool,
+    /// Take releases out of a bundle, and ask no source
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
     /// Take no snapshot of etcd before an upgrade
     #[arg(long)]
     no_snapshot: bool,
@@ -44,76 +47,88 @@ pub(super) struct Push {
 
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
-        let talk = Talk::open(terminal);
-        let ask = super::plan::Ask {
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
+        let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,
             verify: self.verify,
             keep: Keep::Yes,
+            snapshot: !self.no_snapshot,
+            bundle: self.bundle.as_deref(),
         };
-        let stop = stop_on_interrupt(talk.events.clone());
-        let prepared = tokio::select! {
-            desk = desk(&inventory, ask, common, terminal, &talk.events) => desk,
-            () = stopped(stop.clone()) => Err(early_stop()),
-        };
-        let events = talk.events.clone();
-        let outcome = match prepared {
-            Ok(desk) => {
-                self.push(&inventory, desk, common, terminal, events, stop)
-                    .await
-            }
-            Err(failure) => Err(failure),
-        };
-        talk.close().await;
-        outcome
+        carry(&inventory, ask, common, terminal).await
     }
+}
 
-    /// Shows the plan, fetches what some node lacks, carries the plan out.
-    async fn push(
-        &self,
-        inventory: &Inventory,
-        desk: Desk,
-        common: &Common,
-        terminal: Terminal,
-        events: Events,
-        stop: watch::Receiver<bool>,
-    ) -> Result<Exit, Failure> {
-        let views = desk.site.views(&desk.desired, &desk.differences);
-        let plan = Plan::new(&views, Direction::Forward)
-            .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
-        let listing = listing(inventory, &plan, &views, &desk).await;
-        let upgrade = is_upgrade(&views) && !self.no_snapshot;
-        drop(views);
-        if common.json {
-            let text =
-                serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers");
-            terminal.print(&(text + "\n"));
-        } else {
-            events.send(Event::Note(listing.summary()));
-        }
-        if plan.is_empty() {
-            desk.site.close().await;
-            return Ok(Exit::Done);
-        }
-        let store = tokio::select! {
-            store = supply(inventory, &plan, &desk, common, &events) => store?,
-            () = stopped(stop.clone()) => return Err(early_stop()),
-        };
-        if upgrade {
-            snapshot(inventory, &desk, &events).await?;
-        }
-        let task = Task {
-            command: "push",
-            plan: &plan,
-            desired: &desk.desired,
-            store: &store,
-            credentials: &desk.credentials,
-        };
-        carry_out(inventory, &desk.site, task, common, &events, stop).await?;
-        desk.site.close().await;
-        Ok(Exit::Done)
+/// The whole of a push, from looking at the nodes to their records.
+pub(super) async fn carry(
+    inventory: &Inventory,
+    ask: Ask<'_>,
+    common: &Common,
+    terminal: Terminal,
+) -> Result<Exit, Failure> {
+    let talk = Talk::open(terminal);
+    let stop = stop_on_interrupt(talk.events.clone());
+    let prepared = tokio::select! {
+        desk = desk(inventory, ask, common, terminal, &talk.events) => desk,
+        () = stopped(stop.clone()) => Err(early_stop()),
+    };
+    let outcome = match prepared {
+        Ok(desk) => push(inventory, desk, ask, common, terminal, &talk.events, stop).await,
+        Err(failure) => Err(failure),
+    };
+    talk.close().await;
+    outcome
+}
+
+/// Shows the plan, fetches what some node lacks, carries the plan out.
+async fn push(
+    inventory: &Inventory,
+    desk: Desk,
+    ask: Ask<'_>,
+    common: &Common,
+    terminal: Terminal,
+    events: &Events,
+    stop: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let views = desk.site.views(&desk.desired, &desk.differences);
+    let plan = Plan::new(&views, Direction::Forward)
+        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let listing = listing(inventory, &plan, &views, &desk).await;
+    let upgrade = is_upgrade(&views) && ask.snapshot;
+    drop(views);
+    if common.json {
+        let text = serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers");
+        terminal.print(&(text + "\n"));
+    } else {
+        events.send(Event::Note(listing.summary()));
     }
+    if plan.is_empty() {
+        desk.site.close().await;
+        return Ok(Exit::Done);
+    }
+    let options = fetch::Options {
+        bundle: ask.bundle.map(Path::to_owned),
+        compress: desk.site.snapshots.values().any(|snapshot| snapshot.zstd),
+        ..prepare::fetch_options(common)
+    };
+    let store = tokio::select! {
+        store = supply(inventory, &plan, &desk, &options, events) => store?,
+        () = stopped(stop.clone()) => return Err(early_stop()),
+    };
+    if upgrade {
+        snapshot(inventory, &desk, events).await?;
+    }
+    let task = Task {
+        command: "push",
+        plan: &plan,
+        desired: &desk.desired,
+        store: &store,
+        credentials: &desk.credentials,
+    };
+    carry_out(inventory, &desk.site, task, common, events, stop).await?;
+    desk.site.close().await;
+    Ok(Exit::Done)
 }
 
 /// Takes a snapshot of etcd through the first member that runs.
@@ -152,7 +167,7 @@ async fn supply(
     inventory: &Inventory,
     plan: &Plan,
     desk: &Desk,
-    common: &Common,
+    options: &fetch::Options,
     events: &Events,
 ) -> Result<Store, Failure> {
     let missing: BTreeSet<_> = plan.staging.values().flatten().copied().collect();
@@ -163,18 +178,11 @@ async fn supply(
             .is_some_and(|pin| missing.contains(&pin.digest))
     };
     let needed: BTreeSet<Program> = programs.iter().filter(lacks).cloned().collect();
-    let options = prepare::fetch_options(common);
     let tell = |event| events.send(Event::Fetch(event));
-    fetch::ensure(
-        inventory,
-        &needed,
-        &desk.lockfile,
-        &desk.cache,
-        &options,
-        &tell,
-    )
-    .await
-    .map_err(prepare::fetch_failure)?;
+    let (lockfile, cache) = (&desk.lockfile, &desk.cache);
+    fetch::ensure(inventory, &needed, lockfile, cache, options, &tell)
+        .await
+        .map_err(prepare::fetch_failure)?;
     let mut store = Store::new();
     for (node, digests) in &plan.staging {
         let zstd = desk.site.snapshots[node].zstd;

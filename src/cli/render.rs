@@ -37,7 +37,7 @@ pub(super) struct Render {
 
 impl Render {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.render(&inventory, common, &talk.events).await;
         talk.close().await;

@@ -68,6 +68,7 @@ impl Rollback {
         let desired = Desired {
             manifests: manifests.collect(),
             contents: BTreeMap::new(),
+            superseded: BTreeSet::new(),
         };
         let differences = site.compare(&desired, jobs).await?;
         let credentials = prepare::credentials(inventory, Keep::No, events)?;

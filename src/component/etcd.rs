@@ -4,7 +4,7 @@
 //! (`CHANGELOG-3.4.md` to `CHANGELOG-3.7.md`).
 
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Service, Valid, Variable, When, flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Variable, When, flag,
 };
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
@@ -42,6 +42,14 @@ pub(super) const ETCD: Component = Component {
         File::Authority {
             path: "/etc/etcd/certs/rootCA.pem",
             name: AuthorityName::Etcd,
+        },
+        File::Authority {
+            path: "/etc/etcd/certs/{{authority.etcd_peer}}.pem",
+            name: AuthorityName::EtcdPeer,
+        },
+        File::Authority {
+            path: "/etc/etcd/certs/{{authority.etcd_client}}.pem",
+            name: AuthorityName::EtcdClient,
         },
         File::Pair {
             stem: "/etc/etcd/certs/server/{{node.etcd_domain}}",
@@ -82,6 +90,7 @@ pub(super) const ETCD: Component = Component {
                 when: When::Arm64,
             },
         ],
+        reach: Reach::Members,
         probe: Probe {
             port: 2379,
             path: "/health",
@@ -117,7 +126,10 @@ const FLAGS: &[Flag] = &[
         "/etc/etcd/certs/client/{{node.etcd_domain}}.key",
     ),
     flag("client-cert-auth", "true"),
-    flag("trusted-ca-file", "/etc/etcd/certs/rootCA.pem"),
+    flag(
+        "trusted-ca-file",
+        "/etc/etcd/certs/{{authority.etcd_client}}.pem",
+    ),
     flag(
         "peer-cert-file",
         "/etc/etcd/certs/server/{{node.etcd_domain}}.pem",
@@ -127,7 +139,15 @@ const FLAGS: &[Flag] = &[
         "/etc/etcd/certs/server/{{node.etcd_domain}}.key",
     ),
     flag("peer-client-cert-auth", "true"),
-    flag("peer-trusted-ca-file", "/etc/etcd/certs/rootCA.pem"),
+    flag(
+        "peer-trusted-ca-file",
+        "/etc/etcd/certs/{{authority.etcd_peer}}.pem",
+    ),
+    // The HTTP gateway calls the member's own client port with the member's serving certificate,
+    // which is no client's where clients have an authority of their own.
+    flag("enable-grpc-gateway", "false")
+        .valid(Valid::since(3, 4))
+        .when(When::SeparateAuthorities),
     flag("tls-min-version", "TLS1.2")
         .valid(Valid::between(Version::new(3, 4, 25), Minor::new(3, 5))),
     flag("tls-min-version", "TLS1.2").valid(Valid {

@@ -3,8 +3,11 @@
 //! The flags are those of upstream's reference for each minor version, the values those that the
 //! CIS benchmark for Kubernetes asks for, and what several servers behind one name need.
 
-use super::shared::{ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA, KUBERNETES_CA, SERVICE_ACCOUNT};
-use super::{Access, Component, Directory, File, Flag, Probe, Service, Valid, When, flag};
+use super::shared::{
+    APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
+    KUBERNETES_CA, SERVICE_ACCOUNT,
+};
+use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::manifest::Stage;
@@ -46,6 +49,11 @@ pub(super) const KUBE_APISERVER: Component = Component {
     ],
     files: &[
         KUBERNETES_CA,
+        APISERVER_CLIENT_CA,
+        File::Authority {
+            path: "/etc/k8s/shared/{{authority.kubelet_server}}.pem",
+            name: AuthorityName::KubeletServer,
+        },
         FRONT_PROXY_CA,
         SERVICE_ACCOUNT,
         File::Authority {
@@ -89,6 +97,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
         template: include_str!("../../templates/etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
         environment: &[],
+        reach: Reach::Cluster,
         // Anonymous requests are refused, so health is asked for with a certificate.
         probe: Probe {
             port: 6443,
@@ -123,7 +132,7 @@ const FLAGS: &[Flag] = &[
          TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,\
          TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
     ),
-    flag("client-ca-file", "/etc/k8s/shared/kubernetes-ca.pem"),
+    flag("client-ca-file", APISERVER_CLIENT_CA_PATH),
     flag("anonymous-auth", "false"),
     flag("authorization-mode", "Node,RBAC"),
     // Only adds to the plugins that are on by themselves.
@@ -151,7 +160,7 @@ const FLAGS: &[Flag] = &[
     // Kubelets.
     flag(
         "kubelet-certificate-authority",
-        "/etc/k8s/shared/kubernetes-ca.pem",
+        "/etc/k8s/shared/{{authority.kubelet_server}}.pem",
     ),
     flag(
         "kubelet-client-certificate",

@@ -1,14 +1,17 @@
 //! kube-controller-manager, which talks to the kube-apiserver of its own node.
 
-use super::shared::{ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA, KUBERNETES_CA, SERVICE_ACCOUNT};
-use super::{Access, Component, Directory, File, Flag, Probe, Service, Valid, When, flag};
+use super::shared::{
+    APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
+    KUBERNETES_CA, SERVICE_ACCOUNT,
+};
+use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::Stage;
 
 const OWN: Access = Access::User("kube-controller-manager");
 const KUBECONFIG: &str = "/etc/k8s/kube-controller-manager/kube-controller-manager.kubeconfig";
-const SIGNING_KEY: &str = "/etc/k8s/kube-controller-manager/kubernetes-ca.key";
+const SIGNING_KEY: &str = "/etc/k8s/kube-controller-manager/{{authority.apiserver_client}}.key";
 
 /// kube-controller-manager: one on each node of the control plane, one of them leading.
 pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
@@ -25,6 +28,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
     ],
     files: &[
         KUBERNETES_CA,
+        APISERVER_CLIENT_CA,
         FRONT_PROXY_CA,
         SERVICE_ACCOUNT,
         File::Kubeconfig {
@@ -46,6 +50,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
         ),
         flags: FLAGS,
         environment: &[],
+        reach: Reach::Machine,
         probe: Probe {
             port: 10257,
             path: "/healthz",
@@ -64,7 +69,7 @@ const FLAGS: &[Flag] = &[
     flag("port", "0").valid(Valid::before(1, 24)),
     flag("tls-min-version", "VersionTLS12"),
     flag("profiling", "false"),
-    flag("client-ca-file", "/etc/k8s/shared/kubernetes-ca.pem"),
+    flag("client-ca-file", APISERVER_CLIENT_CA_PATH),
     flag(
         "requestheader-client-ca-file",
         "/etc/k8s/shared/front-proxy-ca.pem",
@@ -74,11 +79,7 @@ const FLAGS: &[Flag] = &[
     flag("allocate-node-cidrs", "true"),
     flag("cluster-cidr", "{{cluster.pod_cidr}}"),
     flag("service-cluster-ip-range", "{{cluster.service_cidr}}"),
-    flag(
-        "cluster-signing-cert-file",
-        "/etc/k8s/shared/kubernetes-ca.pem",
-    )
-    .when(When::SigningKey),
+    flag("cluster-signing-cert-file", APISERVER_CLIENT_CA_PATH).when(When::SigningKey),
     flag("cluster-signing-key-file", SIGNING_KEY).when(When::SigningKey),
     flag("root-ca-file", "/etc/k8s/shared/kubernetes-ca.pem"),
     flag(

@@ -1,7 +1,7 @@
 //! kube-scheduler, which talks to the kube-apiserver of its own node.
 
 use super::shared::ETC_K8S;
-use super::{Access, Component, Directory, File, Flag, Probe, Service, Valid, Word, flag};
+use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Word, flag};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::Stage;
@@ -42,6 +42,7 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
         template: include_str!("../../templates/etc/systemd/system/kube-scheduler.service.hbs"),
         flags: FLAGS,
         environment: &[],
+        reach: Reach::Machine,
         probe: Probe {
             port: 10259,
             path: "/healthz",

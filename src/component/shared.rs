@@ -25,6 +25,17 @@ pub(super) const KUBERNETES_CA: File = File::Authority {
     name: AuthorityName::Kubernetes,
 };
 
+/// Where the authority of kube-apiserver's clients lies: the cluster's own, unless each set of
+/// certificates has its own.
+pub(super) const APISERVER_CLIENT_CA_PATH: &str =
+    "/etc/k8s/shared/{{authority.apiserver_client}}.pem";
+
+/// The authority of kube-apiserver's clients.
+pub(super) const APISERVER_CLIENT_CA: File = File::Authority {
+    path: APISERVER_CLIENT_CA_PATH,
+    name: AuthorityName::ApiserverClient,
+};
+
 /// The authority of the aggregation layer.
 pub(super) const FRONT_PROXY_CA: File = File::Authority {
     path: "/etc/k8s/shared/front-proxy-ca.pem",

@@ -131,6 +131,7 @@ impl Hashes {
     }
 
     /// Ready to compute the same again, from the start.
+    #[must_use]
     pub fn anew(&self) -> Self {
         Self {
             sha256: super::Hasher::default(),

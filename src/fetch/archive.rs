@@ -203,14 +203,16 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 /// Keeps the fault of the inner reader, and counts.
-struct Watched<'a> {
+pub(crate) struct Watched<'a> {
     inner: &'a mut dyn Read,
-    fault: Option<io::Error>,
-    read: u64,
+    /// What the inner reader failed with.
+    pub(crate) fault: Option<io::Error>,
+    /// How many bytes came out.
+    pub(crate) read: u64,
 }
 
 impl<'a> Watched<'a> {
-    fn new(inner: &'a mut dyn Read) -> Self {
+    pub(crate) fn new(inner: &'a mut dyn Read) -> Self {
         Self {
             inner,
             fault: None,

@@ -186,6 +186,7 @@ impl<'a> Run<'a> {
         }
         let complete = self.has_all(&pinned).await?;
         let pin = lockfile.pin(artifact).expect("its programs are pinned");
+        self.origins.check_known(artifact, pin)?;
         if complete {
             (self.tell)(Event::Cached {
                 name: artifact.to_string(),

@@ -11,7 +11,7 @@ use zstd::zstd_safe::CParameter;
 use crate::digest::Digest;
 
 /// The size of a tar block in bytes.
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// The level of zstd for what is kept: compressed once, sent often. Beyond 9 it takes twice the
 /// time for a few hundredths of the size.
@@ -56,13 +56,13 @@ impl Encoding {
     }
 }
 
-/// The header of one tar member: a plain file, named by its digest, of nobody in particular, so
-/// that the same content makes the same bytes everywhere.
-pub fn tar_header(digest: Digest, size: u64) -> [u8; BLOCK] {
+/// The header of one tar member: a plain file of nobody in particular, so that the same content
+/// makes the same bytes everywhere. The name is a digest or another short word.
+pub(crate) fn header(name: &str, size: u64) -> [u8; BLOCK] {
     let mut header = tar::Header::new_ustar();
     header
-        .set_path(digest.to_string())
-        .expect("64 digits fit the 100 bytes of a name");
+        .set_path(name)
+        .expect("a digest, as any name given here, fits the 100 bytes of a name");
     header.set_entry_type(tar::EntryType::Regular);
     header.set_mode(0o600);
     header.set_uid(0);
@@ -74,7 +74,7 @@ pub fn tar_header(digest: Digest, size: u64) -> [u8; BLOCK] {
 }
 
 /// The zeros between the end of a content and the next header.
-fn padding(size: u64) -> &'static [u8] {
+pub(crate) fn padding(size: u64) -> &'static [u8] {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
     let over = usize::try_from(size % BLOCK as u64).expect("a remainder of 512 fits");
     if over == 0 { &[] } else { &ZEROS[over..] }
@@ -86,11 +86,27 @@ pub fn tail(contents: &[(Digest, &[u8])], encoding: Encoding) -> Vec<u8> {
     let written = compress(encoding, &mut compressed, |plain| {
         for (digest, content) in contents {
             let size = content.len() as u64;
-            plain.write_all(&tar_header(*digest, size))?;
+            plain.write_all(&header(&digest.to_string(), size))?;
             plain.write_all(content)?;
             plain.write_all(padding(size))?;
         }
         plain.write_all(&[0; 2 * BLOCK])
+    });
+    written.expect("compressing into memory cannot fail");
+    compressed
+}
+
+/// The beginning of a bundle: files that have names.
+pub(crate) fn front(files: &[(&str, String)], encoding: Encoding) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    let written = compress(encoding, &mut compressed, |plain| {
+        for (name, content) in files {
+            let size = content.len() as u64;
+            plain.write_all(&header(name, size))?;
+            plain.write_all(content.as_bytes())?;
+            plain.write_all(padding(size))?;
+        }
+        Ok(())
     });
     written.expect("compressing into memory cannot fail");
     compressed
@@ -105,7 +121,7 @@ pub(super) fn piece(
     to: &mut dyn Write,
 ) -> io::Result<()> {
     compress(encoding, to, |plain| {
-        plain.write_all(&tar_header(digest, size))?;
+        plain.write_all(&header(&digest.to_string(), size))?;
         let copied = io::copy(&mut content.take(size), plain)?;
         if copied != size {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -119,12 +135,21 @@ fn compress(
     to: &mut dyn Write,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = u32::try_from(workers.min(ZSTD_WORKERS_MAX)).unwrap_or(1);
+    compress_with(workers, encoding, to, fill)
+}
+
+fn compress_with(
+    workers: u32,
+    encoding: Encoding,
+    to: &mut dyn Write,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     match encoding {
         Encoding::Zstd => {
             let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
-            let workers = std::thread::available_parallelism().map_or(1, usize::from);
             // One thread of zstd's own even where there is one only: without, other bytes come out.
-            let workers = u32::try_from(workers.min(ZSTD_WORKERS_MAX)).unwrap_or(1);
             encoder.multithread(workers)?;
             for parameter in ZSTD_TABLES {
                 encoder.set_parameter(parameter)?;
@@ -201,6 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_threads_makes_the_same_bytes() {
+        let content: Vec<u8> = (0..5_000_000_u32)
+            .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+            .collect();
+        let made = [1, 2, 4].map(|workers| {
+            let mut to = Vec::new();
+            compress_with(workers, Encoding::Zstd, &mut to, |plain| {
+                plain.write_all(&content)
+            })
+            .unwrap();
+            to
+        });
+        assert!(made[0] == made[1] && made[1] == made[2]);
+    }
+
+    #[test]
     fn a_content_that_is_shorter_than_it_should_be_makes_no_piece() {
         let mut to = Vec::new();
         let digest = Digest::of(b"abc");
@@ -211,7 +252,7 @@ mod tests {
     #[test]
     fn a_header_says_nothing_of_this_machine() {
         let digest = Digest::of(b"abc");
-        let header = tar_header(digest, 3);
+        let header = header(&digest.to_string(), 3);
         assert_eq!(&header[..64], digest.to_string().as_bytes());
         assert_eq!(&header[100..107], b"0000600");
         assert_eq!(&header[108..115], b"0000000");

@@ -15,7 +15,8 @@ struct Rule {
     /// The first and last minor it holds for.
     minors: (u64, u64),
     severity: Severity,
-    flag: &'static str,
+    /// The flags it is about, the one to name first.
+    flags: &'static [&'static str],
     broken: fn(&Given) -> bool,
     words: &'static str,
     help: &'static str,
@@ -29,12 +30,12 @@ const SERVERS: &[&str] = &[
     "kubelet",
 ];
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 15] = [
     Rule {
         programs: &["kube-apiserver"],
         minors: EVER,
         severity: Severity::Error,
-        flag: "etcd-servers",
+        flags: &["etcd-servers"],
         broken: |given| !given.has("etcd-servers"),
         words: "kube-apiserver does not start without `--etcd-servers`",
         help: "name every member: `https://HOST:2379,...`",
@@ -44,7 +45,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: (20, u64::MAX),
         severity: Severity::Error,
-        flag: "service-account-issuer",
+        flags: &["service-account-issuer"],
         broken: |given| !given.has("service-account-issuer"),
         words: "kube-apiserver does not start without `--service-account-issuer`",
         help: "use an https URL that stays for the life of the cluster",
@@ -53,7 +54,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: (20, u64::MAX),
         severity: Severity::Error,
-        flag: "service-account-signing-key-file",
+        flags: &["service-account-signing-key-file"],
         broken: |given| !given.has("service-account-signing-key-file"),
         words: "kube-apiserver does not start without `--service-account-signing-key-file`",
         help: "name the private half of the service-account pair",
@@ -62,7 +63,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: (20, u64::MAX),
         severity: Severity::Error,
-        flag: "service-account-key-file",
+        flags: &["service-account-key-file"],
         broken: |given| !given.has("service-account-key-file"),
         words: "without `--service-account-key-file` kube-apiserver cannot check its own tokens",
         help: "name the public half of the service-account pair",
@@ -72,7 +73,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: EVER,
         severity: Severity::Warning,
-        flag: "audit-log-path",
+        flags: &["audit-log-path", "audit-policy-file"],
         broken: |given| given.has("audit-log-path") && !given.has("audit-policy-file"),
         words: "without `--audit-policy-file` nothing is written to `--audit-log-path`",
         help: "add `--audit-policy-file`",
@@ -81,7 +82,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: (0, 23),
         severity: Severity::Error,
-        flag: "insecure-port",
+        flags: &["insecure-port"],
         broken: |given| given.get("insecure-port").is_some_and(|port| port != "0"),
         words: "the insecure port is gone: `--insecure-port` may only be 0",
         help: "leave it out",
@@ -90,7 +91,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: EVER,
         severity: Severity::Error,
-        flag: "authorization-config",
+        flags: &["authorization-config", "authorization-mode"],
         broken: |given| given.has("authorization-config") && given.has("authorization-mode"),
         words: "`--authorization-config` and `--authorization-mode` exclude each other",
         help: "keep one of them",
@@ -99,7 +100,7 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: EVER,
         severity: Severity::Error,
-        flag: "authentication-config",
+        flags: &["authentication-config", "oidc-issuer-url"],
         broken: |given| given.has("authentication-config") && given.has("oidc-issuer-url"),
         words: "`--authentication-config` and the `--oidc-` flags exclude each other",
         help: "describe the OIDC issuer in the file",
@@ -108,7 +109,10 @@ const RULES: [Rule; 12] = [
         programs: &["kube-apiserver"],
         minors: EVER,
         severity: Severity::Warning,
-        flag: "requestheader-allowed-names",
+        flags: &[
+            "requestheader-allowed-names",
+            "requestheader-client-ca-file",
+        ],
         broken: |given| {
             given.has("requestheader-client-ca-file") && !given.has("requestheader-allowed-names")
         },
@@ -119,7 +123,7 @@ const RULES: [Rule; 12] = [
         programs: SERVERS,
         minors: EVER,
         severity: Severity::Error,
-        flag: "tls-cert-file",
+        flags: &["tls-cert-file", "tls-private-key-file"],
         broken: |given| given.has("tls-cert-file") != given.has("tls-private-key-file"),
         words: "`--tls-cert-file` and `--tls-private-key-file` belong together",
         help: "set both or neither",
@@ -128,7 +132,7 @@ const RULES: [Rule; 12] = [
         programs: &["etcd"],
         minors: EVER,
         severity: Severity::Error,
-        flag: "cipher-suites",
+        flags: &["cipher-suites", "tls-min-version"],
         broken: |given| {
             given.get("tls-min-version") == Some("TLS1.3") && given.has("cipher-suites")
         },
@@ -139,10 +143,55 @@ const RULES: [Rule; 12] = [
         programs: &["etcd"],
         minors: EVER,
         severity: Severity::Warning,
-        flag: "client-cert-auth",
+        flags: &["client-cert-auth", "trusted-ca-file"],
         broken: |given| given.has("trusted-ca-file") && !given.is_on("client-cert-auth"),
         words: "without `--client-cert-auth` whoever reaches etcd may read and write everything",
         help: "set `--client-cert-auth=true`",
+    },
+    Rule {
+        programs: &["etcd"],
+        minors: EVER,
+        severity: Severity::Error,
+        flags: &["cert-file", "key-file"],
+        broken: |given| given.has("cert-file") != given.has("key-file"),
+        words: "`--cert-file` and `--key-file` belong together",
+        help: "set both or neither",
+    },
+    Rule {
+        programs: &["kube-controller-manager"],
+        minors: EVER,
+        severity: Severity::Error,
+        flags: &[
+            "node-cidr-mask-size",
+            "node-cidr-mask-size-ipv4",
+            "node-cidr-mask-size-ipv6",
+        ],
+        broken: |given| {
+            given.has("node-cidr-mask-size")
+                && (given.has("node-cidr-mask-size-ipv4") || given.has("node-cidr-mask-size-ipv6"))
+        },
+        words: "`--node-cidr-mask-size` excludes the flags for one family",
+        help: "a cluster of one family needs `--node-cidr-mask-size` alone",
+    },
+    // From 1.35 on it does not start if the two authorities share a certificate and the names
+    // are not said; before that, any certificate of the shared authority speaks for anyone.
+    Rule {
+        programs: &["kube-apiserver"],
+        minors: EVER,
+        severity: Severity::Error,
+        flags: &[
+            "requestheader-client-ca-file",
+            "client-ca-file",
+            "requestheader-allowed-names",
+        ],
+        broken: |given| {
+            given.get("requestheader-client-ca-file").is_some()
+                && given.get("requestheader-client-ca-file") == given.get("client-ca-file")
+                && !given.has("requestheader-allowed-names")
+        },
+        words: "whoever has a client certificate may speak for anyone: the front proxy's \
+                authority is that of the clients",
+        help: "give the front proxy an authority of its own",
     },
 ];
 
@@ -160,12 +209,12 @@ pub fn check_together(program: &str, version: Version, argv: &[String]) -> Vec<F
     let broken = rules.filter(|rule| (rule.broken)(&given));
     let finding = |rule: &Rule| {
         let problem = Problem::Together {
-            flag: rule.flag,
+            flags: rule.flags,
             words: rule.words,
         };
         Finding::new(
             rule.severity,
-            rule.flag,
+            rule.flags[0],
             problem,
             Some(rule.help.to_owned()),
         )

@@ -68,6 +68,16 @@ pub enum Problem {
         /// What the value should be.
         kind: Kind,
     },
+    /// The value is not one of those that the program knows.
+    #[error("`--{flag}` can be {expected}, not `{value}`")]
+    NoChoice {
+        /// The flag.
+        flag: String,
+        /// Its value.
+        value: String,
+        /// What it can be.
+        expected: String,
+    },
     /// The flag still works, but not for ever.
     #[error("`--{flag}` is deprecated since {since}")]
     Deprecated {
@@ -123,8 +133,8 @@ pub enum Problem {
     /// Flags that do not go together, or one that is missing.
     #[error("{words}")]
     Together {
-        /// The flag it is about.
-        flag: &'static str,
+        /// The flags it is about.
+        flags: &'static [&'static str],
         /// What is wrong.
         words: &'static str,
     },

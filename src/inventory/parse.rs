@@ -17,6 +17,7 @@ use super::cluster::{Cluster, Endpoint};
 use super::draft::{ClusterDraft, ComponentDraft, Draft, NodeDraft, Said, SshDraft};
 use super::node::{Node, Role, San, Ssh};
 use super::pairing::etcd_for;
+use super::place::VersionPlaces;
 use super::problem::{Problem, Problems};
 use super::settings::ComponentSettings;
 use super::table::{Found, Table};
@@ -124,6 +125,10 @@ fn section<'a>(root: &mut Table<'a>, key: &'static str, found: &mut Found) -> Op
 /// Makes an inventory of a draft without problems.
 fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
     let cluster = finish_cluster(&draft)?;
+    let places = VersionPlaces {
+        kubernetes: draft.cluster.kubernetes.this()?.span.clone(),
+        etcd: draft.cluster.etcd.this().map(|etcd| etcd.span.clone()),
+    };
     let common = draft.ssh;
     let node = |node: NodeDraft| finish_node(node, &common);
     let nodes = draft.nodes.into_iter().map(node);
@@ -131,6 +136,7 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
     Some(Inventory {
         directory: directory.to_owned(),
         cluster,
+        places,
         source: draft.source,
         pki: draft.pki,
         encryption: draft.encryption,
@@ -152,7 +158,7 @@ fn finish_cluster(draft: &Draft) -> Option<Cluster> {
         .find(|node| node.has(Role::ControlPlane))?;
     let endpoint = Endpoint {
         host: San::Ip(first.address.this()?.value),
-        port: Endpoint::PORT,
+        port: api_port(&draft.components, first),
     };
     let (etcd, _) = cluster.etcd.or_default(etcd_for(kubernetes.minor())?)?;
     Some(Cluster {
@@ -167,6 +173,15 @@ fn finish_cluster(draft: &Draft) -> Option<Cluster> {
             .0,
         pod_cidr: cluster.pod_cidr.or_default(Cluster::default_pod_cidr())?.0,
     })
+}
+
+/// The port of a node's kube-apiserver, by its flag `secure-port`.
+fn api_port(common: &BTreeMap<&'static str, ComponentDraft>, node: &NodeDraft) -> u16 {
+    let port = |components: &BTreeMap<&'static str, ComponentDraft>| {
+        components.get("kube-apiserver")?.settings.port()
+    };
+    let port = port(&node.components).or_else(|| port(common));
+    port.unwrap_or(Endpoint::PORT)
 }
 
 fn finish_node(draft: NodeDraft, common: &SshDraft) -> Option<Node> {

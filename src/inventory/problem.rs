@@ -33,7 +33,7 @@ enum Gravity {
 
 impl Problem {
     /// A problem that makes the inventory unusable. The label says what is at the place.
-    pub(super) fn new(
+    pub(crate) fn new(
         span: Range<usize>,
         label: impl Into<String>,
         message: impl Into<String>,
@@ -48,26 +48,26 @@ impl Problem {
     }
 
     /// Says what is expected, or the way out.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Says so only if there is something to say.
-    pub(super) fn maybe_help(mut self, help: Option<impl Into<String>>) -> Self {
+    pub(crate) fn maybe_help(mut self, help: Option<impl Into<String>>) -> Self {
         self.help = help.map(Into::into).or(self.help);
         self
     }
 
     /// Points at a further place.
-    pub(super) fn and_at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+    pub(crate) fn and_at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         let label = label.into();
         self.places.push(Place { span, label });
         self
     }
 
     /// Makes a warning of it: the inventory is used all the same.
-    pub(super) fn warning(mut self) -> Self {
+    pub(crate) fn warning(mut self) -> Self {
         self.severity = Gravity::Warning;
         self
     }

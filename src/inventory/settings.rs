@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
+use super::place::{Places, Word};
 use crate::version::Version;
 
 /// What is done about a host key that `known_hosts` does not have. A changed key is always refused.
@@ -138,7 +141,7 @@ impl Default for Encryption {
 }
 
 /// A provider of `EncryptionConfiguration` that uses a local key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Provider {
     /// AES-CBC with PKCS#7 padding: the documents' choice.
     Aescbc,
@@ -149,6 +152,9 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
+
     /// The word in `EncryptionConfiguration`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -191,6 +197,10 @@ pub struct ComponentSettings {
     pub flags_removed: BTreeSet<String>,
     /// The unit's environment.
     pub environment: BTreeMap<String, String>,
+    /// The networks it may talk to, beside its own machine and what it cannot do without.
+    pub networks: Option<Vec<IpNet>>,
+    /// Where each of these is said.
+    pub places: Places,
 }
 
 impl ComponentSettings {
@@ -200,10 +210,12 @@ impl ComponentSettings {
         self.path = over.path.clone().or_else(|| self.path.take());
         for (name, value) in &over.flags {
             self.flags_removed.remove(name);
+            self.places.remove(&Word::Removed(name.clone()));
             self.flags.insert(name.clone(), value.clone());
         }
         for name in &over.flags_removed {
             self.flags.remove(name);
+            self.places.remove(&Word::Flag(name.clone()));
             self.flags_removed.insert(name.clone());
         }
         let environment = over
@@ -211,5 +223,13 @@ impl ComponentSettings {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
         self.environment.extend(environment);
+        self.networks = over.networks.clone().or_else(|| self.networks.take());
+        self.places.extend(over.places.clone());
+    }
+
+    /// The port that the flag `secure-port` names, if it names one.
+    pub fn port(&self) -> Option<u16> {
+        let port = self.flags.get("secure-port")?.parse().ok();
+        port.filter(|port| *port != 0)
     }
 }

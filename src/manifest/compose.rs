@@ -5,6 +5,7 @@
 
 mod command;
 mod files;
+mod places;
 mod problem;
 mod tree;
 mod words;
@@ -22,14 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
+pub(super) use self::words::of_node as context;
 use super::{Desired, Manifest, Probe, Unit, UnitName};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, COMPONENTS, Component, When};
-use crate::inventory::{Inventory, Node, NodeName, Role};
+use crate::component::{self, Access, COMPONENTS, Component, SHARES};
+use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
 use crate::template::{self, Context, Renderer, ServiceWords};
@@ -63,6 +66,7 @@ pub fn compose(
     let mut desired = Desired {
         manifests: BTreeMap::new(),
         contents: BTreeMap::new(),
+        superseded: credentials.encryption_history.iter().copied().collect(),
     };
     for node in inventory.nodes.values() {
         let Some(arch) = archs.get(&node.name).copied() else {
@@ -75,13 +79,13 @@ pub fn compose(
             renderer: &renderer,
             node,
             arch,
-            context: words::of_node(inventory, node),
+            context: context(inventory, node),
             tree: Tree::new(&mut desired.contents),
             accounts: Accounts::default(),
             units: BTreeMap::new(),
             versions: BTreeMap::new(),
         };
-        for component in COMPONENTS {
+        for component in COMPONENTS.iter().chain(SHARES) {
             if node.roles.contains(&component.role) {
                 composer.component(component)?;
             }
@@ -154,7 +158,7 @@ impl Composer<'_> {
         for file in component.files {
             let paths = self.file(file)?;
             // What only root may read, the service does not read.
-            if file.access() != Access::Root {
+            if component.service.is_some() && file.access() != Access::Root {
                 watches.extend(paths);
             }
         }
@@ -213,18 +217,6 @@ impl Composer<'_> {
         self.units.insert(name, unit);
         self.context.service = ServiceWords::default();
         Ok(())
-    }
-
-    /// Whether something is written for this node.
-    fn holds(&self, when: When) -> bool {
-        match when {
-            When::Always => true,
-            When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
-            When::NotWorker => !self.node.roles.contains(&Role::Worker),
-            When::SigningKey => self.credentials.signing_key_pem.is_some(),
-            When::Armhf => self.arch == Arch::Armhf,
-            When::Arm64 => self.arch == Arch::Arm64,
-        }
     }
 
     fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {

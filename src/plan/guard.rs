@@ -7,6 +7,7 @@ use crate::diff::ChangeKind;
 use crate::inventory::NodeName;
 use crate::manifest::Stage;
 use crate::remote_path::RemotePath;
+use crate::snapshot::FoundKind;
 use crate::version::{Minor, Version};
 
 /// Why there must be no plan.
@@ -130,7 +131,8 @@ pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Directio
             .filter(|(_, entry)| entry.precious);
         for (path, _) in precious {
             let change = view.difference.entries.get(path);
-            if change.is_some_and(|change| change.kind == ChangeKind::Replace) {
+            let is_replaced = change.is_some_and(|change| change.kind == ChangeKind::Replace);
+            if is_replaced && !is_superseded(view, path) {
                 refusals.push(Refusal::Precious {
                     node: node.clone(),
                     path: path.clone(),
@@ -140,6 +142,12 @@ pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Directio
     }
     refusals.extend(membership(views));
     refusals
+}
+
+/// Whether a node holds, at a path, something that was replaced on purpose.
+fn is_superseded(view: &View<'_>, path: &RemotePath) -> bool {
+    let found = view.snapshot.entries.get(path).map(|found| &found.kind);
+    matches!(found, Some(FoundKind::File { digest: Some(digest), .. }) if view.superseded.contains(digest))
 }
 
 /// A cluster that was made before keeps its members: a new one would not find the others' data,

@@ -15,6 +15,8 @@ use crate::plan::{Direction, Plan, View};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Found, FoundKind, Recorded, Snapshot, UnitState};
 
+static NONE: BTreeSet<Digest> = BTreeSet::new();
+
 const CASES_DEFAULT: u64 = 500;
 /// Pushes of one case that may fail before the last one, which does not.
 const PUSHES_MAX: u64 = 6;
@@ -318,6 +320,7 @@ impl Model {
                     snapshot,
                     difference,
                     leads: false,
+                    superseded: &NONE,
                 },
             )
         });

@@ -1,15 +1,18 @@
 //! What a plan is for clusters that can be told in a line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Wish, file, found, manifest, unit_name};
 use super::{Direction, Plan, Refusal, View};
 use crate::action::{Action, WaveName};
 use crate::diff;
+use crate::digest::Digest;
 use crate::inventory::NodeName;
 use crate::manifest::{Manifest, Stage};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Recorded, Snapshot, UnitState};
+
+static NONE: BTreeSet<Digest> = BTreeSet::new();
 
 const WISH: Wish = Wish {
     etcd: 1,
@@ -93,6 +96,7 @@ impl Cluster {
                     snapshot,
                     difference,
                     leads: name.as_str() == leader,
+                    superseded: &NONE,
                 },
             )
         });

@@ -1,15 +1,21 @@
 # Writes down what a run is about to put in place, so that the next run knows it for kinstall's
-# even if this one dies. Arguments: ROOT. Input: one line of JSON, then a path a line.
+# even if this one dies. Arguments: ROOT. Input: one line of JSON, then a path a line, then `end`.
 set -eu
 umask 077
 cd "$1/"
 state=./var/lib/kinstall
 mkdir -p "$state/units"
+IFS= read -r begun
+lines=$(cat)
+# What ends early was cut off: a line may be half.
+[ "${lines##*
+}" = end ] || { echo 'the input ends early' >&2; exit 9; }
+lines=${lines%
+end}
 # The rest of a run that was killed may still be at work.
 exec 8>>"$state/busy"
 flock -w 60 8
-IFS= read -r begun
-{ cat; cat "$state/paths" 2>/dev/null || :; } | LC_ALL=C sort -u >"$state/paths.new"
+{ printf '%s\n' "$lines"; cat "$state/paths" 2>/dev/null || :; } | LC_ALL=C sort -u >"$state/paths.new"
 printf '%s\n' "$begun" >"$state/begun.json.new"
 mv -f "$state/begun.json.new" "$state/begun.json"
 mv -f "$state/paths.new" "$state/paths"

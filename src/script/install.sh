@@ -5,16 +5,22 @@
 #   link PATH TARGET
 #   users PATH          the users that the sysusers.d file at PATH declares are made
 #   remove PATH
+#   end
 set -eu
 umask 077
 export LC_ALL=C
 root=$1
 cd "$root/"
 store=./var/lib/kinstall/store
+lines=$(cat)
+# What ends early was cut off: a line may be half.
+[ "${lines##*
+}" = end ] || { echo 'the input ends early' >&2; exit 9; }
+lines=${lines%
+end}
 # The rest of a run that was killed may still be at work.
 exec 8>>./var/lib/kinstall/busy
 flock -w 60 8
-lines=$(cat)
 
 own() { # own PATH MODE USER GROUP
   if [ -z "$root" ]; then

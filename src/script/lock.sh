@@ -1,5 +1,6 @@
-# Holds the node for one run, until the input ends: when kinstall dies, the lock is free. Tells what
-# stands on record, so that a run which looked before another one's end notices.
+# Holds the node for one run, until the input ends or falls silent: a byte comes every few seconds.
+# When kinstall dies, the lock is free; when the network does, a minute later. Tells what stands on
+# record, so that a run which looked before another one's end notices.
 # Arguments: ROOT HOLDER.
 set -u
 umask 077
@@ -13,5 +14,5 @@ if ! flock -n 9; then
 fi
 printf '%s\n' "$2" >"$state/lock.holder"
 echo "locked $(cat "$state/recorded.json" "$state/begun.json" 2>/dev/null | cksum | tr ' ' -)"
-cat >/dev/null
+while [ -n "$(timeout 60 dd bs=1 count=1 2>/dev/null)" ]; do :; done
 rm -f "$state/lock.holder"

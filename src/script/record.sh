@@ -1,18 +1,24 @@
 # Records a generation: its manifest, the paths it manages and the index of their files; then
 # forgets the oldest generations and the contents that none of the others needs.
-# Arguments: ROOT GENERATION KEEP. Input: one line of JSON, then lines `PATH DIGEST` or `PATH -`.
+# Arguments: ROOT GENERATION KEEP. Input: one line of JSON, then lines `PATH DIGEST` or `PATH -`,
+# then `end`.
 set -eu
 umask 077
 export LC_ALL=C TZ=UTC0
 cd "$1/"
 state=./var/lib/kinstall
 generation=$state/generations/$2
-mkdir -p "$generation" "$state/store"
+IFS= read -r recorded
+lines=$(cat)
+# What ends early was cut off: a line may be half.
+[ "${lines##*
+}" = end ] || { echo 'the input ends early' >&2; exit 9; }
+lines=${lines%
+end}
 # The rest of a run that was killed may still be at work.
 exec 8>>"$state/busy"
 flock -w 60 8
-IFS= read -r recorded
-lines=$(cat)
+mkdir -p "$generation" "$state/store"
 printf '%s\n' "$recorded" >"$generation/recorded.json.new"
 mv -f "$generation/recorded.json.new" "$generation/recorded.json"
 

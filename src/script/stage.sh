@@ -8,9 +8,12 @@ cd "$1/" || exit 2
 state=./var/lib/kinstall
 store=$state/store
 mkdir -p "$store" || exit 3
-# The rest of a run that was killed may still be at work.
-exec 8>>"$state/busy"
+# We hold the node: another one at work belongs to a run whose connection was lost, and may wait
+# for the rest of its stream for hours.
+exec 8>>"$state/staging"
+flock -n 8 || kill "$(cat "$state/staging.pid")" 2>/dev/null
 flock -w 60 8 || exit 6
+echo $$ >"$state/staging.pid"
 incoming=$PWD/$store/incoming
 rm -rf "$incoming"
 mkdir "$incoming" || exit 3
@@ -25,7 +28,8 @@ case $2 in
   zstd) unpack='zstd -dcq' ;;
   *) unpack='gzip -dc' ;;
 esac
-$unpack 2>"$incoming/.unpack" | tar -xmf - -C "$incoming" --no-same-owner 2>"$incoming/.tar"
+# Neither holds the lock: what waits for a lost connection ends long after this script.
+$unpack 2>"$incoming/.unpack" 8>&- | tar -xmf - -C "$incoming" --no-same-owner 2>"$incoming/.tar" 8>&-
 status=$?
 cd "$incoming" || exit 3
 set -- [0-9a-f]*

@@ -208,7 +208,7 @@ impl Progress {
 }
 
 /// A size as people write it.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     #[expect(
         clippy::cast_precision_loss,
         reason = "one digit after the point is shown"

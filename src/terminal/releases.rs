@@ -6,10 +6,12 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+pub(crate) use super::progress::size;
 use crate::artifact::Program;
+use crate::bundle::Manifest;
 use crate::fetch::{self, Cache, Entry, PinReport};
 use crate::inventory::Inventory;
-use crate::lockfile::Lockfile;
+use crate::lockfile::{Lockfile, PinnedProgram};
 
 /// The programs an inventory needs, pinned and in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +112,7 @@ impl Releases {
                 release.name.clone(),
                 release.version.clone(),
                 release.arch.clone(),
-                super::progress::size(release.size),
+                size(release.size),
                 release.sha256[..12].to_owned(),
                 release.trust.to_owned(),
                 pinned.to_owned(),
@@ -126,11 +128,14 @@ impl Releases {
             // Writing to a String cannot fail.
             _ = writeln!(text, "{trust}: checked against {meaning}");
         }
-        let size = self.programs.iter().map(|release| release.size).sum();
-        let count = self.programs.len();
-        let size = super::progress::size(size);
-        _ = writeln!(text, "{count} programs pinned and in the cache, {size}");
         text
+    }
+
+    /// In one line.
+    pub fn summary(&self) -> String {
+        let whole = size(self.programs.iter().map(|release| release.size).sum());
+        let count = self.programs.len();
+        format!("{count} programs pinned and in the cache, {whole}")
     }
 }
 
@@ -181,8 +186,8 @@ pub fn entries_text(entries: &[CacheEntry]) -> String {
             known(&entry.name),
             known(&entry.version),
             known(&entry.arch),
-            super::progress::size(entry.size),
-            super::progress::size(entry.compressed),
+            size(entry.size),
+            size(entry.compressed),
             match entry.unused_days {
                 0 => "today".to_owned(),
                 1 => "yesterday".to_owned(),
@@ -201,6 +206,53 @@ pub fn entries_text(entries: &[CacheEntry]) -> String {
         "sha256",
     ];
     table(&head, rows)
+}
+
+/// One program of a bundle. Its JSON form is documented in the README and changes only by
+/// additions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bundled {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it runs on.
+    pub arch: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The SHA-256 of the program itself.
+    pub sha256: String,
+}
+
+impl Bundled {
+    /// The programs of a bundle.
+    pub fn all(manifest: &Manifest) -> Vec<Self> {
+        let bundled = |(program, pinned): (&Program, &PinnedProgram)| Self {
+            name: program.name.clone(),
+            version: program.version.to_string(),
+            arch: program.arch.to_string(),
+            size: pinned.size,
+            sha256: pinned.digest.to_string(),
+        };
+        manifest.programs.iter().map(bundled).collect()
+    }
+}
+
+/// Programs of a bundle as a person reads them.
+pub fn bundled_text(bundled: &[Bundled]) -> String {
+    let rows = bundled.iter().map(|program| {
+        vec![
+            program.name.clone(),
+            program.version.clone(),
+            program.arch.clone(),
+            size(program.size),
+            program.sha256[..12].to_owned(),
+        ]
+    });
+    let text = table(&["program", "version", "arch", "size", "sha256"], rows);
+    let whole = size(bundled.iter().map(|program| program.size).sum());
+    let count = bundled.len();
+    format!("{text}{count} programs, {whole}; every byte of the bundle is right\n")
 }
 
 /// Columns as wide as what is in them.
@@ -260,9 +312,10 @@ kube-apiserver  1.32.3   arm64  92.0 MB  e3b0c44298fc  built-in
 kubectl         1.32.3   arm64  92.0 MB  e3b0c44298fc  published  new
 built-in: checked against the digest built into kinstall
 published: checked against the checksum published over https
-2 programs pinned and in the cache, 184.0 MB
 "
         );
+        let summary = "2 programs pinned and in the cache, 184.0 MB";
+        assert_eq!(releases.summary(), summary);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A node over SSH, by the user's own OpenSSH client: its configuration, agents, jump hosts and
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,10 @@ const ALIVE_SECONDS: u64 = 10;
 /// How long a connection outlives a kinstall that was killed and could not close it, in seconds.
 /// One that is not killed leaves a connection idle while it downloads, which may take long.
 const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(4 * 3600).expect("it is not zero");
+
+/// How often a script that holds something hears that we live, in seconds: the other end of a
+/// connection that was cut learns of it in no other way, or hours later.
+const BEAT_SECONDS: u64 = 10;
 
 /// How a script becomes root's.
 #[derive(Debug, Clone)]
@@ -196,7 +201,7 @@ impl Connection {
         })
     }
 
-    /// Starts a script that holds something until its input ends, and returns its first line
+    /// Starts a script that holds something until its input ends or is silent for a minute, and returns its first line
     /// together with what keeps it alive.
     pub async fn hold(&self, script: Script, arguments: &[&str]) -> Result<(String, Held), Error> {
         let mut child = self.spawn(script, arguments).await?;
@@ -217,10 +222,16 @@ impl Connection {
             .read_line(&mut line)
             .await
             .map_err(|_| self.lost(script.name))?;
+        let beating = tokio::spawn(async move {
+            // Without a reader there is nothing left to keep alive.
+            while input.write_all(b".").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(BEAT_SECONDS)).await;
+            }
+        });
         Ok((
             line.trim_end().to_owned(),
             Held {
-                _input: input,
+                beating,
                 _output: output,
                 _child: child,
             },
@@ -263,14 +274,29 @@ impl Connection {
 
     /// Makes a port of the node's loopback reachable as a socket here, and says where.
     pub async fn forward(&self, port: u16) -> Result<std::path::PathBuf, Error> {
-        let socket = self.sockets.path().join(format!("port{port}"));
+        self.forward_to(Ipv4Addr::LOCALHOST.into(), port).await
+    }
+
+    /// The same for a port on another address that the node can reach, its own for example.
+    pub async fn forward_to(
+        &self,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<std::path::PathBuf, Error> {
+        let name = if address.is_loopback() {
+            format!("port{port}")
+        } else {
+            format!("{}-{port}", address.to_string().replace(':', "-"))
+        };
+        let socket = self.sockets.path().join(name);
         if socket.exists() {
             return Ok(socket);
         }
         let listen = Socket::UnixSocket {
             path: socket.clone().into(),
         };
-        let connect = Socket::new("127.0.0.1", port);
+        let address = address.to_string();
+        let connect = Socket::new(&address, port);
         let made = self
             .session
             .request_port_forward(ForwardType::Local, listen, connect)
@@ -305,9 +331,16 @@ impl Connection {
 
 /// Keeps a script of [`Connection::hold`] going; dropped, it ends.
 pub struct Held {
-    _input: openssh::ChildStdin,
+    beating: tokio::task::JoinHandle<()>,
     _output: BufReader<openssh::ChildStdout>,
     _child: openssh::Child<Arc<Session>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its input ends with it.
+        self.beating.abort();
+    }
 }
 
 /// What ssh's own words mean.

@@ -20,7 +20,7 @@ impl Arguments {
         let findings = flags::check(name, version, words);
         if let Some(error) = findings
             .iter()
-            .find(|finding| finding.severity == Severity::Error)
+            .find(|finding| finding.severity == Severity::Error && !is_own(&finding.problem))
         {
             return Err(refusal(name, &error.problem));
         }
@@ -29,6 +29,7 @@ impl Arguments {
                 Problem::Deprecated { flag, since } => {
                     say(&format!("Flag --{flag} has been deprecated, since {since}"));
                 }
+                own if is_own(own) => {}
                 // What the table knows nothing of cannot be stood in for.
                 other => return Err(Refusal::Usage(format!("the stand-in knows less: {other}"))),
             }
@@ -99,6 +100,12 @@ impl Arguments {
     }
 }
 
+/// What the stand-in finds out later, as the real servers do when they start.
+fn is_own(problem: &Problem) -> bool {
+    let looked_at = ["authorization-mode", "secure-port", "tls-min-version"];
+    matches!(problem, Problem::NoChoice { flag, .. } if looked_at.contains(&flag.as_str()))
+}
+
 /// The first problem, as pflag and the servers say it.
 fn refusal(program: &str, problem: &Problem) -> Refusal {
     Refusal::Usage(match problem {
@@ -127,6 +134,7 @@ fn refusal(program: &str, problem: &Problem) -> Refusal {
         Problem::UnknownPlugin { flag, plugin, .. } => {
             return Refusal::start(format!("{flag} plugin {plugin:?} is unknown"));
         }
+        Problem::NoChoice { .. } => return Refusal::start(problem.to_string()),
         other => other.to_string(),
     })
 }

@@ -12,7 +12,7 @@ use kinstall::digest::Digest;
 use kinstall::fetch::{self, Cache, Error, Event, Limits, Options};
 use kinstall::inventory::{
     Authorities, Cluster, Encryption, Endpoint, Inventory, KeyType, Pki, PkiSource, Rollout, San,
-    Source,
+    Source, VersionPlaces,
 };
 use kinstall::lockfile::Lockfile;
 use kinstall::version::Version;
@@ -148,6 +148,7 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
             service_cidr: "10.32.0.0/24".parse().unwrap(),
             pod_cidr: "10.200.0.0/16".parse().unwrap(),
         },
+        places: VersionPlaces::default(),
         source: Source {
             kubernetes: bases.to_vec(),
             etcd: bases.to_vec(),
@@ -195,14 +196,20 @@ pub(super) fn elf(seed: &str) -> Vec<u8> {
 }
 
 pub(super) fn etcd_archive() -> Vec<u8> {
+    let names = ["README.md", "etcd", "etcdctl"];
+    archive(&names.map(|name| format!("etcd-v3.99.21-linux-arm64/{name}")))
+}
+
+/// A `.tar.gz` with a program at each of these paths, each made of its name.
+pub(super) fn archive(paths: &[String]) -> Vec<u8> {
     let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut archive = tar::Builder::new(gzip);
-    for name in ["README.md", "etcd", "etcdctl"] {
+    for path in paths {
+        let name = Path::new(path).file_name().unwrap().to_str().unwrap();
         let content = elf(name);
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o755);
-        let path = format!("etcd-v3.99.21-linux-arm64/{name}");
         archive
             .append_data(&mut header, path, content.as_slice())
             .unwrap();

@@ -9,7 +9,8 @@ use kinstall::lockfile::{Lockfile, Trust};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use super::bench::{Bench, SCHEDULER, SIDECAR, elf, inventory, program};
-use crate::site::{SERVERS, Site, stock};
+use crate::lab::{Going, KUBERNETES, Lab, Output};
+use crate::mirror::Mirror;
 
 /// A server that speaks TLS for another one, and its certificate as PEM.
 fn tls_front(runtime: &tokio::runtime::Handle, behind: SocketAddr) -> (SocketAddr, String) {
@@ -63,40 +64,75 @@ async fn a_ca_of_ones_own_is_trusted_where_the_inventory_names_it() {
     bench.assert_sound();
 }
 
+/// Serves what a lab's directory has, and has its inventory ask for it there.
+fn served(lab: &Lab) -> Mirror {
+    let (mirror, root) = (Mirror::start(), lab.path("mirror"));
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let below = path.strip_prefix(&root).unwrap().display();
+                mirror.put(&format!("/{below}"), fs::read(&path).unwrap());
+            }
+        }
+    }
+    lab.edit(&format!("file://{}", root.display()), &mirror.url());
+    mirror
+}
+
+/// Runs it with these variables, and without those that this process may have.
+fn run(lab: &Lab, words: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = lab.command(words);
+    for name in [
+        "http_proxy",
+        "HTTP_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
+    ] {
+        command.env_remove(name);
+    }
+    Going::start(command.envs(variables.iter().copied())).finish()
+}
+
+const FETCH: [&str; 2] = ["fetch", "inventory.toml"];
+
 #[test]
 fn ssl_cert_file_and_proxies_are_taken_from_the_environment() {
-    let site = Site::new();
+    let lab = Lab::new();
+    let mirror = served(&lab);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (front, pem) = tls_front(runtime.handle(), site.mirror.address());
-    fs::write(site.path("home.pem"), pem).unwrap();
-    site.inventory(&format!(
-        "kubernetes = [\"https://{front}\"]\netcd = [\"https://{front}\"]"
-    ));
-    let fetch = ["fetch", "inventory.toml"];
-    assert_eq!(site.run(&fetch).code, 5);
-    let ca = site.path("home.pem").display().to_string();
-    let told = site.run_with(&fetch, &[("SSL_CERT_FILE", &ca)]);
-    assert_eq!(told.code, 0, "{told:?}");
-    assert!(told.data.contains("published"), "{told:?}");
+    let (front, pem) = tls_front(runtime.handle(), mirror.address());
+    fs::write(lab.path("home.pem"), pem).unwrap();
+    lab.edit(&mirror.url(), &format!("https://{front}"));
+    run(&lab, &FETCH, &[])
+        .exits(5)
+        .says("the TLS connection is refused");
+    let ca = lab.path("home.pem").display().to_string();
+    run(&lab, &FETCH, &[("SSL_CERT_FILE", &ca)])
+        .exits(0)
+        .prints("published");
 
-    // Nobody answers to these names but the proxy.
-    site.forget();
-    fs::remove_file(site.path("kinstall.lock")).unwrap();
-    site.inventory("kubernetes = [\"http://k8s.invalid\"]\netcd = [\"http://etcd.invalid\"]");
-    let told = site.run_with(&fetch, &[("http_proxy", &site.mirror.url())]);
-    assert_eq!(told.code, 0, "{told:?}");
-    let asked = site
-        .mirror
-        .requests("/release/v1.36.99/bin/linux/arm64/kubectl");
-    assert_eq!(asked[0].headers["host"], "k8s.invalid");
-    assert_eq!(site.mirror.requests("/v3.6.99/SHA256SUMS").len(), 1);
-    site.forget();
-    let told = site.run_with(
-        &fetch,
-        &[("http_proxy", &site.mirror.url()), ("no_proxy", ".invalid")],
-    );
-    assert_eq!(told.code, 5);
-    assert!(told.words().contains("no connection"), "{told:?}");
+    // Nobody answers to this name but the proxy.
+    let forget = || {
+        fs::remove_dir_all(lab.cache()).unwrap();
+        mirror.recover();
+    };
+    forget();
+    lab.edit(&format!("https://{front}"), "http://mirror.invalid");
+    let proxy = mirror.url();
+    run(&lab, &FETCH, &[("http_proxy", &proxy)]).exits(0);
+    let path = format!("/release/v{KUBERNETES}/bin/linux/amd64/kubectl");
+    let asked = mirror.requests(&path);
+    assert_eq!(asked[0].headers["host"], "mirror.invalid");
+    forget();
+    let variables = [("http_proxy", proxy.as_str()), ("no_proxy", ".invalid")];
+    run(&lab, &FETCH, &variables).exits(5).says("no connection");
+    assert_eq!(mirror.requests(&path), []);
 }
 
 #[tokio::test]
@@ -166,50 +202,55 @@ async fn what_the_disk_has_no_room_for_is_not_begun() {
 
 #[test]
 fn fetch_tells_what_each_program_rests_on() {
-    let site = Site::new();
-    let told = site.done(&["fetch", "inventory.toml"]);
-    for name in SERVERS {
-        let row = told
-            .data
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap();
-        assert!(
-            row.contains("1.36.99  arm64") && row.contains("mirror"),
-            "{row}"
-        );
-    }
-    assert!(
-        told.data
-            .contains("mirror: checked against a checksum from the mirror itself")
+    let lab = Lab::new();
+    let mirror = served(&lab);
+    let first = run(&lab, &FETCH, &[]).exits(0);
+    let rows = |output: &Output| output.stdout.matches("  amd64  ").count();
+    assert_eq!(
+        (rows(&first), first.stdout.matches("  mirror  new").count()),
+        (6, 6)
     );
-    let told = site.done(&["fetch", "--locked", "--json", "inventory.toml"]);
-    let programs: serde_json::Value = serde_json::from_str(&told.data).unwrap();
+    let first = first.prints("mirror: checked against a checksum from the mirror itself");
+    first.says("6 programs pinned and in the cache");
+    let again = run(
+        &lab,
+        &["fetch", "--locked", "--json", "inventory.toml"],
+        &[],
+    )
+    .exits(0);
+    let programs = again.json();
     let etcd = &programs[0];
-    let member = kinstall::digest::Digest::of(&elf("etcd")).to_string();
     assert_eq!(etcd["name"], "etcd");
-    assert_eq!(etcd["sha256"], member.as_str());
     assert_eq!(
         (&etcd["trust"], &etcd["pinned"]),
         (&"mirror".into(), &"kept".into())
     );
     let url = etcd["url"].as_str().unwrap();
     assert!(
-        url.starts_with(&site.mirror.url()) && url.ends_with(".tar.gz"),
+        url.starts_with(&mirror.url()) && url.ends_with(".tar.gz"),
         "{url}"
     );
+    let lock = fs::read_to_string(lab.path("kinstall.lock")).unwrap();
+    assert!(lock.contains(etcd["sha256"].as_str().unwrap()));
 
-    let told = site.run(&["fetch", "--update=kubelet", "inventory.toml"]);
-    assert_eq!(told.code, 2);
-    assert!(
-        told.words()
-            .contains("it needs etcd, etcdctl, kube-apiserver"),
-        "{told:?}"
-    );
-    stock(&site.mirror);
-    let told = site.done(&["fetch", "--update=etcd,kubectl", "inventory.toml"]);
-    assert!(!told.data.contains("changed"), "{told:?}");
-    let told = site.run(&["fetch", "--require", "built-in", "inventory.toml"]);
-    assert_eq!(told.code, 5);
-    assert!(told.words().contains("--require published"), "{told:?}");
+    let update = |names| {
+        run(
+            &lab,
+            &["fetch", &format!("--update={names}"), "inventory.toml"],
+            &[],
+        )
+    };
+    update("kubelet")
+        .exits(2)
+        .says("it needs etcd, etcdctl, kube-apiserver");
+    let updated = update("etcd,kubectl").exits(0);
+    assert!(!updated.stdout.contains("changed"), "{updated}");
+    let strict = ["fetch", "--require", "built-in", "inventory.toml"];
+    run(&lab, &strict, &[])
+        .exits(5)
+        .says("`--require published` is content with");
+    lab.edit("[source]", "[source]\nrequire = \"published\"");
+    run(&lab, &FETCH, &[])
+        .exits(5)
+        .says("name a source that publishes checksums over https");
 }

@@ -8,7 +8,7 @@ use kinstall::digest::{Digest, Sha512};
 use kinstall::fetch::{Event, Update};
 use kinstall::lockfile::{Lockfile, Trust};
 
-use super::bench::{Bench, SCHEDULER, SIDECAR, elf, program};
+use super::bench::{Bench, SCHEDULER, SIDECAR, archive, elf, program};
 use crate::mirror::Mood;
 
 const ARCHIVE: &str = "/v1.99.3/kubernetes-server-linux-arm64.tar.gz";
@@ -25,10 +25,10 @@ fn put_archive(bench: &Bench, path: &str) {
     let names = ["kube-apiserver", "kube-scheduler", "kubectl"];
     let mut paths = vec!["kubernetes/LICENSES".to_owned()];
     paths.extend(names.map(|name| format!("kubernetes/server/bin/{name}")));
-    let archive = crate::site::archive(&paths);
-    let checksum = Sha512::of(&archive).to_string();
+    let made = archive(&paths);
+    let checksum = Sha512::of(&made).to_string();
     bench.mirror.put(&format!("{path}.sha512"), checksum);
-    bench.mirror.put(path, archive);
+    bench.mirror.put(path, made);
 }
 
 fn servers() -> [Program; 2] {

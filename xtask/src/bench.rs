@@ -5,6 +5,7 @@
 //! the others: it starts a control plane and waits until that is healthy. So two times of its first
 //! push are told: until every node holds every byte, checked, and until all is done.
 
+mod fetch;
 mod method;
 mod payload;
 mod table;
@@ -59,17 +60,29 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// A first push of 360 MB to three nodes, and one that has nothing to do
-    Push {
+    Push(Push),
+    /// A fetch of four files, near and far, and the memory it takes
+    Fetch {
         /// How often each is measured; the median counts
-        #[arg(short = 'n', long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+        #[arg(short = 'n', long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=50))]
         repeats: u8,
-        /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
-        #[arg(long, value_name = "DIR")]
-        mirror: Option<PathBuf>,
-        /// The Kubernetes to push, like 1.32.3
-        #[arg(long, value_name = "VERSION")]
-        kubernetes: Option<Version>,
+        /// The size of each file in MB
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
+        megabytes: u32,
     },
+}
+
+#[derive(Args)]
+struct Push {
+    /// How often each is measured; the median counts
+    #[arg(short = 'n', long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    repeats: u8,
+    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
+    #[arg(long, value_name = "DIR")]
+    mirror: Option<PathBuf>,
+    /// The Kubernetes to push, like 1.32.3
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<Version>,
 }
 
 /// Why nothing was measured.
@@ -113,11 +126,21 @@ pub(crate) enum Error {
 
 /// Measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let What::Push {
+    match &arguments.what {
+        What::Push(arguments) => push(arguments),
+        What::Fetch { repeats, megabytes } => {
+            fetch::run(*repeats, *megabytes)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn push(arguments: &Push) -> Result<ExitCode, Error> {
+    let Push {
         repeats,
         mirror,
         kubernetes,
-    } = &arguments.what;
+    } = arguments;
     Bed::possible().map_err(nodes::Error::from)?;
     nodes::require(TOOLS)?;
     say::line("bench: building kinstall to be measured");

@@ -1,5 +1,7 @@
 //! Making keys and signing certificates.
 
+use std::path::Path;
+
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SanType,
@@ -12,8 +14,10 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::super::Error;
+use super::super::directory::FoundAuthority;
 use super::DAY_SECONDS;
-use crate::certificate::{AuthorityName, Leaf, Request, Usage};
+use crate::certificate::describe::{NotACertificate, certificates, describe, is_signed_by};
+use crate::certificate::{self, AuthorityName, Leaf, Request, Usage};
 use crate::inventory::{ClusterName, KeyType, San};
 use crate::secret::Secret;
 
@@ -25,19 +29,48 @@ pub(super) struct Signer {
     /// Its certificate.
     pub(super) pem: String,
     not_after: i64,
-    issuer: Issuer<'static, KeyPair>,
+    /// What stands above it, as leaves must carry it; empty for one that signed itself.
+    parents: String,
+    /// None where its key is not at hand.
+    issuer: Option<Issuer<'static, KeyPair>>,
 }
 
 impl Signer {
     /// An authority that was there.
-    pub(super) fn read(pem: String, not_after: i64, key: KeyPair) -> Result<Self, Error> {
-        let issuer = Issuer::from_ca_cert_pem(&pem, key)
+    pub(super) fn read(pem: String, not_after: i64, key: Option<KeyPair>) -> Result<Self, Error> {
+        let issuer = key
+            .map(|key| Issuer::from_ca_cert_pem(&pem, key))
+            .transpose()
             .map_err(|error| crypto("certificates with this authority", &error))?;
+        let is_above = |pem: &&str| is_signed_by(pem, pem) != Ok(true);
+        let parents = certificates(&pem).into_iter().filter(is_above);
+        let parents = parents.fold(String::new(), |text, pem| text + pem + "\n");
         Ok(Self {
             pem,
             not_after,
+            parents,
             issuer,
         })
+    }
+
+    /// An authority that somebody else made.
+    pub(super) fn found(
+        name: AuthorityName,
+        directory: &Path,
+        found: FoundAuthority,
+    ) -> Result<Self, Error> {
+        let fail = |error: NotACertificate| Error::NotACertificate {
+            path: directory.join(format!("{name} (authority)")),
+            reason: error.reason,
+        };
+        let not_after = describe(&found.pem).map_err(fail)?.not_after;
+        let key = found.key.as_ref().and_then(read_key);
+        Self::read(found.pem, not_after, key)
+    }
+
+    /// Whether its key is at hand.
+    pub(super) const fn can_sign(&self) -> bool {
+        self.issuer.is_some()
     }
 
     /// A new authority, signed by itself. It signs leaves only, no further authority.
@@ -58,12 +91,12 @@ impl Signer {
             KeyUsagePurpose::CrlSign,
         ];
         let certificate = params.self_signed(&key).map_err(fail)?;
-        Self::read(certificate.pem(), end, key)
+        Self::read(certificate.pem(), end, Some(key))
     }
 
-    /// Its private key.
-    pub(super) fn key_pem(&self) -> Secret {
-        key_pem(self.issuer.key())
+    /// Its private key, where it is at hand.
+    pub(super) fn key_pem(&self) -> Option<Secret> {
+        self.issuer.as_ref().map(|issuer| key_pem(issuer.key()))
     }
 
     /// When a certificate that is issued now ends: never after the authority itself.
@@ -72,14 +105,27 @@ impl Signer {
             .min(now + i64::from(request.days) * DAY_SECONDS)
     }
 
-    /// Signs a certificate.
-    pub(super) fn issue(&self, request: &Request, key: &KeyPair, now: i64) -> Result<Leaf, Error> {
+    /// Signs a certificate. Where it takes the place of one, its dated name must be another: it
+    /// begins at least a minute after that one began.
+    pub(super) fn issue(
+        &self,
+        request: &Request,
+        key: &KeyPair,
+        begun: Option<i64>,
+        now: i64,
+    ) -> Result<Leaf, Error> {
         let what = || format!("the certificate `{}`", request.id);
+        let Some(issuer) = &self.issuer else {
+            let ids = vec![request.id.clone()];
+            return Err(Error::CannotSign { ids });
+        };
         if request.organizations.len() > 1 {
             let id = request.id.clone();
             return Err(Error::Organizations { id });
         }
-        let (not_before, not_after) = (begin(now), self.end(request, now));
+        let same_minute = begun.filter(|begun| begin(now) <= *begun && *begun + 60 <= now);
+        let not_before = same_minute.map_or_else(|| begin(now), |begun| begun + 60);
+        let not_after = self.end(request, now);
         let organizations = &request.organizations;
         let mut params = params(&request.common_name, organizations, not_before, not_after)?;
         // Says `CA:FALSE` in so many words, and with it the subject key identifier.
@@ -96,10 +142,10 @@ impl Signer {
             .collect::<Result<_, _>>()
             .map_err(|error| crypto(&what(), &error))?;
         let certificate = params
-            .signed_by(key, &self.issuer)
+            .signed_by(key, issuer)
             .map_err(|error| crypto(&what(), &error))?;
         Ok(Leaf {
-            chain_pem: certificate.pem(),
+            chain_pem: certificate.pem() + &self.parents,
             key_pem: key_pem(key),
             not_before,
             not_after,
@@ -130,9 +176,9 @@ pub(super) fn new_key(key_type: KeyType) -> Result<KeyPair, Error> {
     KeyPair::from_pem(&pem).map_err(|error| fail(error.to_string()))
 }
 
-/// A private key in PKCS#8 PEM, if it is one.
+/// A private key in PEM, if it is one.
 pub(super) fn read_key(pem: &Secret) -> Option<KeyPair> {
-    KeyPair::from_pem(pem.expose_text()?).ok()
+    certificate::key::read(pem)
 }
 
 /// A private key in PKCS#8 PEM: every component, and openssl, reads this form.

@@ -21,7 +21,7 @@ const LOCK_SECONDS_MAX: u64 = 30;
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// The directories below, all of them.
-const DIRECTORIES: [&str; 3] = ["", "ca", "issued"];
+const DIRECTORIES: [&str; 4] = ["", "ca", "issued", "trust"];
 /// What marks a file that is not whole yet: `.<name>.new` beside its place.
 const UNFINISHED: &str = ".new";
 
@@ -32,6 +32,8 @@ it out of version control.
 ca/<name>.pem, .key             the authorities: whoever has a key here owns the cluster
 issued/<certificate>.pem, .key  what they signed; made anew when it is missing
 service-account.key, .pub       what tokens are signed with
+trust/<name>.pem                authorities that are trusted besides, while one is exchanged
+authorities                     which authorities the cluster was made with
 encryption-config.yaml          what secrets are encrypted with: lost with it, they stay lost
 
 kinstall writes here, and never replaces an authority, the service-account pair or the encryption

@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use super::once::SERVICE_ACCOUNT_KEY;
 use super::*;
+use crate::certificate::describe::certificates;
 use crate::certificate::{CertificateId, Kind, Usage, fixture, requests};
-use crate::inventory::{Provider, Role, San};
+use crate::inventory::{Authorities, KeyType, Provider, Role, San};
 
 /// 2026-01-01T00:00:30Z: not a whole minute.
 const NOW: i64 = 1_767_225_630;
@@ -146,6 +148,8 @@ fn what_is_asked_for_decides_what_is_made_anew() {
     assert_eq!(site.made(NOW), only);
     assert_eq!(site.made(NOW), [""; 0]);
 
+    // As if the cluster had been made so.
+    fs_err::write(site.path("authorities"), "mode kubeadm\n").unwrap();
     site.inventory.pki.authorities = Authorities::Kubeadm;
     let made = site.made(NOW);
     assert_eq!(made.len(), 1 + 3 + 3 + 2, "{made:?}");
@@ -243,8 +247,8 @@ fn a_run_that_was_stopped_anywhere_is_taken_up() {
     let local = Local::of(&Site::bare().inventory).unwrap();
     let mut requests = requests(&fixture::inventory());
     requests.truncate(3);
-    let (whole, writes) = local.prepare(&requests, NOW).unwrap();
-    assert_eq!(writes.len(), 2 * 2 + 3 * 2 + 2 + 1);
+    let (whole, writes) = local.prepare(&requests, &BTreeSet::new(), NOW).unwrap();
+    assert_eq!(writes.len(), 2 * 2 + 1 + 3 * 2 + 2 + 1);
     for written in 0..=writes.len() {
         let site = Site::bare();
         let local = Local::of(&site.inventory).unwrap();
@@ -322,9 +326,8 @@ fn refuses(path: &str, contents: Option<&str>, expected: &str) {
 
 #[test]
 fn what_is_not_understood_is_never_replaced() {
-    let not_a_key = |path: &str| {
-        format!("`{path}` is not an unencrypted private key in PKCS#8 PEM, ECDSA or RSA")
-    };
+    let not_a_key =
+        |path: &str| format!("`{path}` is not an unencrypted private key in PEM, ECDSA or RSA");
     for path in [
         "ca/kubernetes.key",
         "issued/admin.key",
@@ -379,27 +382,79 @@ fn an_encryption_configuration_is_kept_byte_for_byte_or_refused() {
     let expected = "it encrypts with `aescbc`, the inventory says `secretbox`";
     assert!(error.to_string().ends_with(expected), "{error}");
     let report = format!("{:?}", miette::Report::new(error));
-    assert!(report.contains("by rotation"), "{report}");
+    assert!(report.contains("encryption rotate"), "{report}");
     assert_eq!(fs_err::read_to_string(&path).unwrap(), edited);
 }
 
 #[test]
-fn certificates_from_a_directory_are_refused() {
+fn a_directory_that_is_not_there_is_told() {
     let mut site = Site::bare();
     site.inventory.pki.from = PkiSource::Directory("elsewhere".into());
-    let error = site.try_obtain(NOW).unwrap_err();
-    let expected = "kinstall cannot take certificates from the directory `elsewhere` yet";
-    assert_eq!(error.to_string(), expected);
+    let error = site.try_obtain(NOW).unwrap_err().to_string();
+    assert!(error.contains("elsewhere"), "{error}");
     assert!(!site.path("").exists());
 }
 
 #[test]
-fn an_authority_for_each_set_is_refused() {
+fn another_number_of_authorities_is_refused_and_nothing_is_made_for_it() {
     let mut site = Site::new();
-    site.inventory.pki.authorities = Authorities::Separate;
+    site.obtain(NOW);
+    let files = site.files();
+    site.inventory.pki.authorities = Authorities::Kubeadm;
     let error = site.try_obtain(NOW).unwrap_err();
-    let expected = "kinstall's own authority cannot be `separate` for each set of certificates";
-    assert_eq!(error.to_string(), expected);
+    assert!(matches!(error, Error::OtherMode { .. }), "{error}");
+    assert_eq!(site.files(), files);
+    site.inventory.pki.authorities = Authorities::Single;
+    assert_eq!(site.made(NOW), [""; 0]);
+}
+
+#[test]
+fn an_authority_is_exchanged_only_where_both_are_trusted() {
+    let (site, other) = (Site::new(), Site::new());
+    site.obtain(NOW);
+    other.obtain(NOW);
+    let take = |site: &Site, name: &str| fs_err::read_to_string(site.path(name)).unwrap();
+    let both = take(&site, "ca/kubernetes.pem") + &take(&other, "ca/kubernetes.pem");
+    let exchange = || {
+        for name in ["ca/kubernetes.pem", "ca/kubernetes.key"] {
+            fs_err::write(site.path(name), take(&other, name)).unwrap();
+        }
+    };
+    let before = ["ca/kubernetes.pem", "ca/kubernetes.key"].map(|name| take(&site, name));
+    exchange();
+    let error = site.try_obtain(NOW).unwrap_err();
+    assert!(matches!(error, Error::OtherAuthority { .. }), "{error}");
+    // In the safe order: both are trusted, only then the one takes the other's place.
+    fs_err::write(site.path("ca/kubernetes.pem"), &before[0]).unwrap();
+    fs_err::write(site.path("ca/kubernetes.key"), &before[1]).unwrap();
+    fs_err::write(site.path("trust/kubernetes.pem"), both).unwrap();
+    assert_eq!(site.made(NOW), [""; 0], "leaves stay");
+    let bundle = site.obtain(NOW).credentials.authorities[&AuthorityName::Etcd].clone();
+    assert_eq!(certificates(&bundle).len(), 2);
+    exchange();
+    let made = site.made(NOW);
+    assert!(
+        made.contains(&"certificate admin: its authority changed".to_owned()),
+        "{made:?}"
+    );
+}
+
+#[test]
+fn what_is_renewed_on_request_has_another_date_and_key() {
+    let site = Site::new();
+    let before = site.obtain(NOW).credentials;
+    let requests = requests(&site.inventory);
+    let ids: BTreeSet<_> = requests.iter().map(|request| request.id.clone()).collect();
+    let local = Local::of(&site.inventory).unwrap();
+    let after = local.renew(&requests, &ids, NOW).unwrap();
+    assert_eq!(words(&after).len(), ids.len());
+    for id in &ids {
+        let (old, new) = (&before.leaves[id], &after.credentials.leaves[id]);
+        assert_ne!(old.key_pem, new.key_pem);
+        assert_eq!(new.not_before, old.not_before + 60, "another dated name");
+    }
+    assert_eq!(before.authorities, after.credentials.authorities);
+    assert_eq!(site.obtain(NOW).credentials, after.credentials);
 }
 
 #[test]
@@ -413,7 +468,7 @@ fn no_key_shows_in_debug() {
     );
     let (_, writes) = Local::of(&Site::new().inventory)
         .unwrap()
-        .prepare(&[], NOW)
+        .prepare(&[], &BTreeSet::new(), NOW)
         .unwrap();
     assert!(!format!("{writes:?}").contains("PRIVATE KEY"));
 }

@@ -88,16 +88,13 @@ impl Cache {
                 cleaned.left += 1;
                 continue;
             }
-            match self.alone_with(entry.digest, || self.remove(entry.digest))? {
-                Some(()) => {
-                    // A smaller one that was used longer ago may still fit.
-                    bytes -= entry.whole();
-                    cleaned.removed.push(entry);
-                }
-                None => {
-                    cleaned.left += 1;
-                    cleaned.busy.push(entry);
-                }
+            if let Some(()) = self.alone_with(entry.digest, || self.remove(entry.digest))? {
+                // A smaller one that was used longer ago may still fit.
+                bytes -= entry.whole();
+                cleaned.removed.push(entry);
+            } else {
+                cleaned.left += 1;
+                cleaned.busy.push(entry);
             }
         }
         cleaned.partial = self.clean_partial(keep, now)?;
@@ -195,7 +192,10 @@ mod tests {
     #[test]
     fn what_is_kept_is_what_was_asked_for() {
         check(Keep::Nothing, &[]);
-        check(Keep::UsedWithin(DAY * 2 - DAY / 2), &[0, 1]);
+        check(
+            Keep::UsedWithin((DAY * 2).checked_sub(DAY / 2).unwrap()),
+            &[0, 1],
+        );
         check(Keep::UsedWithin(DAY * 9), &[0, 1, 2, 3]);
         check(Keep::Bytes(100), &[0, 1, 2, 3]);
         check(Keep::Bytes(4), &[0, 1, 3]);

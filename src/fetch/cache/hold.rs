@@ -20,7 +20,7 @@ pub(super) struct Holds(Mutex<BTreeMap<Digest, fs::File>>);
 
 impl Cache {
     /// Says that this process uses a digest from now on.
-    pub(in crate::fetch) fn hold(&self, digest: Digest) -> Result<(), Error> {
+    pub(crate) fn hold(&self, digest: Digest) -> Result<(), Error> {
         let mut holds = self.holds.0.lock().unwrap_or_else(PoisonError::into_inner);
         if holds.contains_key(&digest) {
             return Ok(());

@@ -5,7 +5,7 @@ use super::{Cache, Error};
 impl Cache {
     /// Refuses so many bytes if the disk does not have them. A file system that does not tell is
     /// believed to have room; a full disk is noticed later all the same.
-    pub(in crate::fetch) fn check_room(&self, needed: u64) -> Result<(), Error> {
+    pub(crate) fn check_room(&self, needed: u64) -> Result<(), Error> {
         let Ok(there) = rustix::fs::statvfs(&self.directory) else {
             return Ok(());
         };

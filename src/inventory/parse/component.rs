@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::word;
+use ipnet::IpNet;
+
+use super::{address, word};
 use crate::inventory::COMPONENT_NAMES;
 use crate::inventory::draft::ComponentDraft;
+use crate::inventory::place::{Place, Places, Word};
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::ComponentSettings;
 use crate::inventory::table::{Found, Table, Value, shown};
@@ -48,22 +51,30 @@ fn one(name: &'static str, mut table: Table<'_>, found: &mut Found) -> Component
         path: path.this().map(|path| path.value.clone()),
         ..ComponentSettings::default()
     };
-    let service = ["flags", "flags-removed", "environment"].map(|key| table.take(key));
+    if let Some(version) = version.this() {
+        let (key, value) = (version.span.clone(), version.span.clone());
+        settings.places.insert(Word::Version, Place { key, value });
+    }
+    let service = ["flags", "flags-removed", "environment", "networks"].map(|key| table.take(key));
     if name == "kubectl" {
         service
             .iter()
             .flatten()
             .for_each(|value| no_service(value, found));
     } else {
-        let [flags, flags_removed, environment] = service;
+        let [flags, flags_removed, environment, networks] = service;
         if let Some(value) = flags {
-            settings.flags = read_flags(&value, found);
+            settings.flags = read_flags(&value, &mut settings.places, found);
         }
         if let Some(value) = flags_removed {
-            settings.flags_removed = read_flags_removed(&value, &settings.flags, found);
+            settings.flags_removed =
+                read_flags_removed(&value, &settings.flags, &mut settings.places, found);
+        }
+        if let Some(value) = networks {
+            settings.networks = read_networks(&value, found);
         }
         if let Some(value) = environment {
-            settings.environment = read_environment(&value, found);
+            settings.environment = read_environment(&value, &mut settings.places, found);
         }
     }
     table.finish(found);
@@ -81,7 +92,11 @@ fn no_service(value: &Value<'_>, found: &mut Found) {
     found.push(Problem::new(value.key_span.clone(), "of a service only", message).help(help));
 }
 
-fn read_flags(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> {
+fn read_flags(
+    value: &Value<'_>,
+    places: &mut Places,
+    found: &mut Found,
+) -> BTreeMap<String, String> {
     let mut flags = BTreeMap::new();
     let Some(mut table) = value.table("`flags`", found) else {
         return flags;
@@ -90,6 +105,9 @@ fn read_flags(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> 
         let flag = word::flag(name, value.key_span.clone(), found);
         let text = value.flag_text(found);
         let text = text.filter(|text| word::one_line(text, &value, found));
+        if let Some(flag) = &flag {
+            places.insert(Word::Flag(flag.clone()), place(&value));
+        }
         flags.extend(flag.zip(text));
     }
     flags
@@ -98,6 +116,7 @@ fn read_flags(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> 
 fn read_flags_removed(
     value: &Value<'_>,
     flags: &BTreeMap<String, String>,
+    places: &mut Places,
     found: &mut Found,
 ) -> BTreeSet<String> {
     let mut removed = BTreeSet::new();
@@ -108,14 +127,20 @@ fn read_flags_removed(
         if flags.contains_key(&flag) {
             let message = format!("the flag `{}` is both set and removed", shown(&flag));
             let help = "leave it in `flags` or in `flags-removed`";
-            found.push(Problem::new(name.span, "set in `flags`", message).help(help));
+            found.push(Problem::new(name.span.clone(), "set in `flags`", message).help(help));
         }
+        let (key, value) = (name.span.clone(), name.span);
+        places.insert(Word::Removed(flag.clone()), Place { key, value });
         removed.insert(flag);
     }
     removed
 }
 
-fn read_environment(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> {
+fn read_environment(
+    value: &Value<'_>,
+    places: &mut Places,
+    found: &mut Found,
+) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     let Some(mut table) = value.table("`environment`", found) else {
         return environment;
@@ -125,8 +150,25 @@ fn read_environment(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, St
         let text = value.text(found);
         let text = text.filter(|text| word::one_line(text, &value, found));
         if let (true, Some(text)) = (valid, text) {
+            places.insert(Word::Variable(name.to_owned()), place(&value));
             environment.insert(name.to_owned(), text.to_owned());
         }
     }
     environment
+}
+
+/// Networks that a service may talk to; an address is a network of one.
+fn read_networks(value: &Value<'_>, found: &mut Found) -> Option<Vec<IpNet>> {
+    let elements = value.elements("an array of strings", found)?;
+    let networks = elements
+        .iter()
+        .map(|element| Some(address::network(element, found)?.value));
+    networks.collect()
+}
+
+fn place(value: &Value<'_>) -> Place {
+    Place {
+        key: value.key_span.clone(),
+        value: value.span.clone(),
+    }
 }

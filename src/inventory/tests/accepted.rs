@@ -268,3 +268,39 @@ fn the_examples_are_inventories() {
     let gateway = San::Ip("192.168.1.21".parse().unwrap());
     assert!(node(&kubenet, "control1").sans.contains(&gateway));
 }
+
+#[test]
+fn the_endpoint_has_the_port_that_kube_apiserver_listens_on() {
+    let flags = "component.kube-apiserver.flags = { secure-port = 7443 }";
+    let of_all = accepted(&format!("{flags}\n@cluster\n@az1\n@az2\n@az3"));
+    assert_eq!(
+        of_all.cluster.endpoint.to_string(),
+        "https://10.0.12.1:7443"
+    );
+    assert_eq!(of_all.api_port(node(&of_all, "az2")), 7443);
+    let of_one = accepted(&format!("@cluster\n@az1\n{flags}\n@az2\n@az3"));
+    assert_eq!(
+        of_one.cluster.endpoint.to_string(),
+        "https://10.0.12.1:7443"
+    );
+    assert_eq!(of_one.api_port(node(&of_one, "az2")), 6443);
+    let said = accepted(&format!(
+        "{flags}\n@cluster\nendpoint = \"https://10.0.9.9\"\n@az1"
+    ));
+    assert_eq!(said.cluster.endpoint.to_string(), "https://10.0.9.9:6443");
+}
+
+#[test]
+fn small_networks_of_pods_need_small_parts() {
+    let cluster = "@cluster\npod-cidr = \"10.200.0.0/26\"\n@az1\n@az2\n@az3";
+    assert!(parse(&expanded(cluster)).is_err());
+    let flags = "component.kube-controller-manager.flags = { node-cidr-mask-size = 28 }";
+    accepted(&format!("{flags}\n{cluster}"));
+}
+
+#[test]
+fn networks_are_read() {
+    let inventory = accepted("component.etcd.networks = [\"192.168.0.0/16\"]\n@cluster\n@az1");
+    let etcd = inventory.component("etcd", node(&inventory, "az1"));
+    assert_eq!(etcd.networks, Some(vec!["192.168.0.0/16".parse().unwrap()]));
+}

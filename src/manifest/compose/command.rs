@@ -1,9 +1,8 @@
-//! The command line and the environment of a service: the table's, and the user's over it.
+//! The command line and the environment of a service as they stand in its unit.
 
-use std::collections::BTreeMap;
-
-use super::{Composer, Error};
+use super::{Composer, Error, words};
 use crate::component::{Component, Service};
+use crate::manifest::{Command, Situation};
 use crate::template::{self, ServiceWords};
 use crate::version::Version;
 
@@ -15,79 +14,52 @@ impl Composer<'_> {
         service: &Service,
         version: Version,
     ) -> Result<ServiceWords, Error> {
+        let situation = self.situation();
+        let command = Command::of(
+            component,
+            service,
+            version,
+            &situation,
+            &self.context,
+            self.renderer,
+        )?;
         let mut arguments = Vec::new();
-        for (name, value) in self.flags(component, service, version)? {
-            let argument = template::exec_argument(&format!("--{name}={value}"));
+        for flag in command.flags {
+            let argument = template::exec_argument(&flag.argument());
             arguments.push(argument.map_err(|source| Error::Flag {
                 node: self.node.name.clone(),
                 component: component.name,
-                flag: name,
+                flag: flag.name,
                 source,
             })?);
         }
         let mut environment = Vec::new();
-        for (name, value) in self.environment(component, service, version)? {
-            let assignment = template::environment_assignment(&name, &value).ok();
-            let assignment = assignment.filter(|_| is_variable(&name));
+        for variable in command.environment {
+            let assignment = template::environment_assignment(&variable.name, &variable.value).ok();
+            let assignment = assignment.filter(|_| is_variable(&variable.name));
             environment.push(assignment.ok_or_else(|| Error::Variable {
                 node: self.node.name.clone(),
                 component: component.name,
-                name,
+                name: variable.name,
             })?);
         }
+        let settings = self.inventory.component(component.name, self.node);
         Ok(ServiceWords {
             program: format!("/usr/local/bin/{}", component.name),
             arguments,
             environment,
+            networks: words::networks(self.inventory, service, settings.networks.as_deref()),
         })
     }
 
-    /// The flags in the order of the table, with the user's values; then those that only the user
-    /// knows, by name.
-    fn flags(
-        &self,
-        component: &'static Component,
-        service: &Service,
-        version: Version,
-    ) -> Result<Vec<(String, String)>, Error> {
-        let mut settings = self.inventory.component(component.name, self.node);
-        let mut flags: Vec<(String, String)> = Vec::new();
-        for flag in service.flags {
-            // Another row for other versions.
-            if flags.iter().any(|(name, _)| name == flag.name) {
-                continue;
-            }
-            let asked = settings.flags.remove(flag.name);
-            let written = flag.valid.contains(version)
-                && self.holds(flag.when)
-                && !settings.flags_removed.contains(flag.name);
-            let value = match asked {
-                Some(value) => value,
-                None if written => self.text(flag.name, flag.value)?,
-                None => continue,
-            };
-            flags.push((flag.name.to_owned(), value));
+    /// Where the services of the node run.
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            inventory: self.inventory,
+            node: self.node,
+            arch: Some(self.arch),
+            signing_key: self.credentials.signing_key_pem.is_some(),
         }
-        flags.extend(settings.flags);
-        Ok(flags)
-    }
-
-    fn environment(
-        &self,
-        component: &'static Component,
-        service: &Service,
-        version: Version,
-    ) -> Result<BTreeMap<String, String>, Error> {
-        let mut environment = BTreeMap::new();
-        for variable in service.environment {
-            if variable.valid.contains(version) && self.holds(variable.when) {
-                let value = self.text(variable.name, variable.value)?;
-                environment.insert(variable.name.to_owned(), value);
-            }
-        }
-        let settings = self.inventory.component(component.name, self.node);
-        environment.extend(settings.environment);
-        Ok(environment)
     }
 
     /// The port that the service is probed at: the user's `secure-port`, else the table's.
@@ -100,8 +72,7 @@ impl Composer<'_> {
         let Some(value) = settings.flags.get("secure-port") else {
             return Ok(service.probe.port);
         };
-        let port = value.parse().ok().filter(|port| *port != 0);
-        port.ok_or_else(|| Error::NotAPort {
+        settings.port().ok_or_else(|| Error::NotAPort {
             node: self.node.name.clone(),
             component: component.name,
             value: value.clone(),

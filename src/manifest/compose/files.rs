@@ -49,8 +49,9 @@ impl<'a> Composer<'a> {
                 access,
             } => {
                 let path = self.path(path, "")?;
-                let kubeconfig =
-                    kubeconfig::render(client, &self.inventory.cluster, self.credentials)?;
+                let (node, cluster) = (Some(self.node), &self.inventory.cluster);
+                let port = self.inventory.api_port(self.node);
+                let kubeconfig = kubeconfig::render(client, node, cluster, port, self.credentials)?;
                 self.tree.secret(&path, &kubeconfig, access);
                 Ok(vec![path])
             }

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::arch::Arch;
-use crate::artifact;
 use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Kind, Leaf, ServiceAccountPair,
 };
 use crate::digest::Digest;
 use crate::inventory::{
-    Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San, Source, Ssh,
+    Authorities, Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San,
+    Source, Ssh, VersionPlaces,
 };
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
 use crate::remote_path::RemotePath;
 use crate::secret::Secret;
+use crate::{artifact, certificate};
 
 /// What `compose` takes.
 pub(crate) struct Fixture {
@@ -24,9 +25,16 @@ pub(crate) struct Fixture {
 }
 
 /// The certificates that each node has its own of.
-const OF_A_NODE: [Kind; 3] = [Kind::EtcdPeer, Kind::EtcdServer, Kind::Apiserver];
+const OF_A_NODE: [Kind; 5] = [
+    Kind::EtcdPeer,
+    Kind::EtcdServer,
+    Kind::Apiserver,
+    Kind::KubeletClient,
+    Kind::KubeletServer,
+];
 
-const OF_THE_CLUSTER: [Kind; 7] = [
+const OF_THE_CLUSTER: [Kind; 8] = [
+    Kind::KubeProxy,
     Kind::EtcdHealthcheckClient,
     Kind::ApiserverEtcdClient,
     Kind::ApiserverKubeletClient,
@@ -57,6 +65,7 @@ impl Fixture {
                 service_cidr: "10.32.0.0/24".parse().unwrap(),
                 pod_cidr: "10.200.0.0/16".parse().unwrap(),
             },
+            places: VersionPlaces::default(),
             source: Source::default(),
             pki: Pki::default(),
             encryption: Encryption::default(),
@@ -158,12 +167,11 @@ fn node(number: u8) -> Node {
 }
 
 fn credentials<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> Credentials {
-    let authorities = [
-        AuthorityName::Kubernetes,
-        AuthorityName::Etcd,
-        AuthorityName::FrontProxy,
-    ];
-    let authority = |name: AuthorityName| (name, format!("authority {name}\n"));
+    let authorities = AuthorityName::ALL;
+    let authority = |name: AuthorityName| {
+        let signer = certificate::table::signer(Authorities::Kubeadm, name);
+        (name, format!("authority {signer}\n"))
+    };
     let leaf = |id: CertificateId| {
         let leaf = Leaf {
             chain_pem: format!("certificate {id}\n"),
@@ -188,6 +196,7 @@ fn credentials<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> Credentials {
             public_pem: "public\n".to_owned(),
         },
         encryption_config: Secret::new("encryption\n"),
+        encryption_history: vec![],
         signing_key_pem: Some(Secret::new("signing key\n")),
     }
 }

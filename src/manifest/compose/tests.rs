@@ -4,6 +4,7 @@ use super::fixture::{Fixture, arguments, manifest, text};
 use super::*;
 use crate::certificate::{AuthorityName, Kind};
 use crate::digest::Digest;
+use crate::inventory::Role;
 use crate::manifest::{Content, Entry, Kind as EntryKind};
 
 fn three() -> Fixture {
@@ -67,7 +68,25 @@ fn roles_and_credentials_decide_what_is_written() {
             "kube-scheduler.service"
         ]
     );
-    assert!(manifest(&desired, "az3").entries.is_empty());
+    let entries = manifest(&desired, "az3").entries.keys();
+    let share: Vec<_> = entries.map(RemotePath::as_str).collect();
+    assert_eq!(
+        share,
+        [
+            "/etc/k8s",
+            "/etc/k8s/kube-proxy",
+            "/etc/k8s/kube-proxy/kube-proxy.kubeconfig",
+            "/etc/k8s/kubelet",
+            "/etc/k8s/kubelet/kubelet-20250102T0304.key",
+            "/etc/k8s/kubelet/kubelet-20250102T0304.pem",
+            "/etc/k8s/kubelet/kubelet.key",
+            "/etc/k8s/kubelet/kubelet.kubeconfig",
+            "/etc/k8s/kubelet/kubelet.pem",
+            "/etc/k8s/shared",
+            "/etc/k8s/shared/kubernetes-ca.pem",
+            "/etc/tmpfiles.d/kinstall.conf",
+        ]
+    );
     let apiserver = arguments(&desired, "az2", "kube-apiserver");
     assert!(
         !apiserver
@@ -444,4 +463,75 @@ fn the_probes_are_the_components_own() {
         assert_eq!(unit.probe, expected);
         assert_eq!(Some(unit.stage), component::named(name).unwrap().stage());
     }
+}
+
+#[test]
+fn a_port_of_the_users_own_reaches_whoever_asks_there() {
+    let mut fixture = three();
+    let settings = fixture
+        .node("az2")
+        .components
+        .entry("kube-apiserver".to_owned());
+    let port = ("secure-port".to_owned(), "7443".to_owned());
+    settings.or_default().flags.extend([port]);
+    let desired = fixture.composed();
+    for (node, port) in [("az1", 6443), ("az2", 7443)] {
+        for component in ["kube-controller-manager", "kube-scheduler"] {
+            let entry = entry(
+                manifest(&desired, node),
+                &format!("/etc/k8s/{component}/{component}.kubeconfig"),
+            );
+            let EntryKind::File { digest, .. } = &entry.kind else {
+                panic!("{entry:?}");
+            };
+            let Content::Inline(content) = &desired.contents[digest] else {
+                panic!("{entry:?}");
+            };
+            let server = format!("server: \"https://127.0.0.1:{port}\"");
+            assert!(content.expose_text().unwrap().contains(&server), "{node}");
+        }
+        let unit = "kube-apiserver.service".parse().unwrap();
+        assert_eq!(manifest(&desired, node).units[&unit].probe.port, port);
+    }
+}
+
+#[test]
+fn a_service_is_kept_to_its_networks() {
+    let mut fixture = three();
+    fixture.node("az3").roles = [Role::Worker].into();
+    let networks = |desired: &Desired, component: &str| {
+        let unit = text(
+            desired,
+            "az1",
+            &format!("/etc/systemd/system/{component}.service"),
+        );
+        let lines = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix("IPAddress"));
+        lines.map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let members = "Deny=any Allow=localhost Allow=10.0.12.1/32 Allow=10.0.22.1/32";
+    let composed = fixture.composed();
+    assert_eq!(networks(&composed, "etcd"), members);
+    assert_eq!(networks(&composed, "kube-apiserver"), "");
+    for component in ["etcd", "kube-apiserver", "kube-scheduler"] {
+        let settings = fixture.inventory.components.entry(component.to_owned());
+        settings.or_default().networks = Some(vec!["192.168.0.0/16".parse().unwrap()]);
+    }
+    let composed = fixture.composed();
+    let office = "Allow=192.168.0.0/16";
+    assert_eq!(networks(&composed, "etcd"), format!("{members} {office}"));
+    let cluster = "Allow=10.0.32.1/32 Allow=10.32.0.0/24 Allow=10.200.0.0/16";
+    let expected = format!("{members} {cluster} {office}");
+    assert_eq!(networks(&composed, "kube-apiserver"), expected);
+    let own = format!("Deny=any Allow=localhost {office}");
+    assert_eq!(networks(&composed, "kube-scheduler"), own);
+    assert_eq!(networks(&composed, "kube-controller-manager"), "");
+    let settings = fixture
+        .inventory
+        .components
+        .entry("kube-scheduler".to_owned());
+    settings.or_default().networks = Some(Vec::new());
+    let alone = networks(&fixture.composed(), "kube-scheduler");
+    assert_eq!(alone, "Deny=any Allow=localhost");
 }

@@ -9,14 +9,21 @@ use std::process::Command;
 use super::fixture::{Fixture, manifest, text};
 use crate::manifest::{Content, Desired, Kind};
 
-/// The highest exposure that `systemd-analyze security` may find, on its scale from 0 to 10.
-const EXPOSURE_MAX: f64 = 1.1;
+/// The services, each with the highest exposure that `systemd-analyze security` may find, on its
+/// scale from 0 to 10 and rounded up by it. Whom etcd talks to is known, so it is kept from
+/// everyone else: it stands at 0.93.
+const EXPOSURE_MAX: [(&str, f64); 4] = [
+    ("etcd", 1.0),
+    ("kube-apiserver", 1.1),
+    ("kube-controller-manager", 1.1),
+    ("kube-scheduler", 1.1),
+];
 
 const SERVICES: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
+    EXPOSURE_MAX[0].0,
+    EXPOSURE_MAX[1].0,
+    EXPOSURE_MAX[2].0,
+    EXPOSURE_MAX[3].0,
 ];
 
 /// One directive a line, as a service was seen to run healthily under.
@@ -40,7 +47,6 @@ const HARDENING: &[&str] = &[
     "ProtectKernelLogs=yes",
     "ProtectKernelModules=yes",
     "ProtectKernelTunables=yes",
-    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
     "RestrictSUIDSGID=yes",
@@ -156,14 +162,13 @@ fn systemd_finds_nothing_wrong_with_them() {
 fn they_are_little_exposed() {
     let (root, desired) = (tempfile::tempdir().unwrap(), desired());
     tree(&desired, root.path());
-    for service in SERVICES {
+    for (service, max) in EXPOSURE_MAX {
         let unit = format!("{service}.service");
         let said = analyze(root.path(), &["security", "--offline=yes", &unit]);
         let (_, level) = said
             .split_once(&format!("Overall exposure level for {unit}: "))
             .unwrap();
         let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
-        println!("{unit} {level}");
-        assert!(level <= EXPOSURE_MAX, "{said}");
+        assert!(level <= max, "{said}");
     }
 }

@@ -1,13 +1,16 @@
 //! What the templates of a node see of the inventory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::inventory::{Inventory, Node, Role};
+use ipnet::IpNet;
+
+use crate::component::{Reach, Service};
+use crate::inventory::{Authorities, Inventory, Node, Role};
 use crate::template::{ClusterWords, Context, EtcdWords, NodeWords, ServiceWords};
 
 /// The words of a node.
-pub(super) fn of_node(inventory: &Inventory, node: &Node) -> Context {
+pub(in crate::manifest) fn of_node(inventory: &Inventory, node: &Node) -> Context {
     let cluster = &inventory.cluster;
     Context {
         cluster: ClusterWords {
@@ -27,9 +30,25 @@ pub(super) fn of_node(inventory: &Inventory, node: &Node) -> Context {
             etcd_url_host: url_host(node.etcd_address()),
         },
         etcd: etcd(inventory, node),
+        authority: authorities(inventory.pki.authorities),
         word: BTreeMap::new(),
         service: ServiceWords::default(),
     }
+}
+
+/// Where what each peer verifies the others by lies: by set, the name that its components have
+/// for it.
+fn authorities(mode: Authorities) -> BTreeMap<&'static str, &'static str> {
+    let separate = mode == Authorities::Separate;
+    let own = |name, own, shared| (name, if separate { own } else { shared });
+    [
+        own("apiserver_client", "apiserver-client-ca", "kubernetes-ca"),
+        own("kubelet_server", "kubelet-server-ca", "kubernetes-ca"),
+        own("kubelet_client", "kubelet-client-ca", "kubernetes-ca"),
+        own("etcd_peer", "peerCA", "rootCA"),
+        own("etcd_client", "clientCA", "rootCA"),
+    ]
+    .into()
 }
 
 fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
@@ -54,6 +73,35 @@ fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
         initial_cluster,
         listen_client_urls: listen.join(","),
     }
+}
+
+/// The networks that a service is kept to, its own machine first; none where it is not.
+pub(super) fn networks(
+    inventory: &Inventory,
+    service: &Service,
+    said: Option<&[IpNet]>,
+) -> Vec<String> {
+    let hosts = |role| {
+        let nodes = inventory.with_role(role);
+        nodes.flat_map(|node| [node.address, node.etcd_address()])
+    };
+    let members = [Role::Etcd, Role::ControlPlane].into_iter().flat_map(hosts);
+    let mut networks: BTreeSet<IpNet> = match (service.reach, said) {
+        (Reach::Cluster | Reach::Machine, None) => return Vec::new(),
+        (Reach::Members, _) => members.map(IpNet::from).collect(),
+        (Reach::Cluster, Some(_)) => {
+            let cluster = [inventory.cluster.service_cidr, inventory.cluster.pod_cidr];
+            let workers = hosts(Role::Worker).map(IpNet::from);
+            let members = members.map(IpNet::from);
+            members.chain(workers).chain(cluster).collect()
+        }
+        (Reach::Machine, Some(_)) => BTreeSet::new(),
+    };
+    networks.extend(said.unwrap_or_default());
+    // Its own machine stands first, so that the list is not empty where nothing else is said.
+    let own = ["localhost".to_owned()].into_iter();
+    own.chain(networks.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn url_host(address: IpAddr) -> String {

@@ -9,3 +9,5 @@ mod life;
 mod pki;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod rendered;

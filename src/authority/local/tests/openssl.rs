@@ -57,6 +57,18 @@ fn openssl_accepts_each_certificate_for_its_usages_only() {
 }
 
 #[test]
+fn openssl_accepts_certificates_of_an_authority_for_each_set() {
+    let mut site = Site::new();
+    site.inventory.pki.authorities = Authorities::Separate;
+    for node in site.inventory.nodes.values_mut() {
+        node.roles.insert(Role::Worker);
+    }
+    openssl_accepts_all(&site);
+    let own = AuthorityName::ALL.map(|name| site.path(&format!("ca/{name}.pem")).exists());
+    assert_eq!(own, [true; 8]);
+}
+
+#[test]
 fn openssl_accepts_certificates_of_three_authorities() {
     let mut site = Site::new();
     site.inventory.pki.authorities = Authorities::Kubeadm;
@@ -64,6 +76,7 @@ fn openssl_accepts_certificates_of_three_authorities() {
     let authorities = site.obtain(NOW).credentials.authorities;
     let different: BTreeSet<_> = authorities.values().collect();
     assert_eq!(different.len(), 3);
+    fs_err::remove_file(site.path("authorities")).unwrap();
     site.inventory.pki.authorities = Authorities::Single;
     let authorities = site.obtain(NOW).credentials.authorities;
     let (kubernetes, etcd) = (AuthorityName::Kubernetes, AuthorityName::Etcd);

@@ -1,0 +1,119 @@
+//! What is made once for a cluster and never replaced: the service-account pair and the encryption
+//! configuration.
+
+use super::super::directory::Directory;
+use super::super::{Error, Item, Outcome};
+use super::{Gathered, Local, ServiceAccountPair, sign};
+use crate::encryption;
+use crate::inventory::KeyType;
+use crate::secret::Secret;
+
+pub(super) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
+pub(super) const SERVICE_ACCOUNT_PUBLIC: &str = "service-account.pub";
+pub(super) const ENCRYPTION_CONFIG: &str = "encryption-config.yaml";
+
+impl Local {
+    /// The pair that service-account tokens are signed with: made once. RSA, whatever the
+    /// certificates' keys are: kube-apiserver takes ECDSA too, but RS256 is the one algorithm that
+    /// whoever verifies tokens outside the cluster must know (`OpenID` Connect Core, 15.1), and
+    /// tokens are verified on every request, which RSA does faster.
+    pub(super) fn service_account(
+        &self,
+        gathered: &mut Gathered,
+    ) -> Result<ServiceAccountPair, Error> {
+        if let Some(found) = self.found_service_account()? {
+            gathered.note(Item::ServiceAccount, Outcome::Reused);
+            return Ok(found);
+        }
+        let existing = self.key(SERVICE_ACCOUNT_KEY)?;
+        let public = self.text(SERVICE_ACCOUNT_PUBLIC)?;
+        let other_key = || Error::ServiceAccountPair {
+            private: self.store.path(SERVICE_ACCOUNT_KEY),
+            public: self.store.path(SERVICE_ACCOUNT_PUBLIC),
+        };
+        let outcome = match (&existing, &public) {
+            (None, Some(_)) => return Err(other_key()),
+            (None, None) => Outcome::Created,
+            (Some(_), _) => Outcome::Reused,
+        };
+        let key_type = match self.pki.key {
+            KeyType::Rsa4096 => KeyType::Rsa4096,
+            KeyType::Rsa2048 | KeyType::EcdsaP256 => KeyType::Rsa2048,
+        };
+        let key = existing.map_or_else(|| sign::new_key(key_type), Ok)?;
+        let pair = ServiceAccountPair {
+            private_pem: sign::key_pem(&key),
+            public_pem: key.public_key_pem(),
+        };
+        if outcome == Outcome::Created {
+            gathered.write(SERVICE_ACCOUNT_KEY, pair.private_pem.clone());
+        }
+        match public {
+            Some(public) if !is_same_text(&public, &pair.public_pem) => return Err(other_key()),
+            Some(_) => {}
+            None => {
+                let public = Secret::new(pair.public_pem.as_bytes());
+                gathered.write(SERVICE_ACCOUNT_PUBLIC, public);
+            }
+        }
+        gathered.note(Item::ServiceAccount, outcome);
+        Ok(pair)
+    }
+
+    pub(super) fn encryption_config(&self, gathered: &mut Gathered) -> Result<Secret, Error> {
+        if let Some(existing) = self.store.read(ENCRYPTION_CONFIG)? {
+            // While its key is exchanged it is neither as the inventory was nor as it is.
+            let checked = match self.rotation()? {
+                Some(_) => encryption::Config::parse(&existing).map(drop),
+                None => encryption::check(&existing, &self.encryption),
+            };
+            checked.map_err(|problem| {
+                let path = self.store.path(ENCRYPTION_CONFIG);
+                Error::EncryptionConfig { path, problem }
+            })?;
+            gathered.note(Item::EncryptionConfig, Outcome::Reused);
+            return Ok(existing);
+        }
+        let new = encryption::render(&self.encryption, &*sign::random()?);
+        gathered.write(ENCRYPTION_CONFIG, new.clone());
+        gathered.note(Item::EncryptionConfig, Outcome::Created);
+        Ok(new)
+    }
+
+    /// The pair that lies where certificates come from.
+    fn found_service_account(&self) -> Result<Option<ServiceAccountPair>, Error> {
+        let found = self.directory.as_ref();
+        let Some(private_pem) = found.and_then(Directory::service_account) else {
+            return Ok(None);
+        };
+        let path = self.store.path(SERVICE_ACCOUNT_KEY);
+        let key =
+            sign::read_key(&private_pem).ok_or_else(|| Error::NotAKey { path: path.clone() })?;
+        let public_pem = key.public_key_pem();
+        let own = self.key(SERVICE_ACCOUNT_KEY)?;
+        if own.is_some_and(|own| own.public_key_pem() != public_pem) {
+            return Err(Error::TwoServiceAccounts(path));
+        }
+        Ok(Some(ServiceAccountPair {
+            private_pem,
+            public_pem,
+        }))
+    }
+
+    /// The pair as it is, empty where there is none.
+    pub(super) fn kept_service_account(&self) -> Result<ServiceAccountPair, Error> {
+        if let Some(found) = self.found_service_account()? {
+            return Ok(found);
+        }
+        let private_pem = self.store.read(SERVICE_ACCOUNT_KEY)?;
+        Ok(ServiceAccountPair {
+            private_pem: private_pem.unwrap_or_else(|| Secret::new("")),
+            public_pem: self.text(SERVICE_ACCOUNT_PUBLIC)?.unwrap_or_default(),
+        })
+    }
+}
+
+/// Whether two PEM texts are the same but for the ends of their lines.
+fn is_same_text(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
+}

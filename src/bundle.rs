@@ -1,0 +1,299 @@
+//! One file for a site without internet: programs, the lockfile that pins them, and a manifest.
+//!
+//! It is a `.tar.zst` or `.tar.gz` whose members stand in an order that the manifest, the first of
+//! them, fixes to the byte:
+//!
+//! ```text
+//! manifest.toml   what follows: sizes, digests, and what each program is
+//! kinstall.lock   the pins of those programs
+//! <digest>        each program, by the order of the digests
+//! ```
+//!
+//! The programs are the compressed pieces that a push streams (see [`crate::fetch::stream`]), so
+//! that making a bundle compresses nothing twice and the same inputs make the same bytes. A reader
+//! takes exactly what is due next and nothing else, so that no hostile archive has anything to say.
+
+mod manifest;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+pub use manifest::{BadManifest, Manifest};
+pub use read::{BadBundle, read};
+
+use crate::artifact::Program;
+use crate::digest::{Checksum, Digest};
+use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
+use crate::inventory::Inventory;
+use crate::lockfile::{Lockfile, Pin, Trust};
+
+/// What a bundle says of itself; what it holds was found to be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its lockfile.
+    pub lockfile: Lockfile,
+}
+
+/// A bundle cannot be made or used.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The name of a bundle to make does not say how to compress it.
+    #[error("`{}` does not end in `.tar.zst` or `.tar.gz`", .0.display())]
+    #[diagnostic(help(
+        "the ending chooses how the bundle is compressed: `.tar.zst` is the smaller"
+    ))]
+    Extension(PathBuf),
+    /// It is not what it should be.
+    #[error("the bundle `{}` cannot be used: {problem}", path.display())]
+    #[diagnostic(help(
+        "nothing of it was used; copy it again from where it was made, and compare the digests of both files"
+    ))]
+    Bad {
+        /// The bundle.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: BadBundle,
+    },
+    /// The inventory's lockfile pins something else.
+    #[error("the bundle holds {name} with sha256 {bundled}, but `kinstall.lock` pins {pinned}")]
+    #[diagnostic(help(
+        "`git log kinstall.lock` tells who changed it; a bundle made with the same lockfile agrees with it"
+    ))]
+    OtherPin {
+        /// The program, its version and architecture.
+        name: String,
+        /// What the lockfile says.
+        pinned: Digest,
+        /// What the bundle holds.
+        bundled: Digest,
+    },
+    /// A fetch for the bundle, or of what it holds, went wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Fetch(#[from] fetch::Error),
+}
+
+impl Error {
+    /// The exit code of a command that it ends.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io(_) => 1,
+            Self::Extension(_) => 2,
+            Self::Bad { .. } | Self::OtherPin { .. } => 5,
+            Self::Fetch(error) => error.exit_code(),
+        }
+    }
+}
+
+impl From<CacheError> for Error {
+    fn from(error: CacheError) -> Self {
+        Self::Fetch(error.into())
+    }
+}
+
+/// How a bundle of this name is compressed.
+pub fn encoding(path: &Path) -> Result<Encoding, Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let encodings = [Encoding::Zstd, Encoding::Gzip];
+    let chosen = encodings
+        .into_iter()
+        .find(|encoding| name.ends_with(&format!(".{}", encoding.extension())));
+    chosen.ok_or_else(|| Error::Extension(path.to_owned()))
+}
+
+/// Makes a bundle of programs that are pinned and in the cache. It gets its name when it is whole
+/// and was read again.
+pub async fn create(
+    path: &Path,
+    cluster: &str,
+    programs: &BTreeSet<Program>,
+    lockfile: &Lockfile,
+    cache: &Cache,
+) -> Result<Bundle, Error> {
+    let encoding = encoding(path)?;
+    let (manifest, lock) = describe(cluster, programs, lockfile)?;
+    let mut pieces = Vec::new();
+    for digest in manifest.contents().into_keys() {
+        pieces.push(cache.member(digest, encoding).await?);
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".kinstall.bundle-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)?;
+    let (path, directory) = (path.to_owned(), directory.to_owned());
+    let written = tokio::task::spawn_blocking(move || {
+        write(temporary.as_file_mut(), &manifest, &lock, &pieces, encoding)?;
+        temporary.as_file_mut().sync_all()?;
+        let bundle = verify(temporary.path())?;
+        fs::rename(temporary.into_temp_path(), path)?;
+        // After a power cut the name must still be there.
+        fs::File::open(directory)?.sync_all()?;
+        Ok(bundle)
+    });
+    written.await.map_err(io::Error::other)?
+}
+
+/// The manifest and the lockfile's text of a bundle of these programs.
+fn describe(
+    cluster: &str,
+    programs: &BTreeSet<Program>,
+    lockfile: &Lockfile,
+) -> Result<(Manifest, String), Error> {
+    let mut kept = lockfile.clone();
+    let mut pinned = BTreeMap::new();
+    let mut artifacts = BTreeSet::new();
+    for program in programs {
+        let name = program.to_string();
+        let found = lockfile.artifact(program);
+        let (artifact, pin) = found.ok_or(fetch::Error::NotPinned { name })?;
+        artifacts.insert(artifact);
+        pinned.insert(program.clone(), pin);
+    }
+    kept.retain(&artifacts);
+    let lock = kept.to_text();
+    let manifest = Manifest {
+        cluster: cluster.to_owned(),
+        lock_size: lock.len() as u64,
+        lock_digest: Digest::of(lock.as_bytes()),
+        programs: pinned,
+    };
+    Ok((manifest, lock))
+}
+
+fn write(
+    to: &mut dyn Write,
+    manifest: &Manifest,
+    lock: &str,
+    pieces: &[PathBuf],
+    encoding: Encoding,
+) -> Result<(), Error> {
+    let front = [
+        (manifest::NAME, manifest.to_text()),
+        (fetch::LOCKFILE, lock.to_owned()),
+    ];
+    to.write_all(&stream::front(&front, encoding))?;
+    for piece in pieces {
+        io::copy(&mut fs::File::open(piece)?, to)?;
+    }
+    Ok(to.write_all(&stream::tail(&[], encoding))?)
+}
+
+/// Reads a whole bundle, and says what it holds if all of it is right.
+pub fn verify(path: &Path) -> Result<Bundle, Error> {
+    let file = fs::File::open(path)?;
+    let hash = |content: &mut dyn io::Read| {
+        let mut hasher = crate::digest::Hasher::default();
+        io::copy(content, &mut hasher).map_err(CacheError::Io)?;
+        Ok((hasher.finish(), ()))
+    };
+    let read = read(file, |_| Ok(()), hash);
+    read.map(|(bundle, _)| bundle)
+        .map_err(|problem| bad(path, problem))
+}
+
+/// Takes everything out of a bundle into the cache, after all of it was found to be right.
+pub async fn admit(path: &Path, cache: &Cache) -> Result<Bundle, Error> {
+    let path = path.to_owned();
+    let (from, held) = (path.clone(), cache.clone());
+    let admitted = tokio::task::spawn_blocking(move || {
+        let file = fs::File::open(&from)?;
+        let begin = |manifest: &Manifest| held.check_room(manifest.contents().values().sum());
+        let staged = read(file, begin, |content| {
+            let (pinned, file) = held.stage(content)?;
+            Ok((pinned.digest, file))
+        });
+        let (bundle, staged) = staged.map_err(|problem| bad(&from, problem))?;
+        for (digest, file) in staged {
+            held.hold(digest)?;
+            held.admit(digest, file)?;
+        }
+        let about = Some(format!("file://{}", std::path::absolute(&from)?.display()));
+        for (program, pinned) in &bundle.manifest.programs {
+            held.note(pinned.digest, &About::program(program, about.clone()));
+        }
+        Ok(bundle)
+    });
+    admitted.await.map_err(io::Error::other)?
+}
+
+fn bad(path: &Path, problem: BadBundle) -> Error {
+    match problem {
+        BadBundle::Keep(error) => error.into(),
+        problem => Error::Bad {
+            path: path.to_owned(),
+            problem,
+        },
+    }
+}
+
+impl Bundle {
+    /// Adds the pins of its programs to a lockfile that does not have them. What they rest on is
+    /// what this kinstall knows, else the bundle; says whether anything was added.
+    pub fn adopt(&self, inventory: &Inventory, lockfile: &mut Lockfile) -> Result<bool, Error> {
+        let mut adopted = lockfile.clone();
+        for (program, bundled) in &self.manifest.programs {
+            let other = |pinned| Error::OtherPin {
+                name: program.to_string(),
+                pinned,
+                bundled: bundled.digest,
+            };
+            if let Some(pinned) = adopted.program(program) {
+                if pinned.digest != bundled.digest {
+                    return Err(other(pinned.digest));
+                }
+                continue;
+            }
+            let found = self.lockfile.artifact(program);
+            let (artifact, _) = found.expect("a bundle's lockfile pins its programs");
+            let theirs = self.lockfile.pin(&artifact).expect("it was just found");
+            let known = artifact
+                .known_checksum()
+                .filter(|_| !inventory.source.rebuilt);
+            let trust = match (known, theirs.trust) {
+                (Some(Checksum::Sha256(known)), _) if known == theirs.digest => Trust::BuiltIn,
+                (Some(known @ Checksum::Sha256(_)), _) => {
+                    let (name, pinned) = (artifact.to_string(), theirs.digest);
+                    let not = fetch::Error::NotUpstreams {
+                        name,
+                        pinned,
+                        known,
+                    };
+                    return Err(not.into());
+                }
+                (_, Trust::Yours) => Trust::Yours,
+                _ => Trust::Bundle,
+            };
+            let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {
+                trust,
+                members: BTreeMap::new(),
+                ..theirs.clone()
+            });
+            if pin.digest != theirs.digest {
+                return Err(other(pin.digest));
+            }
+            if artifact.is_archive() {
+                pin.members.insert(program.name.clone(), *bundled);
+            }
+            adopted.insert(artifact, pin);
+        }
+        let changed = adopted != *lockfile;
+        *lockfile = adopted;
+        Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! The manifest of a bundle: what follows it, to the byte. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::Arch;
+use crate::artifact::Program;
+use crate::digest::Digest;
+use crate::lockfile::PinnedProgram;
+use crate::version::Version;
+
+/// Its name in the bundle.
+pub(super) const NAME: &str = "manifest.toml";
+/// The format this kinstall writes and reads.
+const FORMAT: u32 = 1;
+/// A bundle may hold this many programs: an inventory needs some twenty.
+const PROGRAMS_MAX: usize = 1000;
+/// And this many bytes: an inventory's programs take about one gigabyte for three architectures.
+const BYTES_MAX: u64 = 64 << 30;
+
+/// What a bundle holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The name of the cluster it was made for.
+    pub cluster: String,
+    /// The size of its lockfile in bytes.
+    pub lock_size: u64,
+    /// The SHA-256 of its lockfile.
+    pub lock_digest: Digest,
+    /// Its programs.
+    pub programs: BTreeMap<Program, PinnedProgram>,
+}
+
+/// The text is no manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadManifest {
+    /// Not TOML, or not of the expected shape.
+    #[error("{0}")]
+    Text(String),
+    /// A later kinstall wrote it.
+    #[error("it is of format {0}, and this kinstall knows format {FORMAT}")]
+    Format(u32),
+    /// It states a program twice.
+    #[error("it states {0} twice")]
+    Twice(String),
+    /// It states a digest with two sizes.
+    #[error("it states {0} with two sizes")]
+    Sizes(Digest),
+    /// A word in it is none.
+    #[error("`{0}` is no name of a program")]
+    Name(String),
+    /// It states more than any bundle holds.
+    #[error("it states more than {PROGRAMS_MAX} programs or {BYTES_MAX} bytes")]
+    TooMuch,
+}
+
+#[derive(Deserialize)]
+struct FormatText {
+    format: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestText {
+    format: u32,
+    cluster: String,
+    lock: LockText,
+    #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
+    programs: Vec<ProgramText>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockText {
+    size: u64,
+    sha256: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramText {
+    name: String,
+    version: Version,
+    arch: Arch,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    own: Option<String>,
+    size: u64,
+    sha256: Digest,
+}
+
+impl Manifest {
+    /// The contents that follow, in their order, with their sizes in bytes.
+    pub fn contents(&self) -> BTreeMap<Digest, u64> {
+        let programs = self.programs.values();
+        programs
+            .map(|pinned| (pinned.digest, pinned.size))
+            .collect()
+    }
+
+    /// Its text: the same for the same programs.
+    pub fn to_text(&self) -> String {
+        let program = |(program, pinned): (&Program, &PinnedProgram)| ProgramText {
+            name: program.name.clone(),
+            version: program.version,
+            arch: program.arch,
+            own: program.own.clone(),
+            size: pinned.size,
+            sha256: pinned.digest,
+        };
+        let text = ManifestText {
+            format: FORMAT,
+            cluster: self.cluster.clone(),
+            lock: LockText {
+                size: self.lock_size,
+                sha256: self.lock_digest,
+            },
+            programs: self.programs.iter().map(program).collect(),
+        };
+        toml::to_string(&text).expect("strings, numbers and tables are TOML")
+    }
+
+    /// Reads what [`Manifest::to_text`] wrote.
+    pub fn parse(text: &str) -> Result<Self, BadManifest> {
+        let malformed =
+            |error: toml::de::Error| BadManifest::Text(error.to_string().trim_end().to_owned());
+        // The format first: a later one may have words that this one would only call unknown.
+        let FormatText { format } = toml::from_str(text).map_err(malformed)?;
+        if format != FORMAT {
+            return Err(BadManifest::Format(format));
+        }
+        let read: ManifestText = toml::from_str(text).map_err(malformed)?;
+        let mut manifest = Self {
+            cluster: read.cluster,
+            lock_size: read.lock.size,
+            lock_digest: read.lock.sha256,
+            programs: BTreeMap::new(),
+        };
+        for program in read.programs {
+            let pinned = PinnedProgram {
+                digest: program.sha256,
+                size: program.size,
+            };
+            if !is_name(&program.name) {
+                let shown = program.name.chars().filter(|c| !c.is_control());
+                return Err(BadManifest::Name(shown.take(40).collect()));
+            }
+            let program = Program {
+                name: program.name,
+                version: program.version,
+                arch: program.arch,
+                own: program.own,
+            };
+            let name = program.to_string();
+            if manifest.programs.insert(program, pinned).is_some() {
+                return Err(BadManifest::Twice(name));
+            }
+        }
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), BadManifest> {
+        let contents = self.contents();
+        for pinned in self.programs.values() {
+            if contents[&pinned.digest] != pinned.size {
+                return Err(BadManifest::Sizes(pinned.digest));
+            }
+        }
+        let bytes =
+            (contents.values()).try_fold(self.lock_size, |sum, size| sum.checked_add(*size));
+        let fits = bytes.is_some_and(|bytes| bytes <= BYTES_MAX);
+        if fits && self.programs.len() <= PROGRAMS_MAX {
+            Ok(())
+        } else {
+            Err(BadManifest::TooMuch)
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=60).contains(&text.len()) && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn programs() -> impl Strategy<Value = BTreeMap<Program, PinnedProgram>> {
+        let version = (0..9_u64, 0..40_u64, 0..30_u64).prop_map(|(a, b, c)| Version::new(a, b, c));
+        let arch = prop::sample::select(Arch::ALL.to_vec());
+        let own = prop::option::of("[ -~é]{1,20}");
+        let program = ("[a-z-]{1,20}", version, arch, own);
+        let program = program.prop_map(|(name, version, arch, own)| Program {
+            name,
+            version,
+            arch,
+            own,
+        });
+        let pinned = any::<[u8; 2]>().prop_map(|seed| PinnedProgram {
+            digest: Digest::of(&seed),
+            size: u64::from(seed[0]),
+        });
+        prop::collection::btree_map(program, pinned, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn a_manifest_survives_its_text(
+            programs in programs(), cluster in "\\PC{0,20}", lock_size in 0..1_000_000_u64,
+        ) {
+            let lock_digest = Digest::of(cluster.as_bytes());
+            let manifest = Manifest { cluster, lock_size, lock_digest, programs };
+            let text = manifest.to_text();
+            let read = Manifest::parse(&text).unwrap();
+            prop_assert_eq!(&read, &manifest);
+            prop_assert_eq!(read.to_text(), text);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,200}") {
+            let _ = Manifest::parse(&text);
+        }
+
+        #[test]
+        fn no_change_of_a_manifest_panics(
+            programs in programs(), at in any::<prop::sample::Index>(), with in "\\PC{0,5}",
+        ) {
+            let lock_digest = Digest::of(b"");
+            let manifest = Manifest { cluster: "home".into(), lock_size: 1, lock_digest, programs };
+            let mut text: Vec<char> = manifest.to_text().chars().collect();
+            let at = at.index(text.len());
+            text.splice(at..=at, with.chars());
+            let _ = Manifest::parse(&text.into_iter().collect::<String>());
+        }
+    }
+
+    #[track_caller]
+    fn refuse(change: (&str, &str), message: &str) {
+        let program = |name: &str| Program {
+            name: name.to_owned(),
+            version: Version::new(1, 32, 3),
+            arch: Arch::Arm64,
+            own: None,
+        };
+        let pinned = |size| PinnedProgram {
+            digest: Digest::of(b"kubectl"),
+            size,
+        };
+        let manifest = Manifest {
+            cluster: "home".to_owned(),
+            lock_size: 1,
+            lock_digest: Digest::of(b""),
+            programs: [
+                (program("kubectl"), pinned(7)),
+                (program("kubelet"), pinned(7)),
+            ]
+            .into(),
+        };
+        let text = manifest.to_text();
+        assert!(text.contains(change.0), "{text}");
+        let error = Manifest::parse(&text.replacen(change.0, change.1, 1)).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        refuse(("format = 1", "format = 2"), "format 2");
+        refuse(("cluster", "clusters"), "unknown field `clusters`");
+        refuse(
+            ("kubectl", "kubelet"),
+            "it states kubelet 1.32.3 arm64 twice",
+        );
+        refuse(
+            ("kubectl", "../kubectl"),
+            "`../kubectl` is no name of a program",
+        );
+        refuse(("size = 7", "size = 8"), "with two sizes");
+        refuse(
+            ("size = 1", "size = 99999999999999"),
+            "more than 1000 programs or",
+        );
+    }
+}

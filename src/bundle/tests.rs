@@ -1,0 +1,283 @@
+//! Bundles that nobody meant well, and that the same inputs make the same bytes.
+
+use std::io::{Read, Write};
+
+use super::*;
+use crate::arch::Arch;
+use crate::lockfile::PinnedProgram;
+
+/// What stands in the plain archive: headers and contents, one after another.
+type Blocks = Vec<Vec<u8>>;
+
+fn program(name: &str) -> Program {
+    Program {
+        name: name.to_owned(),
+        version: "1.99.3".parse().unwrap(),
+        arch: Arch::Arm64,
+        own: None,
+    }
+}
+
+fn pinned(content: &[u8]) -> PinnedProgram {
+    PinnedProgram {
+        digest: Digest::of(content),
+        size: content.len() as u64,
+    }
+}
+
+fn lockfile(contents: &[(&str, &[u8])]) -> Lockfile {
+    let mut lockfile = Lockfile::default();
+    for (name, content) in contents {
+        let pin = Pin {
+            size: content.len() as u64,
+            digest: Digest::of(content),
+            trust: Trust::Published,
+            members: BTreeMap::new(),
+        };
+        lockfile.insert(program(name).artifact().unwrap(), pin);
+    }
+    lockfile
+}
+
+fn member(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut bytes = stream::header(name, content.len() as u64).to_vec();
+    bytes.extend(content);
+    bytes.extend(stream::padding(content.len() as u64));
+    bytes
+}
+
+const CONTENTS: [(&str, &[u8]); 2] = [("kubectl", b"kubectl itself"), ("kube-scheduler", b"s")];
+
+/// A sound bundle of two programs.
+fn sound() -> Blocks {
+    let lockfile = lockfile(&CONTENTS);
+    let programs = CONTENTS.map(|(name, _)| program(name)).into();
+    let (manifest, lock) = describe("home", &programs, &lockfile).unwrap();
+    let mut blocks = vec![
+        member(manifest::NAME, manifest.to_text().as_bytes()),
+        member(fetch::LOCKFILE, lock.as_bytes()),
+    ];
+    for digest in manifest.contents().into_keys() {
+        let content = CONTENTS
+            .iter()
+            .find(|(_, content)| Digest::of(content) == digest);
+        blocks.push(member(&digest.to_string(), content.unwrap().1));
+    }
+    blocks.push(vec![0; 1024]);
+    blocks
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(plain).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn read_all(bundle: &[u8]) -> Result<(Bundle, Vec<Vec<u8>>), BadBundle> {
+    let take = |content: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes).map_err(CacheError::Io)?;
+        Ok((Digest::of(&bytes), bytes))
+    };
+    let (bundle, taken) = read(bundle, |_| Ok(()), take)?;
+    Ok((bundle, taken.into_iter().map(|(_, bytes)| bytes).collect()))
+}
+
+#[track_caller]
+fn refuse(change: impl FnOnce(&mut Blocks), message: &str) {
+    let mut blocks = sound();
+    change(&mut blocks);
+    for bundle in [
+        gzip(&blocks.concat()),
+        zstd::encode_all(&*blocks.concat(), 1).unwrap(),
+    ] {
+        let error = read_all(&bundle).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn a_sound_bundle_is_read_either_way() {
+    let plain = sound().concat();
+    for bundle in [gzip(&plain), zstd::encode_all(&*plain, 1).unwrap()] {
+        let (bundle, contents) = read_all(&bundle).unwrap();
+        assert_eq!(bundle.manifest.cluster, "home");
+        assert_eq!(bundle.lockfile, lockfile(&CONTENTS));
+        let found: BTreeSet<_> = contents.iter().map(Vec::as_slice).collect();
+        assert_eq!(found, CONTENTS.map(|(_, content)| content).into());
+    }
+}
+
+#[test]
+fn what_is_not_due_is_refused_whatever_it_is() {
+    let insert = |at: usize, bytes: Vec<u8>| move |blocks: &mut Blocks| blocks.insert(at, bytes);
+    for name in ["../../etc/passwd", "/etc/passwd", "sha256", "kinstall.lock"] {
+        // Set by hand: the builder refuses what this test is about.
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        for at in [0, 2, 4] {
+            let bytes = header.as_bytes().to_vec();
+            refuse(insert(at, bytes), &format!("it holds `{name}`, where"));
+        }
+    }
+    for kind in [
+        tar::EntryType::Symlink,
+        tar::EntryType::Link,
+        tar::EntryType::Char,
+        tar::EntryType::Block,
+        tar::EntryType::Fifo,
+        tar::EntryType::Directory,
+        tar::EntryType::GNULongName,
+        tar::EntryType::XHeader,
+    ] {
+        let mut header = tar::Header::new_ustar();
+        header.set_path("manifest.toml").unwrap();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_cksum();
+        let bytes = header.as_bytes().to_vec();
+        refuse(insert(0, bytes), "`manifest.toml`, which is no plain file");
+    }
+}
+
+#[test]
+fn order_repetition_and_remains_are_refused() {
+    refuse(|blocks| blocks.swap(0, 1), "where `manifest.toml` is due");
+    refuse(|blocks| blocks.swap(2, 3), "` is due");
+    refuse(|blocks| blocks.insert(2, blocks[2].clone()), "` is due");
+    refuse(|blocks| drop(blocks.remove(3)), "it holds its end, where");
+    refuse(
+        |blocks| blocks.push(vec![0; 512]),
+        "something follows its end",
+    );
+    refuse(
+        |blocks| blocks.push(b"x".to_vec()),
+        "something follows its end",
+    );
+    refuse(|blocks| drop(blocks.pop()), "it cannot be read to its end");
+    refuse(
+        |blocks| {
+            let last = blocks[3].len() - 1;
+            blocks[3][last] = 1;
+        },
+        "something follows its end",
+    );
+}
+
+#[test]
+fn contents_are_what_the_manifest_says_and_the_lockfile_too() {
+    refuse(|blocks| blocks[2][512] ^= 1, "and its manifest says");
+    refuse(
+        |blocks| blocks[1][512] ^= 1,
+        "its `kinstall.lock` has sha256",
+    );
+    refuse(
+        |blocks| blocks[0][520] = b'9',
+        "its manifest cannot be understood",
+    );
+    let mut other = Vec::new();
+    let text = lockfile(&[("kubectl", b"another")]).to_text();
+    refuse(
+        |blocks| {
+            let mut manifest = String::from_utf8(blocks[0][512..].to_vec()).unwrap();
+            manifest = manifest.trim_end_matches('\0').to_owned();
+            let lock = lockfile(&CONTENTS).to_text();
+            let digests = [&lock, &text].map(|text| Digest::of(text.as_bytes()).to_string());
+            manifest = manifest.replace(&digests[0], &digests[1]);
+            let sizes = [&lock, &text].map(|text| format!("size = {}\n", text.len()));
+            manifest = manifest.replacen(&sizes[0], &sizes[1], 1);
+            blocks[0] = member(manifest::NAME, manifest.as_bytes());
+            blocks[1] = member(fetch::LOCKFILE, text.as_bytes());
+            other.clone_from(blocks);
+        },
+        "its lockfile and its manifest say different things of kube",
+    );
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_goes_off() {
+    // A manifest that says it is long, and zeros without end after it.
+    let mut long = stream::header(manifest::NAME, 1 << 40).to_vec();
+    long.resize(1 << 20, 0);
+    let error = read_all(&gzip(&long)).unwrap_err().to_string();
+    assert_eq!(error, "its `manifest.toml` is too long to be one");
+    // A window of 128 MiB.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.write_all(&sound().concat()).unwrap();
+    let error = read_all(&encoder.finish().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("it cannot be read to its end"), "{error}");
+}
+
+#[test]
+fn a_bundle_cut_anywhere_is_refused() {
+    let plain = sound().concat();
+    for whole in [gzip(&plain), zstd::encode_all(&*plain, 1).unwrap()] {
+        for length in 0..whole.len() {
+            assert!(read_all(&whole[..length]).is_err(), "cut at {length}");
+        }
+    }
+    assert!(matches!(read_all(b"PK\x03\x04"), Err(BadBundle::Format)));
+}
+
+#[tokio::test]
+async fn the_same_inputs_make_the_same_bytes() {
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let room = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(&room.path().join("cache"))).unwrap();
+        let big: Vec<u8> = (0..3_000_000_u32)
+            .map(|i| (i.wrapping_mul(i) % 251) as u8)
+            .collect();
+        let contents: [(&str, &[u8]); 2] = [("kubectl", &big), ("kube-scheduler", b"small")];
+        for (_, content) in contents {
+            let mut content = content;
+            let (pinned, file) = cache.stage(&mut content).unwrap();
+            cache.admit(pinned.digest, file).unwrap();
+        }
+        let programs = contents.map(|(name, _)| program(name)).into();
+        let mut bundles = Vec::new();
+        for name in ["home.tar.zst", "home.tar.gz"] {
+            let path = room.path().join(name);
+            let lockfile = lockfile(&contents);
+            let bundle = create(&path, "home", &programs, &lockfile, &cache);
+            assert_eq!(bundle.await.unwrap(), verify(&path).unwrap());
+            bundles.push(fs::read(&path).unwrap());
+        }
+        made.push(bundles);
+    }
+    assert!(made[0] == made[1]);
+    let room = tempfile::tempdir().unwrap();
+    let nothing = Cache::open(Some(room.path())).unwrap();
+    let path = room.path().join("home.zip");
+    let (programs, lockfile) = (BTreeSet::new(), Lockfile::default());
+    let made = create(&path, "home", &programs, &lockfile, &nothing);
+    assert_eq!(made.await.unwrap_err().exit_code(), 2);
+}
+
+#[tokio::test]
+async fn nothing_of_a_bad_bundle_comes_into_the_cache() {
+    let room = tempfile::tempdir().unwrap();
+    let cache = Cache::open(Some(&room.path().join("cache"))).unwrap();
+    let path = room.path().join("home.tar.gz");
+    let mut blocks = sound();
+    blocks[3][512] ^= 1;
+    fs::write(&path, gzip(&blocks.concat())).unwrap();
+    let error = admit(&path, &cache).await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    assert_eq!(cache.entries().unwrap(), []);
+    fs::write(&path, gzip(&sound().concat())).unwrap();
+    let bundle = admit(&path, &cache).await.unwrap();
+    assert_eq!(
+        cache.entries().unwrap().len(),
+        bundle.manifest.programs.len()
+    );
+    let about = cache.about(pinned(b"s").digest).unwrap();
+    assert_eq!(about.name, "kube-scheduler");
+    assert!(about.from.unwrap().starts_with("file:///"));
+}

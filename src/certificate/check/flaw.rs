@@ -1,0 +1,157 @@
+//! What can be wrong with a certificate, in words, and how bad it is.
+
+use time::OffsetDateTime;
+use x509_parser::pem::Pem;
+
+use super::super::{AuthorityName, Usage};
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It works, and should be looked at.
+    Warning,
+    /// Something would not work, or not be safe.
+    Error,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each says what it is in its message")]
+pub enum Flaw {
+    #[error("there is none")]
+    Missing,
+    #[error("is not a certificate in PEM: {reason}")]
+    NotACertificate { reason: String },
+    #[error("its private key is none that can be read")]
+    NotAKey,
+    #[error("its private key belongs to another certificate")]
+    OtherKey,
+    #[error("is signed by itself, and whoever is shown it trusts the authority `{set}` alone")]
+    SelfSigned { set: AuthorityName },
+    #[error("was signed by `{issuer}`, which leads to nothing that the peers trust (`{set}`)")]
+    NotTrusted { set: AuthorityName, issuer: String },
+    #[error("was signed by the authority `{other}`, and its peers trust `{set}` alone")]
+    OtherAuthority {
+        set: AuthorityName,
+        other: AuthorityName,
+    },
+    #[error("the file begins with an authority's certificate: the leaf must come first")]
+    ChainOrder,
+    #[error("is an authority's certificate (CA:TRUE), not a leaf")]
+    IsAuthority,
+    #[error("is not an authority's certificate: it lacks CA:TRUE")]
+    NotAnAuthority,
+    #[error("its key usage lacks keyCertSign: what it signed is refused")]
+    MayNotCertify,
+    #[error(
+        "lacks the usage {}: {who} would refuse it (\"incompatible key usage\")",
+        usage_word(*usage)
+    )]
+    LacksUsage { usage: Usage, who: String },
+    #[error("lacks the usage clientAuth: etcd's HTTP gateway cannot call its own member")]
+    NoGateway,
+    #[error("its key usage lacks digitalSignature: handshakes fail")]
+    MayNotSign,
+    #[error("has no subject alternative name: a common name alone is not looked at (Go 1.15)")]
+    NoNames,
+    #[error("is not valid for `{san}`: {who} would refuse it there")]
+    LacksName { san: String, who: String },
+    #[error("its common name is `{found}`, and {by} knows `{wanted}`")]
+    CommonName {
+        found: String,
+        wanted: String,
+        by: &'static str,
+    },
+    #[error("lacks the organization `{wanted}`: it would be forbidden what it needs")]
+    Organization { wanted: String },
+    #[error("has the organization `system:masters`, and may do anything where little is needed")]
+    TooPowerful,
+    #[error("expired on {}", day(*end))]
+    Expired { end: i64 },
+    #[error("is valid from {} only: is the clock of this machine right?", day(*from))]
+    NotYetValid { from: i64 },
+    #[error("ends in {days} days, on {}", day(*end))]
+    NearEnd { days: i64, end: i64 },
+    #[error("outlives its authority, which ends on {}", day(*end))]
+    Outlives { end: i64 },
+    #[error("its key is weak: {key}")]
+    WeakKey { key: String },
+    #[error("was signed over a weak digest: {digest}, which Go refuses")]
+    WeakSignature { digest: String },
+    #[error(
+        "is an authority for kube-apiserver's clients too: as `--requestheader-client-ca-file` it \
+         would make every client fail the list of allowed names"
+    )]
+    AlsoClients,
+    #[error("the public key is not that of the private key: tokens would not be believed")]
+    OtherPublicKey,
+    #[error("its key `{path}` can be read by others (mode {mode:04o})")]
+    OpenKey { path: String, mode: u32 },
+}
+
+impl Flaw {
+    /// How bad it is.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::NoGateway
+            | Self::TooPowerful
+            | Self::NearEnd { .. }
+            | Self::Outlives { .. }
+            | Self::OpenKey { .. } => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+
+    /// What it is called, for machines.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotACertificate { .. } => "not-a-certificate",
+            Self::NotAKey => "not-a-key",
+            Self::OtherKey => "other-key",
+            Self::SelfSigned { .. } => "self-signed",
+            Self::NotTrusted { .. } => "not-trusted",
+            Self::OtherAuthority { .. } => "other-authority",
+            Self::ChainOrder => "chain-order",
+            Self::IsAuthority => "is-an-authority",
+            Self::NotAnAuthority => "not-an-authority",
+            Self::MayNotCertify => "may-not-certify",
+            Self::LacksUsage { .. } => "lacks-usage",
+            Self::NoGateway => "no-gateway",
+            Self::MayNotSign => "may-not-sign",
+            Self::NoNames => "no-names",
+            Self::LacksName { .. } => "lacks-name",
+            Self::CommonName { .. } => "common-name",
+            Self::Organization { .. } => "organization",
+            Self::TooPowerful => "too-powerful",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not-yet-valid",
+            Self::NearEnd { .. } => "near-end",
+            Self::Outlives { .. } => "outlives-authority",
+            Self::WeakKey { .. } => "weak-key",
+            Self::WeakSignature { .. } => "weak-signature",
+            Self::AlsoClients => "also-clients",
+            Self::OtherPublicKey => "other-public-key",
+            Self::OpenKey { .. } => "open-key",
+        }
+    }
+}
+
+/// A moment's day, as in `2036-11-19`.
+pub(crate) fn day(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_or_else(|_| seconds.to_string(), |moment| moment.date().to_string())
+}
+
+/// The DER of a public key in PEM.
+pub(super) fn public_der(pem: &str) -> Option<Vec<u8>> {
+    let block = Pem::iter_from_buffer(pem.as_bytes()).next()?.ok()?;
+    (block.label == "PUBLIC KEY").then_some(block.contents)
+}
+
+const fn usage_word(usage: Usage) -> &'static str {
+    match usage {
+        Usage::Server => "serverAuth",
+        Usage::Client => "clientAuth",
+    }
+}

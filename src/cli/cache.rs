@@ -1,0 +1,181 @@
+//! `kinstall cache`: what was downloaded and kept, and making it less.
+
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::prepare;
+use super::{Common, Exit, Failure};
+use crate::fetch::{Cache, Cleaned, Keep};
+use crate::terminal::Terminal;
+use crate::terminal::releases::{CacheEntry, entries_text, size};
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
+/// Look at what was downloaded and kept, or make it less.
+#[derive(Debug, Args)]
+pub(super) struct CacheCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Tell what is kept, the last used first
+    List,
+    /// Remove what no other kinstall uses just now
+    Clean(Clean),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Clean {
+    /// What was not used for so many days
+    #[arg(long, value_name = "DAYS")]
+    older_than: Option<u16>,
+    /// What was not used for longest, until what is left takes no more, as in `2GB` or `500MiB`
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    max_size: Option<u64>,
+    /// Everything
+    #[arg(long)]
+    all: bool,
+}
+
+/// What `--json` prints of a cleaning.
+#[derive(Serialize)]
+struct CleanedText {
+    removed: Vec<CacheEntry>,
+    in_use: Vec<CacheEntry>,
+    freed_bytes: u64,
+    entries_left: usize,
+}
+
+impl CacheCommand {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
+        let cache = prepare::cache(common)?;
+        let json = common.json;
+        let told = tokio::task::spawn_blocking(move || match self.what {
+            What::List => list(&cache, json),
+            What::Clean(clean) => clean.clean(&cache, json),
+        });
+        let told = told.await.map_err(std::io::Error::other)?;
+        terminal.print(&told?);
+        Ok(Exit::Done)
+    }
+}
+
+fn list(cache: &Cache, json: bool) -> Result<String, Failure> {
+    let entries = cache
+        .entries()
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
+    let now = SystemTime::now();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| CacheEntry::of(entry, now))
+        .collect();
+    if json {
+        return Ok(serde_json::to_string_pretty(&told).expect("texts and numbers") + "\n");
+    }
+    let whole = size(entries.iter().map(|entry| entry.whole()).sum());
+    let (count, place) = (entries.len(), cache.directory().display());
+    Ok(format!(
+        "{}{count} entries in {place}, {whole}\n",
+        entries_text(&told)
+    ))
+}
+
+impl Clean {
+    fn clean(&self, cache: &Cache, json: bool) -> Result<String, Failure> {
+        let keep = match (self.older_than, self.max_size) {
+            (Some(days), _) => Keep::UsedWithin(Duration::from_secs(u64::from(days) * DAY)),
+            (None, Some(bytes)) => Keep::Bytes(bytes),
+            (None, None) => Keep::Nothing,
+        };
+        let now = SystemTime::now();
+        let cleaned = cache.clean(keep, now);
+        let cleaned = cleaned.map_err(|error| Failure::new(Exit::Failed, error))?;
+        let Cleaned {
+            removed,
+            busy,
+            partial,
+            left,
+        } = &cleaned;
+        let freed = partial + removed.iter().map(|entry| entry.whole()).sum::<u64>();
+        if json {
+            let told = CleanedText {
+                removed: removed
+                    .iter()
+                    .map(|entry| CacheEntry::of(entry, now))
+                    .collect(),
+                in_use: busy
+                    .iter()
+                    .map(|entry| CacheEntry::of(entry, now))
+                    .collect(),
+                freed_bytes: freed,
+                entries_left: *left,
+            };
+            return Ok(serde_json::to_string_pretty(&told).expect("texts and numbers") + "\n");
+        }
+        let mut text = format!(
+            "removed {} entries, {}; {left} left",
+            removed.len(),
+            size(freed)
+        );
+        if !busy.is_empty() {
+            let count = busy.len();
+            text.push_str(&format!(
+                "; another kinstall uses {count} that would have been removed"
+            ));
+        }
+        Ok(text + "\n")
+    }
+}
+
+/// A number of bytes, from `500MB`, `2 GiB` or `123`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+        ("", 1),
+    ];
+    let unit = units
+        .iter()
+        .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    let parsed = unit.and_then(|(number, bytes)| {
+        let number: u64 = number.trim().parse().ok()?;
+        number.checked_mul(*bytes)
+    });
+    parsed.ok_or_else(|| "write a whole number and a unit, as in `500MB` or `2GiB`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("123", Some(123)),
+            ("0B", Some(0)),
+            ("500MB", Some(500_000_000)),
+            ("2 GiB", Some(2 << 30)),
+            ("", None),
+            ("2.5GB", None),
+            ("GB", None),
+            ("-1", None),
+            ("99999999999TB", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Proof that every kube-apiserver runs on a configuration, by its record and by what it does.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::prepare::{self, Keep, Site, Talk};
+use super::super::{Common, Exit, Failure, Login};
+use super::rewrite::Api;
+use crate::certificate::Credentials;
+use crate::diff;
+use crate::digest::Digest;
+use crate::inventory::{Inventory, NodeName, Role};
+use crate::manifest::{Kind, Stage};
+use crate::probe::Prober;
+use crate::remote_path::RemotePath;
+use crate::script;
+use crate::secret::Secret;
+use crate::survey::Reach;
+use crate::terminal::Terminal;
+use crate::transport::Body;
+
+const CONFIG: &str = "/etc/k8s/kube-apiserver/encryption-config.yaml";
+/// A Secret that lives for a moment; it holds nothing.
+const CANARY: &str = "kinstall-encryption-proof";
+const NAMESPACE: &str = "/api/v1/namespaces/kube-system/secrets";
+
+/// The nodes, reached, with what their API is asked with.
+pub(super) struct Servers {
+    site: Site,
+    credentials: Credentials,
+    /// Those with a kube-apiserver.
+    names: Vec<NodeName>,
+    /// One with etcd.
+    member: Option<NodeName>,
+}
+
+impl Servers {
+    pub(super) async fn reach(
+        inventory: &Inventory,
+        common: &Common,
+        login: &Login,
+        terminal: Terminal,
+    ) -> Result<Self, Failure> {
+        let talk = Talk::open(terminal);
+        let password = prepare::password(login)?;
+        let reach = Reach {
+            into: None,
+            password: password.as_ref(),
+            jobs: usize::from(common.jobs),
+        };
+        let scope = inventory.nodes.keys().cloned().collect();
+        let site = prepare::site(inventory, &scope, reach, false, &talk.events).await;
+        let credentials = prepare::credentials(inventory, Keep::No, &talk.events);
+        talk.close().await;
+        let name = |node: &crate::inventory::Node| node.name.clone();
+        Ok(Self {
+            site: site?,
+            credentials: credentials?,
+            names: inventory.with_role(Role::ControlPlane).map(name).collect(),
+            member: inventory.with_role(Role::Etcd).map(name).next(),
+        })
+    }
+
+    pub(super) async fn close(self) {
+        self.site.close().await;
+    }
+
+    /// The servers that do not run on this configuration, as far as their nodes' records tell.
+    pub(super) fn behind(&self, config: &Secret) -> Vec<String> {
+        let wanted = Digest::of(config.expose());
+        let path = RemotePath::fixed(CONFIG);
+        let runs = |name: &&NodeName| {
+            let snapshot = self.site.snapshots.get(*name)?;
+            let manifest = &snapshot.recorded.as_ref()?.manifest;
+            let entry = manifest.entries.get(&path)?;
+            let (unit, watched) = manifest
+                .units
+                .iter()
+                .find(|(_, unit)| unit.stage == Stage::Apiserver)?;
+            let state = snapshot.units.get(unit)?;
+            let fingerprint = diff::fingerprint(manifest, &watched.watches);
+            let in_place = matches!(entry.kind, Kind::File { digest, .. } if digest == wanted);
+            let runs = state.is_active() && state.applied.as_deref() == Some(&fingerprint);
+            (in_place && runs && snapshot.begun.is_none()).then_some(())
+        };
+        let behind = self.names.iter().filter(|name| runs(name).is_none());
+        behind.map(ToString::to_string).collect()
+    }
+
+    /// Proves that every server has loaded the configuration: by the nodes' records, and in deed,
+    /// for what each of them writes is read by all. Answers how many there are.
+    pub(super) async fn prove(&self, config: &Secret) -> Result<usize, Failure> {
+        let behind = self.behind(config);
+        if !behind.is_empty() {
+            let message = format!("not every kube-apiserver runs on it: {}", behind.join(", "));
+            return Err(Failure::words(
+                Exit::Failed,
+                message,
+                "run the same command again",
+            ));
+        }
+        let mut apis = Vec::new();
+        for name in &self.names {
+            apis.push((name, self.api(name).await?));
+        }
+        let at = format!("{NAMESPACE}/{CANARY}");
+        for (writer, api) in &apis {
+            let secret = json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": CANARY, "namespace": "kube-system"},
+                "stringData": {"written-by": writer.to_string()},
+            });
+            _ = api.delete(&at).await;
+            api.post(NAMESPACE, &secret).await?;
+            for (reader, other) in &apis {
+                let found: Value = other.get(&at).await.map_err(|failure| {
+                    let message = format!("{reader} cannot read what {writer} wrote");
+                    let mut all =
+                        Failure::words(Exit::Failed, message, "nothing goes on from here");
+                    all.reports.extend(failure.reports);
+                    all
+                })?;
+                if found["data"]["written-by"].as_str().is_none() {
+                    let message = format!("{reader} reads something else than {writer} wrote");
+                    return Err(Failure::words(
+                        Exit::Failed,
+                        message,
+                        "nothing goes on from here",
+                    ));
+                }
+            }
+        }
+        if let Some((_, api)) = apis.first() {
+            _ = api.delete(&at).await;
+        }
+        Ok(apis.len())
+    }
+
+    /// The API by way of the first server.
+    pub(super) async fn any_api(&self) -> Result<Api, Failure> {
+        let name = self.names.first();
+        let name = name.expect("an inventory has a node of the control plane");
+        self.api(name).await
+    }
+
+    async fn api(&self, name: &NodeName) -> Result<Api, Failure> {
+        let connection = self.site.transports[name].ssh();
+        let connection = connection.expect("nodes are reached by ssh here");
+        let snapshot = &self.site.snapshots[name];
+        let units = snapshot
+            .recorded
+            .iter()
+            .flat_map(|it| it.manifest.units.values());
+        let port = units
+            .filter(|unit| unit.stage == Stage::Apiserver)
+            .map(|unit| unit.probe.port)
+            .next()
+            .unwrap_or(6443);
+        let prober = Prober::new(&self.credentials);
+        let client = prober.api(connection, port).await;
+        let client = client.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+        let client = client.map_err(|why| Failure::words(Exit::Failed, why, "is `pki/` whole?"))?;
+        Ok(Api::new(name, port, client))
+    }
+
+    /// How many values in etcd each key encrypts.
+    pub(super) async fn stored(&self) -> Result<BTreeMap<String, u64>, Failure> {
+        let Some(member) = &self.member else {
+            return Ok(BTreeMap::new());
+        };
+        let transport = &self.site.transports[member];
+        let output = transport.run(script::ETCD_KEYS, &[], Body::default()).await;
+        let output = output.map_err(|error| Failure::new(Exit::Failed, error))?;
+        let count = |line: &str| {
+            let (count, prefix) = line.split_once(' ')?;
+            Some((prefix.to_owned(), count.parse().ok()?))
+        };
+        Ok(output.lines().filter_map(count).collect())
+    }
+}

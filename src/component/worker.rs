@@ -1,0 +1,66 @@
+//! What a worker's kubelet and kube-proxy are given: authorities, certificates and kubeconfigs.
+//!
+//! Neither is installed or run by kinstall, and nothing is restarted when these files change: a
+//! kubelet and a kube-proxy that run read them when they start. Both run as root.
+
+use super::shared::{ETC_K8S, ETC_K8S_SHARED, KUBERNETES_CA};
+use super::{Access, Component, Directory, File};
+use crate::certificate::{AuthorityName, Kind};
+use crate::inventory::Role;
+use crate::kubeconfig::Client;
+
+/// kubelet's share.
+pub(super) const KUBELET: Component = Component {
+    name: "kubelet",
+    role: Role::Worker,
+    programs: &[],
+    directories: &[
+        ETC_K8S,
+        ETC_K8S_SHARED,
+        Directory {
+            path: "/etc/k8s/kubelet",
+            access: Access::Root,
+        },
+    ],
+    files: &[
+        KUBERNETES_CA,
+        // Who may call the kubelet.
+        File::Authority {
+            path: "/etc/k8s/shared/{{authority.kubelet_client}}.pem",
+            name: AuthorityName::KubeletClient,
+        },
+        File::Pair {
+            stem: "/etc/k8s/kubelet/kubelet",
+            kind: Kind::KubeletServer,
+            access: Access::Root,
+        },
+        File::Kubeconfig {
+            path: "/etc/k8s/kubelet/kubelet.kubeconfig",
+            client: Client::Kubelet,
+            access: Access::Root,
+        },
+    ],
+    words: &[],
+    service: None,
+};
+
+/// kube-proxy's share.
+pub(super) const KUBE_PROXY: Component = Component {
+    name: "kube-proxy",
+    role: Role::Worker,
+    programs: &[],
+    directories: &[
+        ETC_K8S,
+        Directory {
+            path: "/etc/k8s/kube-proxy",
+            access: Access::Root,
+        },
+    ],
+    files: &[File::Kubeconfig {
+        path: "/etc/k8s/kube-proxy/kube-proxy.kubeconfig",
+        client: Client::KubeProxy,
+        access: Access::Root,
+    }],
+    words: &[],
+    service: None,
+};

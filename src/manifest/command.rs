@@ -1,0 +1,199 @@
+//! The command line and the environment of a service on a node, before systemd's quoting: the
+//! table's, and the user's over it. Pure, and without credentials or pins, so that a command line
+//! can be looked at for any version before anything is made or contacted.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::compose::context;
+use crate::arch::Arch;
+use crate::component::{Component, Service, Valid, When};
+use crate::inventory::{Authorities, Inventory, Node, Role};
+use crate::template::{self, Context, Renderer};
+use crate::version::Version;
+
+/// Where a service runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The whole inventory.
+    pub inventory: &'a Inventory,
+    /// The node.
+    pub node: &'a Node,
+    /// The node's architecture, where it is known.
+    pub arch: Option<Arch>,
+    /// Whether the key that signs certificate requests is at hand.
+    pub signing_key: bool,
+}
+
+/// Renders what is only looked at.
+static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
+
+/// A command line and an environment.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// The flags, in the order they are written.
+    pub flags: Vec<Given>,
+    /// The variables, by name.
+    pub environment: Vec<Given>,
+}
+
+/// A flag or a variable, by name, with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Its name; of a flag without `--`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Who said so.
+    pub by: By,
+}
+
+/// Who gave a flag its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The table of components.
+    Kinstall,
+    /// The inventory.
+    User,
+}
+
+impl Given {
+    /// A flag as a program is given it.
+    pub fn argument(&self) -> String {
+        format!("--{}={}", self.name, self.value)
+    }
+}
+
+impl Command {
+    /// What a service of this version is run with. `context` is what the templates of the node see.
+    pub fn of(
+        component: &Component,
+        service: &Service,
+        version: Version,
+        situation: &Situation<'_>,
+        context: &Context,
+        renderer: &Renderer,
+    ) -> Result<Self, template::Error> {
+        let row = Row {
+            version,
+            situation,
+            context,
+            renderer,
+        };
+        Ok(Self {
+            flags: row.flags(component, service)?,
+            environment: row.environment(component, service)?,
+        })
+    }
+
+    /// The same, for whoever only looks at it.
+    pub fn foreseen(
+        component: &Component,
+        version: Version,
+        situation: &Situation<'_>,
+    ) -> Result<Self, template::Error> {
+        let Some(service) = &component.service else {
+            return Ok(Self::default());
+        };
+        let context = context(situation.inventory, situation.node);
+        Self::of(component, service, version, situation, &context, &RENDERER)
+    }
+
+    /// The words behind the program.
+    pub fn arguments(&self) -> Vec<String> {
+        self.flags.iter().map(Given::argument).collect()
+    }
+
+    /// The value of a flag, if it is written.
+    pub fn flag(&self, name: &str) -> Option<&Given> {
+        self.flags.iter().find(|given| given.name == name)
+    }
+}
+
+impl Situation<'_> {
+    /// Whether something is written here.
+    pub fn holds(&self, when: When) -> bool {
+        match when {
+            When::Always => true,
+            When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
+            When::NotWorker => !self.node.roles.contains(&Role::Worker),
+            When::SigningKey => self.signing_key,
+            When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
+            When::Armhf => self.arch == Some(Arch::Armhf),
+            When::Arm64 => self.arch == Some(Arch::Arm64),
+        }
+    }
+}
+
+/// What decides which rows of the table are written, and with which text.
+struct Row<'a> {
+    version: Version,
+    situation: &'a Situation<'a>,
+    context: &'a Context,
+    renderer: &'a Renderer,
+}
+
+impl Row<'_> {
+    fn is_written(&self, valid: Valid, when: When) -> bool {
+        valid.contains(self.version) && self.situation.holds(when)
+    }
+
+    fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {
+        self.renderer.render(name, text, self.context)
+    }
+
+    /// The flags in the order of the table, with the user's values; then those that only the user
+    /// knows, by name.
+    fn flags(
+        &self,
+        component: &Component,
+        service: &Service,
+    ) -> Result<Vec<Given>, template::Error> {
+        let Situation {
+            inventory, node, ..
+        } = self.situation;
+        let mut settings = inventory.component(component.name, node);
+        let mut flags: Vec<Given> = Vec::new();
+        for flag in service.flags {
+            // Another row for other versions.
+            if flags.iter().any(|given| given.name == flag.name) {
+                continue;
+            }
+            let written = self.is_written(flag.valid, flag.when)
+                && !settings.flags_removed.contains(flag.name);
+            let (value, by) = match settings.flags.remove(flag.name) {
+                Some(value) => (value, By::User),
+                None if written => (self.text(flag.name, flag.value)?, By::Kinstall),
+                None => continue,
+            };
+            let name = flag.name.to_owned();
+            flags.push(Given { name, value, by });
+        }
+        let by = By::User;
+        let others = settings.flags.into_iter();
+        flags.extend(others.map(|(name, value)| Given { name, value, by }));
+        Ok(flags)
+    }
+
+    fn environment(
+        &self,
+        component: &Component,
+        service: &Service,
+    ) -> Result<Vec<Given>, template::Error> {
+        let mut environment = BTreeMap::new();
+        for variable in service.environment {
+            if self.is_written(variable.valid, variable.when) {
+                let value = self.text(variable.name, variable.value)?;
+                environment.insert(variable.name.to_owned(), (value, By::Kinstall));
+            }
+        }
+        let Situation {
+            inventory, node, ..
+        } = self.situation;
+        let settings = inventory.component(component.name, node);
+        let own = settings.environment.into_iter();
+        environment.extend(own.map(|(name, value)| (name, (value, By::User))));
+        let given = |(name, (value, by))| Given { name, value, by };
+        Ok(environment.into_iter().map(given).collect())
+    }
+}

@@ -1,6 +1,7 @@
 //! Three real nodes that `cargo xtask test` handed over, and what the promises need of them. The
 //! tests share them, so they take turns.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -126,7 +127,15 @@ impl Bed {
                 let bed = &*self;
                 scope.spawn(move || {
                     bed.nodes(&format!("reset {node}"));
-                    let verbose = "echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/99-test.conf && systemctl reload ssh";
+                    // sshd listens anew when it reads its configuration, a moment after systemctl has ended.
+                    let verbose = "echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/99-test.conf
+                        systemctl reload ssh || exit 1
+                        sleep 0.5
+                        for i in $(seq 50); do
+                            ss -ltnH 'sport = :22' | grep -q . && exit 0
+                            sleep 0.1
+                        done
+                        exit 1";
                     bed.on(node, verbose);
                 });
             }
@@ -169,7 +178,10 @@ impl Bed {
         );
         for node in nodes {
             let address = self.address(node);
-            text += &format!("\n[[node]]\nname = \"{node}\"\naddress = \"{address}\"\n");
+            _ = write!(
+                text,
+                "\n[[node]]\nname = \"{node}\"\naddress = \"{address}\"\n"
+            );
         }
         text
     }
@@ -230,12 +242,10 @@ fn etcd(mirror: &Path) -> String {
         mirror.display()
     );
     if let Some(theirs) = std::env::var_os("KINSTALL_MIRROR").map(PathBuf::from) {
-        let names = fs::read_dir(&theirs)
+        let mut names = fs::read_dir(&theirs)
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
-        let version = names
-            .filter_map(|name| Some(name.to_str()?.strip_prefix("v3.5.")?.to_owned()))
-            .next();
+        let version = names.find_map(|name| Some(name.to_str()?.strip_prefix("v3.5.")?.to_owned()));
         if let Some(patch) = version {
             let url = theirs.display();
             return format!(

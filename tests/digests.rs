@@ -108,7 +108,9 @@ fn a_cache_that_rotted_is_fetched_again() {
     let digest = Digest::of(&elf(SERVER));
     let rotten = holding(lab.cache(), digest);
     assert!(!rotten.is_empty());
-    rotten.iter().for_each(|path| flip(path));
+    for path in &rotten {
+        flip(path);
+    }
     lab.run(PUSH)
         .exits(0)
         .says("the cache held other bytes; it is fetched again");
@@ -124,7 +126,9 @@ fn what_rotted_compressed_never_gets_into_place() {
     let members = fs::read_dir(lab.cache().join("member")).unwrap();
     let members: Vec<_> = members.map(|entry| entry.unwrap().path()).collect();
     assert!(!members.is_empty());
-    members.iter().for_each(|path| flip(path));
+    for path in &members {
+        flip(path);
+    }
     let first = lab.run(PUSH);
     // Whether it is noticed here or on the node, a rerun must not fail for ever.
     if first.code != Some(0) {

@@ -41,6 +41,31 @@ fn rendered(lab: &Lab) -> Vec<(String, PathBuf)> {
     inventories.iter().map(render).collect()
 }
 
+/// A text without the dates that certificates bear in their names: `-20261121T2300`.
+fn undated(text: &str) -> String {
+    let is_date = |word: &str| {
+        word.len() >= 14
+            && word.as_bytes()[..14]
+                .iter()
+                .enumerate()
+                .all(|(at, byte)| match at {
+                    0 => *byte == b'-',
+                    9 => *byte == b'T',
+                    _ => byte.is_ascii_digit(),
+                })
+    };
+    let mut undated = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('-') {
+        let (before, from) = rest.split_at(at);
+        undated.push_str(before);
+        let taken = if is_date(from) { 14 } else { 1 };
+        undated.push_str(if taken == 14 { "-DATE" } else { "-" });
+        rest = &from[taken..];
+    }
+    undated + rest
+}
+
 /// The texts below a directory that are the same each time, by path; links as what they point at.
 fn texts(root: &Path) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
@@ -64,7 +89,7 @@ fn collect(root: &Path, directory: &Path, texts: &mut BTreeMap<String, String>) 
             collect(root, &path, texts);
             continue;
         }
-        let text = fs::read_to_string(&path).unwrap();
+        let text = undated(&fs::read_to_string(&path).unwrap());
         let is_same_each_time = !["-----BEGIN ", "certificate-authority-data", "secret: "]
             .iter()
             .any(|word| text.contains(word));

@@ -85,7 +85,7 @@ fn assert_tidy(root: &Path) {
             .join("var/lib/kinstall/store/incoming")
             .exists()
     };
-    assert!(!NODES.iter().any(|node| incoming(&node)));
+    assert!(!NODES.iter().any(incoming));
     for node in NODES {
         assert!(
             !root.join(node).join("var/lib/kinstall/begun.json").exists(),

@@ -197,7 +197,10 @@ async fn where_only_the_archive_is_built_in_the_strict_take_that() {
     let sidecar = format!("/{}.sha512", archive.path);
     bench.mirror.mood(&sidecar, [Mood::Page(404, "")]);
     bench.options.require = Some(Trust::BuiltIn);
-    let error = bench.pin(&[scheduler.clone()]).await.unwrap_err();
+    let error = bench
+        .pin(std::slice::from_ref(&scheduler))
+        .await
+        .unwrap_err();
     assert_eq!(error.exit_code(), 5);
     let text = error.to_string();
     assert!(text.contains("kinstall knows it as sha512"), "{text}");

@@ -248,11 +248,10 @@ fn make(path: &Path, seed: u64, bytes: u64) -> io::Result<String> {
         );
     }
     file.flush()?;
-    Ok(hasher
-        .finalize()
+    let digest = hasher.finalize();
+    Ok(digest
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
 /// Stands before a server as if it were far away: a round trip to connect, one to ask, and no

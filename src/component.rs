@@ -1,7 +1,7 @@
 //! What a node runs: one row a component, plain static data.
 //!
 //! Values and paths are handlebars text over [`crate::template::Context`]. A new component is one
-//! file below this one, one line in [`COMPONENTS`] and its templates; [`crate::manifest::compose`]
+//! file below this one, one line in [`COMPONENTS`] and its templates; [`compose`](mod@crate::manifest::compose)
 //! reads the table and knows no component by name.
 
 mod etcd;

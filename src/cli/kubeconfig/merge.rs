@@ -78,7 +78,7 @@ impl Place {
             write(&backup, existing, 0o600)?;
             terminal.say(&format!("what was there before: {}", backup.display()));
         }
-        let mode = fs_err::metadata(&self.path).map_or(0o600, |it| it.permissions().mode() & 0o777);
+        let mode = fs_err::metadata(&self.path).map_or(0o600, |it| it.permissions().mode() & 0o600);
         let new = beside(&self.path, ".kinstall-new");
         drop(fs_err::remove_file(&new));
         let placed = write(&new, &merged, mode).and_then(|()| fs_err::rename(&new, &self.path));

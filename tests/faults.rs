@@ -6,22 +6,6 @@ use fs_err as fs;
 use crate::bed::{Bed, NODES, PUSH};
 use crate::lab::Lab;
 
-/// How many megabytes a run said that it sent to a node.
-fn sent(output: &crate::lab::Output, node: &str) -> f64 {
-    let line = output
-        .stderr
-        .lines()
-        .find(|line| line.contains(&format!("{node}: staged (")));
-    let line = line.unwrap_or_else(|| panic!("{node} was not staged:\n{output}"));
-    let size = line.split(['(', ')']).nth(1).unwrap();
-    let number: f64 = size.split(' ').next().unwrap().parse().unwrap();
-    if size.contains(" MB") {
-        number
-    } else {
-        number / 1000.0
-    }
-}
-
 #[test]
 fn a_node_that_cannot_be_reached_keeps_the_others_untouched() {
     let Some(mut bed) = Bed::take("a_node_that_cannot_be_reached_keeps_the_others_untouched")
@@ -222,29 +206,27 @@ fn a_service_that_does_not_become_healthy_is_told_with_its_last_words() {
         &format!("{flag}, audit-policy-file = \"/etc/k8s/none.yaml\""),
     );
     lab.run(PUSH)
-        .exits(1)
+        .exits(6)
         .says("node1: `kube-apiserver.service`")
         .says("systemd: Result=")
         .says("NRestarts=3")
         .says("journal: ")
         .says("/etc/k8s/none.yaml")
-        .says("its new files stay in place on node1; the ones before are in its store")
+        .says("node1 was taken back to generation")
         .says("the others were not touched");
     let after = NODES.map(|node| bed.starts(node));
     assert_eq!(after[1..], before[1..], "the other nodes run on");
-    lab.run(["status", "inventory.toml"])
-        .exits(3)
-        .prints("kube-apiserver");
+    lab.run(["status", "inventory.toml"]).exits(0);
     lab.write(&bed.inventory(&NODES));
-    lab.run(PUSH).exits(0);
+    lab.run(PUSH).exits(0).says("nothing to do");
     lab.run(["status", "inventory.toml"]).exits(0);
     assert_eq!(NODES.map(|node| bed.starts(node))[1..], before[1..]);
     bed.leave(lab);
 }
 
 #[test]
-fn a_cable_cut_while_sending_costs_only_the_rest() {
-    let Some(mut bed) = Bed::take("a_cable_cut_while_sending_costs_only_the_rest") else {
+fn a_cable_cut_while_sending_is_made_good_by_a_rerun() {
+    let Some(mut bed) = Bed::take("a_cable_cut_while_sending_is_made_good_by_a_rerun") else {
         return;
     };
     let lab = bed.fresh();
@@ -265,7 +247,6 @@ fn a_cable_cut_while_sending_costs_only_the_rest() {
     bed.nodes("heal node2");
     bed.nodes("netem node2 off");
     assert!([Some(1), Some(4)].contains(&cut.code), "{cut}");
-    let whole = sent(&cut, "node1");
     let cut = cut.says("node2: ");
     for node in NODES {
         let changed = bed.on(
@@ -286,11 +267,7 @@ fn a_cable_cut_while_sending_costs_only_the_rest() {
         assert!(healed.elapsed().as_secs() < 90, "{rest}");
         std::thread::sleep(std::time::Duration::from_secs(2));
     };
-    let again = sent(&rest, "node2");
-    assert!(
-        again < whole * 0.9,
-        "{again} MB of {whole} MB were sent again"
-    );
+    assert!(rest.stderr.contains("node2: staged"), "{rest}");
     assert!(!rest.stderr.contains("node1: staged"), "{rest}");
     lab.run(["status", "inventory.toml"]).exits(0);
     bed.leave(lab);

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::command::CommandError;
 use crate::mirror::{self, Mirror, Wish};
-use crate::nodes::{self, Bed, Why};
+use crate::nodes::{self, Bed, Tool, Why};
 use crate::say;
 use crate::setup::{self, Afterwards, Lab, Profile};
 
@@ -108,8 +108,41 @@ struct Stage {
     environment: BTreeMap<&'static str, OsString>,
 }
 
+/// The real peers that tests talk to, and the packages they come from.
+const PEERS: [Tool; 7] = [
+    Tool {
+        command: "etcd",
+        package: "etcd-server",
+    },
+    Tool {
+        command: "etcdctl",
+        package: "etcd-client",
+    },
+    Tool {
+        command: "kubectl",
+        package: "kubernetes-client",
+    },
+    Tool {
+        command: "cfssl",
+        package: "golang-cfssl",
+    },
+    Tool {
+        command: "openssl",
+        package: "openssl",
+    },
+    Tool {
+        command: "curl",
+        package: "curl",
+    },
+    Tool {
+        command: "zstd",
+        package: "zstd",
+    },
+];
+
 impl Stage {
     fn set(arguments: &Arguments) -> Result<Self, Error> {
+        nodes::require(&PEERS)?;
         let standin = setup::build("standin", Profile::Debug)?;
         let mirror = Mirror::make(&Wish {
             purpose: NAME,

@@ -54,20 +54,20 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let refuse = || NotADigest(text.chars().take(80).collect());
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(refuse());
-        }
-        let mut bytes = [0; 32];
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte =
-                u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| refuse())?;
-        }
-        // `from_str_radix` takes a sign too.
-        if text.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
-            return Err(refuse());
-        }
-        Ok(Self(bytes))
+        from_hex(text).map(Self).ok_or_else(refuse)
     }
+}
+
+/// Bytes written as two hexadecimal digits each, and nothing else: no sign, no space.
+fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    if text.len() != 2 * BYTES || text.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; BYTES];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 impl TryFrom<String> for Digest {

@@ -45,15 +45,7 @@ impl FromStr for Sha512 {
 
     fn from_str(text: &str) -> Result<Self, NotAChecksum> {
         let refuse = || NotAChecksum(text.chars().take(80).collect());
-        if text.len() != 128 || text.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
-            return Err(refuse());
-        }
-        let mut bytes = [0; 64];
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            let digits = &text[2 * index..2 * index + 2];
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| refuse())?;
-        }
-        Ok(Self(bytes))
+        super::from_hex(text).map(Self).ok_or_else(refuse)
     }
 }
 

@@ -21,15 +21,13 @@ use crate::demo::site::{Site, Source};
 use crate::mirror::{self, Mirror, Version, Wish, server::Server};
 use crate::nodes::{self, Bed, Shape, Tool};
 use crate::say;
-use crate::setup::{self, Afterwards, Lab, Profile};
+use crate::setup::{self, Afterwards, Lab, Profile, Seat};
 use method::{Crew, Method};
 use payload::Payload;
 use table::{Link, Table};
 
-/// The bed, the mirror and the site.
-const NAME: &str = "bench";
-/// Its subnet.
-const SUBNET: &str = "10.78.14";
+/// The third number of the subnets of our beds.
+const SUBNET: u8 = 14;
 /// How many nodes are brought the files at the same time.
 const NODES: u8 = 3;
 /// The slow link, as the rate and the delay each way.
@@ -143,25 +141,26 @@ fn push(arguments: &Push) -> Result<ExitCode, Error> {
     } = arguments;
     Bed::possible().map_err(nodes::Error::from)?;
     nodes::require(TOOLS)?;
+    let seat = Seat::take("bench", SUBNET)?;
     say::line("bench: building kinstall to be measured");
     let kinstall = setup::build("kinstall", Profile::Release)?;
     let padding = match mirror {
         Some(_) => std::collections::BTreeMap::new(),
-        None => payload::padding(&nodes::cached("bench-padding"))?,
+        None => payload::padding(&nodes::cached(&format!("{}-padding", seat.name)))?,
     };
     let mirror = Mirror::make(&Wish {
-        purpose: NAME,
+        purpose: seat.name.clone(),
         from: mirror.clone(),
         kubernetes: *kubernetes,
         standin: setup::build("standin", Profile::Debug)?,
         padding,
     })?;
     say::line(format!("bench: {mirror}"));
-    let payload = Payload::of(&mirror, &nodes::cached("bench-payload"))?;
+    let payload = Payload::of(&mirror, &nodes::cached(&format!("{}-payload", seat.name)))?;
     let server = Server::start(&mirror.directory)?;
     let source = Source::Mirror { mirror, server };
-    let lab = Lab::open(NAME, SUBNET, NODES, Afterwards::Down)?;
-    let site = Site::lay_out(&kinstall, NAME, &source, &lab.bed)?;
+    let lab = Lab::open(&seat, NODES, Afterwards::Down)?;
+    let site = Site::lay_out(&kinstall, &seat.name, &source, &lab.bed)?;
     let crew = Crew {
         bed: &lab.bed,
         site: &site,

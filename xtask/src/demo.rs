@@ -14,13 +14,11 @@ use crate::command::{CommandError, Program};
 use crate::mirror::{self, Mirror, Servers, Version, server::Server};
 use crate::nodes::{self, Bed, Why};
 use crate::say;
-use crate::setup::{self, Afterwards, Lab, Profile};
+use crate::setup::{self, Afterwards, Lab, Profile, Seat};
 use site::{Site, Source};
 
-/// The bed, and the name of everything else that is the demo's.
-const NAME: &str = "demo";
-/// Its subnet.
-const SUBNET: &str = "10.78.2";
+/// The third number of the subnets of our beds.
+const SUBNET: u8 = 2;
 /// How many nodes a cluster needs so that one may fail.
 const NODES: u8 = 3;
 
@@ -81,11 +79,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let start = Instant::now();
     say::line("demo: building kinstall");
     let kinstall = setup::build("kinstall", Profile::Debug)?;
-    let source = source(arguments)?;
+    let seat = Seat::take("demo", SUBNET)?;
+    let source = source(&seat, arguments)?;
     say::line(format!("demo: {source}"));
     match Bed::possible() {
-        Ok(()) => on_nodes(&kinstall, &source, arguments)?,
-        Err(why) => into_directories(&kinstall, &source, &why)?,
+        Ok(()) => on_nodes(&kinstall, &seat, &source, arguments)?,
+        Err(why) => into_directories(&kinstall, &seat, &source, &why)?,
     }
     let seconds = start.elapsed().as_secs_f64();
     say::line(format!("\ndemo: done in {seconds:.0} s, with {source}"));
@@ -93,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 }
 
 /// Where kinstall downloads from: the user's mirror, upstream, or stand-ins.
-fn source(arguments: &Arguments) -> Result<Source, Error> {
+fn source(seat: &Seat, arguments: &Arguments) -> Result<Source, Error> {
     if arguments.mirror.is_none() && mirror::upstream_answers() {
         let kubernetes = arguments.kubernetes.unwrap_or(mirror::KUBERNETES);
         return Ok(Source::Upstream { kubernetes });
@@ -102,7 +101,7 @@ fn source(arguments: &Arguments) -> Result<Source, Error> {
         say::line("demo: dl.k8s.io does not answer; making a mirror of what packages hold");
     }
     let mirror = Mirror::make(&mirror::Wish {
-        purpose: NAME,
+        purpose: seat.name.clone(),
         from: arguments.mirror.clone(),
         kubernetes: arguments.kubernetes,
         standin: setup::build("standin", Profile::Debug)?,
@@ -112,20 +111,29 @@ fn source(arguments: &Arguments) -> Result<Source, Error> {
     Ok(Source::Mirror { mirror, server })
 }
 
-fn on_nodes(kinstall: &Path, source: &Source, arguments: &Arguments) -> Result<(), Error> {
+fn on_nodes(
+    kinstall: &Path,
+    seat: &Seat,
+    source: &Source,
+    arguments: &Arguments,
+) -> Result<(), Error> {
     let afterwards = if arguments.keep {
         Afterwards::Keep
     } else {
         Afterwards::Down
     };
-    say::line(format!("demo: booting {NODES} nodes, {SUBNET}.11 and up"));
-    let lab = Lab::open(NAME, SUBNET, NODES, afterwards)?;
-    let site = Site::lay_out(kinstall, NAME, source, &lab.bed)?;
+    say::line(format!(
+        "demo: booting {NODES} nodes, {}.11 and up",
+        seat.subnet
+    ));
+    let lab = Lab::open(seat, NODES, afterwards)?;
+    let site = Site::lay_out(kinstall, &seat.name, source, &lab.bed)?;
     story(&site, source, &lab.bed)?;
     if arguments.keep {
         say::line(format!(
-            "\ndemo: the nodes stay up until `cargo xtask nodes --name {NAME} down`\n  \
+            "\ndemo: the nodes stay up until `cargo xtask nodes --name {} down`\n  \
              ssh -F {} node1\n  inventory: {}",
+            seat.name,
             lab.bed.ssh_config()?.display(),
             site.inventory().display()
         ));
@@ -159,10 +167,10 @@ fn story(site: &Site, source: &Source, bed: &Bed) -> Result<(), Error> {
 }
 
 /// Without nodes: what push would put on them.
-fn into_directories(kinstall: &Path, source: &Source, why: &Why) -> Result<(), Error> {
+fn into_directories(kinstall: &Path, seat: &Seat, source: &Source, why: &Why) -> Result<(), Error> {
     say::line(format!("demo: no nodes can be booted here: {why}"));
     say::line("demo: so this is what push puts on each of three nodes, in a directory each");
-    let site = Site::without_nodes(kinstall, NAME, source, SUBNET)?;
+    let site = Site::without_nodes(kinstall, &seat.name, source, &seat.subnet)?;
     site.kinstall(&["push", "--into", "nodes"], 0)?;
     let list = Program::new("find").args([".", "-printf", "%M %10s %P -> %l\\n"]);
     let tree = list.directory(site.directory().join("nodes")).text()?;

@@ -56,7 +56,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// What a mirror should hold.
 pub(crate) struct Wish {
     /// The chore it is for, and the name of its directory.
-    pub(crate) purpose: &'static str,
+    pub(crate) purpose: String,
     /// The user's own mirror, with the servers at least.
     pub(crate) from: Option<PathBuf>,
     /// The Kubernetes wanted; without one, the newest of the user's mirror or [`KUBERNETES`].
@@ -113,7 +113,7 @@ impl Mirror {
     /// Makes the mirror, with whatever it takes from registries.
     pub(crate) fn make(wish: &Wish) -> Result<Self, Error> {
         let root = nodes::cached("mirror");
-        let directory = root.join(wish.purpose);
+        let directory = root.join(&wish.purpose);
         if directory.exists() {
             fs_err::remove_dir_all(&directory)?;
         }

@@ -40,7 +40,8 @@ pub(crate) use error::Error;
 pub(crate) use host::{Tool, Why, require};
 pub(crate) use name::{BedName, NodeName, Subnet};
 pub(crate) use shape::Shape;
-use state::{Cache, Lock, Place, Record};
+pub(crate) use state::Lock;
+use state::{Cache, Place, Record};
 use status::Status;
 
 /// The environment variable with the path of the xtask binary.
@@ -69,6 +70,11 @@ pub(crate) struct Bed {
 /// need not exist.
 pub(crate) fn cached(name: &str) -> PathBuf {
     Cache::of_user().directory(name)
+}
+
+/// Holds the lock of that name in the cache, unless another process does.
+pub(crate) fn try_lock(name: &str) -> Result<Option<Lock>, Error> {
+    Cache::of_user().try_lock(name)
 }
 
 impl Bed {

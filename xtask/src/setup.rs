@@ -36,11 +36,17 @@ pub(crate) enum Error {
         /// Its arguments.
         line: String,
     },
+    /// Too many of one chore are at work.
+    #[error("{SEATS} of `cargo xtask {purpose}` are at work on this machine; help: wait for one")]
+    Crowded {
+        /// The chore.
+        purpose: &'static str,
+    },
     /// The bed did not go; what it said is above.
     #[error("bed `{name}` could not be taken down; help: `cargo xtask nodes --name {name} down`")]
     Down {
         /// The bed.
-        name: &'static str,
+        name: String,
     },
 }
 
@@ -94,12 +100,48 @@ fn built(package: &str, profile: Profile) -> io::Result<PathBuf> {
     Ok(target.join(folder).join(package))
 }
 
+/// How many runs of one chore can be at work on one machine at the same time.
+const SEATS: u8 = 8;
+/// The first two numbers of the first seat's subnets; those of the others follow.
+const NETWORK: (u8, u8) = (10, 78);
+
+/// What a run of a chore has to itself: a name, for its bed and its directories, and a subnet. A
+/// second run of the same chore at the same time, in another checkout perhaps, takes the next.
+pub(crate) struct Seat {
+    /// The name.
+    pub(crate) name: String,
+    /// The subnet, as its first three numbers.
+    pub(crate) subnet: String,
+    _lock: nodes::Lock,
+}
+
+impl Seat {
+    /// Takes the first seat that is free. `third` is the third number of the chore's subnets.
+    pub(crate) fn take(purpose: &'static str, third: u8) -> Result<Self, Error> {
+        for number in 0..SEATS {
+            let name = match number {
+                0 => purpose.to_owned(),
+                _ => format!("{purpose}{number}"),
+            };
+            if let Some(lock) = nodes::try_lock(&format!("seat-{name}"))? {
+                let subnet = format!("{}.{}.{third}", NETWORK.0, NETWORK.1 + number);
+                return Ok(Self {
+                    name,
+                    subnet,
+                    _lock: lock,
+                });
+            }
+        }
+        Err(Error::Crowded { purpose })
+    }
+}
+
 /// A bed of a chore's own. A guard, in a process of its own, takes it down when the chore lets go
 /// of it or is gone, by Ctrl-C or worse: so nothing is left on the machine.
 pub(crate) struct Lab {
     /// The nodes.
     pub(crate) bed: Bed,
-    name: &'static str,
+    name: String,
     guard: Option<Guard>,
 }
 
@@ -119,18 +161,14 @@ pub(crate) enum Afterwards {
 }
 
 impl Lab {
-    /// Boots so many nodes in a bed of that name; one that is there from before goes first.
-    pub(crate) fn open(
-        name: &'static str,
-        subnet: &str,
-        nodes: u8,
-        afterwards: Afterwards,
-    ) -> Result<Self, Error> {
-        let bed = Bed::new(name, subnet)?;
+    /// Boots so many nodes in the bed of a seat; one that is there from before goes first.
+    pub(crate) fn open(seat: &Seat, nodes: u8, afterwards: Afterwards) -> Result<Self, Error> {
+        let name = seat.name.clone();
+        let bed = Bed::new(&name, &seat.subnet)?;
         bed.setup(None)?;
         bed.down()?;
         let guard = match afterwards {
-            Afterwards::Down => Some(Guard::post(name)?),
+            Afterwards::Down => Some(Guard::post(&name)?),
             Afterwards::Keep => None,
         };
         let lab = Self { bed, name, guard };
@@ -140,7 +178,7 @@ impl Lab {
 
     /// Takes the bed down, unless it is to be kept.
     pub(crate) fn close(mut self) -> Result<(), Error> {
-        let name = self.name;
+        let name = self.name.clone();
         let Some(guard) = self.guard.take() else {
             return Ok(());
         };
@@ -157,7 +195,9 @@ impl Drop for Lab {
         if let Some(guard) = self.guard.take()
             && !guard.relieve().unwrap_or(false)
         {
-            say::error(&Error::Down { name: self.name });
+            say::error(&Error::Down {
+                name: self.name.clone(),
+            });
         }
     }
 }

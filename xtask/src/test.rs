@@ -18,12 +18,10 @@ use crate::command::CommandError;
 use crate::mirror::{self, Mirror, Wish};
 use crate::nodes::{self, Bed, Tool, Why};
 use crate::say;
-use crate::setup::{self, Afterwards, Lab, Profile};
+use crate::setup::{self, Afterwards, Lab, Profile, Seat};
 
-/// The bed, and the mirror.
-const NAME: &str = "test";
-/// Its subnet.
-const SUBNET: &str = "10.78.3";
+/// The third number of the subnets of our beds.
+const SUBNET: u8 = 3;
 /// How many nodes the tests share.
 const NODES: u8 = 3;
 /// What a test says that would take nodes and has none; its name and the reason follow.
@@ -106,6 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 struct Stage {
     lab: Lab,
     environment: BTreeMap<&'static str, OsString>,
+    _seat: Seat,
 }
 
 /// The real peers that tests talk to, and the packages they come from.
@@ -143,17 +142,21 @@ const PEERS: [Tool; 7] = [
 impl Stage {
     fn set(arguments: &Arguments) -> Result<Self, Error> {
         nodes::require(&PEERS)?;
+        let seat = Seat::take("test", SUBNET)?;
         let standin = setup::build("standin", Profile::Debug)?;
         let mirror = Mirror::make(&Wish {
-            purpose: NAME,
+            purpose: seat.name.clone(),
             from: None,
             kubernetes: None,
             standin,
             padding: BTreeMap::new(),
         })?;
         say::line(format!("test: a mirror of {mirror}"));
-        say::line(format!("test: booting {NODES} nodes, {SUBNET}.11 and up"));
-        let lab = Lab::open(NAME, SUBNET, NODES, Afterwards::Down)?;
+        say::line(format!(
+            "test: booting {NODES} nodes, {}.11 and up",
+            seat.subnet
+        ));
+        let lab = Lab::open(&seat, NODES, Afterwards::Down)?;
         let mut environment = BTreeMap::from([
             (STANDIN_VARIABLE, mirror.standin().into_os_string()),
             (MIRROR_VARIABLE, mirror.directory.into_os_string()),
@@ -165,7 +168,11 @@ impl Stage {
             let genuine = fs_err::canonicalize(genuine)?;
             environment.insert(KUBE_MIRROR_VARIABLE, genuine.into_os_string());
         }
-        Ok(Self { lab, environment })
+        Ok(Self {
+            lab,
+            environment,
+            _seat: seat,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::command::Program;
 use crate::mirror::server::Server;
 use crate::nodes;
 use crate::say;
-use crate::setup::{self, Profile};
+use crate::setup::{self, Profile, Seat};
 
 /// A release that never was, so that no digest of it is known beforehand.
 const VERSION: &str = "1.36.99";
@@ -59,7 +59,8 @@ struct Run {
 /// Measures.
 pub(super) fn run(repeats: u8, megabytes: u32) -> Result<(), Error> {
     let kinstall = setup::build("kinstall", Profile::Release)?;
-    let room = nodes::cached("bench-fetch");
+    let seat = Seat::take("bench", super::SUBNET)?;
+    let room = nodes::cached(&format!("{}-fetch", seat.name));
     if room.exists() {
         fs::remove_dir_all(&room)?;
     }

@@ -53,7 +53,7 @@ pub(super) struct Record {
 }
 
 /// A lock; dropping it lets go.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: fs_err::File,
 }
 
@@ -107,6 +107,17 @@ impl Cache {
             }
         }
         Ok(beds)
+    }
+
+    /// Holds the lock of that name, unless somebody else does.
+    pub(super) fn try_lock(&self, name: &str) -> Result<Option<Lock>, Error> {
+        fs_err::create_dir_all(&self.root)?;
+        let file = fs_err::File::create(self.root.join(format!("{name}.lock")))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(std::io::Error::from(error).into()),
+            Ok(()) => Ok(Some(Lock { _file: file })),
+        }
     }
 
     /// Waits until nobody else holds the lock of that name, then holds it.

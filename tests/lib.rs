@@ -12,6 +12,7 @@ mod cache;
 mod digests;
 mod faults;
 mod fetch;
+mod genuine;
 mod golden;
 mod hardening;
 mod init;

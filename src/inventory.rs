@@ -26,7 +26,7 @@ use crate::version::Version;
 
 pub use cluster::{Cluster, Endpoint};
 pub use name::{ClusterName, DomainName, NodeName};
-pub use node::{Node, Role, San, Ssh};
+pub use node::{Node, Profile, Role, San, Ssh};
 pub use place::{Place, Places, VersionPlaces, Word};
 pub use problem::{Problem, Problems};
 pub use settings::{

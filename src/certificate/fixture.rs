@@ -45,6 +45,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, number * 10 + 2, 1].into(),
         etcd_address: first.then_some([10, 240, 1, 2].into()),
         roles: [Role::Etcd, Role::ControlPlane].into(),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: own("kube-apiserver.az1.k8s.home"),
         etcd_domain: own("etcd.az1.k8s.home"),

@@ -155,6 +155,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, 10 * number + 2, 1].into(),
         etcd_address: None,
         roles: BTreeSet::from([Role::Etcd, Role::ControlPlane]),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: Some(format!("api.az{number}.k8s.home").parse().unwrap()),
         etcd_domain: Some(format!("etcd.az{number}.k8s.home").parse().unwrap()),

@@ -25,4 +25,5 @@ mod quoting;
 mod tidy;
 mod tree;
 mod unfit;
+mod vault;
 mod versions;

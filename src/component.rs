@@ -329,6 +329,8 @@ pub enum When {
     SigningKey,
     /// Clusters with an authority for each set of certificates.
     SeparateAuthorities,
+    /// Clusters whose inventory says where in etcd everything is kept.
+    EtcdPrefix,
     /// Nodes of the architecture `armhf`.
     Armhf,
     /// Nodes of the architecture `arm64`.

@@ -149,13 +149,11 @@ impl Vault {
     /// A secret from where it is, without the end of its line.
     fn secret(&self, place: &Place) -> Result<Secret, Fault> {
         let bytes = match place {
-            Place::Environment(name) => match std::env::var(name) {
-                Ok(text) => text.into_bytes(),
-                Err(_) => {
-                    let words = format!("the environment has no text in `{name}`");
-                    return Err(Fault::here(words));
-                }
-            },
+            Place::Environment(name) => {
+                let text = std::env::var(name);
+                let none = |_| Fault::here(format!("the environment has no text in `{name}`"));
+                text.map_err(none)?.into_bytes()
+            }
             Place::File(path) => {
                 let path = self.inventory.directory.join(path);
                 let size = fs_err::metadata(&path).map(|metadata| metadata.len());

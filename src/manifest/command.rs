@@ -119,6 +119,7 @@ impl Situation<'_> {
             When::NotWorker => !self.node.roles.contains(&Role::Worker),
             When::SigningKey => self.signing_key,
             When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
+            When::EtcdPrefix => self.inventory.etcd.prefix.is_some(),
             When::Armhf => self.arch == Some(Arch::Armhf),
             When::Arm64 => self.arch == Some(Arch::Arm64),
         }

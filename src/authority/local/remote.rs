@@ -161,7 +161,7 @@ impl Local {
             not_before: existing.description.not_before,
             not_after: existing.description.not_after,
         };
-        let authority_end = describe(&authority).map(|it| it.not_after).unwrap_or(now);
+        let authority_end = describe(&authority).map_or(now, |it| it.not_after);
         if let Some(flaw) = flaws(request, &leaf, &authority, now).into_iter().next() {
             return Ok(Standing::Fails(reason(&flaw)));
         }
@@ -193,21 +193,21 @@ impl Local {
         issued: &Issued,
         now: i64,
     ) -> Result<Result<Vec<Finding>, String>, Error> {
-        let Some(pair) = key::read(&issued.key_pem) else {
+        let Some(pair) = key::read(&issued.key) else {
             return Ok(Err(
                 "Vault's answer has no private key that can be read".to_owned()
             ));
         };
-        let Ok(found) = describe(&issued.chain_pem) else {
+        let Ok(found) = describe(&issued.chain) else {
             return Ok(Err("Vault's answer has no certificate".to_owned()));
         };
         let leaf = Leaf {
-            chain_pem: issued.chain_pem.clone(),
+            chain_pem: issued.chain.clone(),
             key_pem: sign::key_pem(&pair),
             not_before: found.not_before,
             not_after: found.not_after,
         };
-        let flaws = flaws(request, &leaf, &issued.authority_pem, now);
+        let flaws = flaws(request, &leaf, &issued.authority, now);
         if !flaws.is_empty() {
             let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
             return Ok(Err(format!("Vault issued one that {}", flaws.join("; "))));
@@ -216,15 +216,15 @@ impl Local {
         let mut writes = Vec::new();
         let mut write = |path: String, bytes: Secret| writes.push(Write { path, bytes });
         match self.text(&path)? {
-            Some(known) if digest(&known) == digest(&issued.authority_pem) => {}
+            Some(known) if digest(&known) == digest(&issued.authority) => {}
             Some(known) => {
-                let (old, new) = (digest(&known), digest(&issued.authority_pem));
+                let (old, new) = (digest(&known), digest(&issued.authority));
                 if !self.is_trusted_besides(request.signer, &old, &new)? {
-                    return Ok(Err(self.another(request.signer, &issued.authority_pem)));
+                    return Ok(Err(self.another(request.signer, &issued.authority)));
                 }
-                write(path, Secret::new(issued.authority_pem.as_bytes()));
+                write(path, Secret::new(issued.authority.as_bytes()));
             }
-            None => write(path, Secret::new(issued.authority_pem.as_bytes())),
+            None => write(path, Secret::new(issued.authority.as_bytes())),
         }
         write(format!("issued/{}.key", order.id), leaf.key_pem.clone());
         let pem = Secret::new(leaf.chain_pem.as_bytes());

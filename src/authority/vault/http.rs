@@ -27,15 +27,15 @@ pub(super) struct Client {
     seconds: u64,
 }
 
-/// What Vault issued.
+/// What Vault issued, all of it in PEM.
 #[derive(Clone)]
 pub(in crate::authority) struct Issued {
     /// The certificate, then those of its chain that did not sign themselves.
-    pub(in crate::authority) chain_pem: String,
-    pub(in crate::authority) key_pem: Secret,
+    pub(in crate::authority) chain: String,
+    pub(in crate::authority) key: Secret,
     /// Who signed it. Not who stands above: where one root has signed an authority for each set,
     /// peers that trusted it would trust every set.
-    pub(in crate::authority) authority_pem: String,
+    pub(in crate::authority) authority: String,
 }
 
 /// Why there is no answer.
@@ -284,7 +284,7 @@ fn refusal(asked: &str, status: StatusCode, text: &str, secret: &Secret) -> Faul
         .take(WORDS_MAX)
         .collect();
     if words.is_empty() {
-        words = "without a word why".to_owned();
+        "without a word why".clone_into(&mut words);
     }
     let code = status.as_u16();
     Fault {
@@ -305,14 +305,14 @@ fn issued(data: Data) -> Issued {
             authorities.push(pem);
         }
     }
-    let text = |pems: &[&str]| -> String { pems.iter().map(|pem| format!("{pem}\n")).collect() };
+    let text = |pems: &[&str]| -> String { pems.iter().flat_map(|pem| [*pem, "\n"]).collect() };
     let is_above = |pem: &&&str| is_signed_by(pem, pem) != Ok(true);
     let above: Vec<&str> = authorities.iter().filter(is_above).copied().collect();
     let leaf = certificates(&data.certificate);
     Issued {
-        chain_pem: text(leaf.get(..1).unwrap_or_default()) + &text(&above),
-        key_pem: data.private_key,
-        authority_pem: text(issuer),
+        chain: text(leaf.get(..1).unwrap_or_default()) + &text(&above),
+        key: data.private_key,
+        authority: text(issuer),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::inventory::vault::{AskedNames, CERTIFICATES, Names, SETS, SecretPlace
 pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Option<Vault> {
     let example = "address = \"https://vault.home:8200\"";
     let place = table.span.clone();
+    let errors = |found: &Found| found.iter().filter(|it| !it.is_warning()).count();
+    let before = errors(found);
     let address = table.read_required("address", example, found, address::server);
     let ca = table.read("ca", found, word::local_path);
     let seconds = table.read("seconds", found, |value, found| {
@@ -30,7 +32,10 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Option<Vault> {
         sets,
         certificates,
     };
-    complete(&vault, &place, found);
+    // What is wrong may be what is missing.
+    if errors(found) == before {
+        complete(&vault, &place, found);
+    }
     Some(vault)
 }
 

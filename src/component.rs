@@ -333,6 +333,8 @@ pub enum When {
     Small,
     /// All others.
     NotSmall,
+    /// Clusters whose inventory says where in etcd everything is kept.
+    EtcdPrefix,
     /// Nodes of the architecture `armhf`.
     Armhf,
     /// Nodes of the architecture `arm64`.

@@ -26,4 +26,5 @@ mod quoting;
 mod tidy;
 mod tree;
 mod unfit;
+mod vault;
 mod versions;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::inventory::{
-    Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San, Source, Ssh,
-    VersionPlaces,
+    Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role, Rollout, San,
+    Source, Ssh, VersionPlaces,
 };
 use crate::version::Version;
 
@@ -29,6 +29,7 @@ pub(crate) fn inventory() -> Inventory {
         places: VersionPlaces::default(),
         source: Source::default(),
         pki: Pki::default(),
+        etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
         components: BTreeMap::new(),

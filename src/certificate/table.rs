@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{AuthorityName, CertificateId, Kind, Request, Usage};
-use crate::inventory::{Authorities, DomainName, Inventory, Node, NodeName, Role, San};
+use crate::inventory::{Authorities, DomainName, Inventory, Node, NodeName, Pattern, Role, San};
 
 /// The certificates a cluster needs, in the order of the table and then of the nodes' names.
 pub fn requests(inventory: &Inventory) -> Vec<Request> {
@@ -32,9 +32,9 @@ pub fn signer(mode: Authorities, name: AuthorityName) -> AuthorityName {
 }
 
 /// Whether each node of a role has one of its own.
-pub(super) fn is_of_a_node(kind: Kind) -> bool {
+pub fn is_of_a_node(kind: Kind, inventory: &Inventory) -> bool {
     ROWS.iter()
-        .any(|row| row.kind == kind && row.each.is_some())
+        .any(|row| row.kind == kind && row.each(inventory).is_some())
 }
 
 struct Row {
@@ -52,6 +52,8 @@ struct Row {
 #[derive(Clone, Copy)]
 enum CommonName {
     Fixed(&'static str),
+    /// The user that a kube-apiserver is to etcd: what the inventory says, else this one.
+    EtcdUser(&'static str),
     /// The name of the node that the certificate is for.
     Node,
     /// The user that a node is to kube-apiserver.
@@ -109,7 +111,7 @@ static ROWS: [Row; 13] = [
     Row {
         kind: Kind::ApiserverEtcdClient,
         set: AuthorityName::EtcdClient,
-        common_name: CommonName::Fixed("kube-apiserver-etcd-client"),
+        common_name: CommonName::EtcdUser("kube-apiserver-etcd-client"),
         organization: None,
         usages: CLIENT,
         each: None,
@@ -206,7 +208,7 @@ static ROWS: [Row; 13] = [
 impl Row {
     fn requests(&self, inventory: &Inventory) -> Vec<Request> {
         let has_workers = inventory.with_role(Role::Worker).next().is_some();
-        match self.each {
+        match self.each(inventory) {
             None if self.kind == Kind::KubeProxy && !has_workers => vec![],
             None => vec![self.request(inventory, None)],
             Some(role) => inventory
@@ -216,11 +218,26 @@ impl Row {
         }
     }
 
+    /// The role whose nodes have one each, if they have.
+    fn each(&self, inventory: &Inventory) -> Option<Role> {
+        let user = inventory.etcd.user.as_ref();
+        match self.common_name {
+            CommonName::EtcdUser(_) if user.is_some_and(Pattern::is_of_a_node) => {
+                Some(Role::ControlPlane)
+            }
+            _ => self.each,
+        }
+    }
+
     fn request(&self, inventory: &Inventory, node: Option<&Node>) -> Request {
         let node_name = node.map(|node| node.name.clone());
         Request {
             common_name: match (self.common_name, &node_name) {
                 (CommonName::Fixed(name), _) => name.to_owned(),
+                (CommonName::EtcdUser(usual), _) => {
+                    let said = inventory.etcd_user(node);
+                    said.unwrap_or_else(|| usual.to_owned())
+                }
                 (CommonName::Node, Some(name)) => name.to_string(),
                 (CommonName::NodeUser, Some(name)) => format!("system:node:{name}"),
                 (CommonName::Node | CommonName::NodeUser, None) => self.kind.name().to_owned(),
@@ -452,6 +469,28 @@ mod tests {
             7 + 3 * 3,
             "seven shared, three for each node"
         );
+    }
+
+    #[test]
+    fn a_user_of_etcd_that_names_the_node_is_one_for_each() {
+        let mut inventory = fixture::inventory();
+        let names = |inventory: &Inventory| {
+            let requests = requests(inventory).into_iter();
+            let own = requests.filter(|it| it.id.kind == Kind::ApiserverEtcdClient);
+            own.map(|request| (request.id.to_string(), request.common_name))
+                .collect::<Vec<_>>()
+        };
+        let name = |id: &str, name: &str| (id.to_owned(), name.to_owned());
+        inventory.etcd.user = Pattern::parse("of-{cluster}").ok();
+        let shared = [name("apiserver-etcd-client", "of-home")];
+        assert_eq!(names(&inventory), shared);
+        inventory.etcd.user = Pattern::parse("kube-apiserver-{node}").ok();
+        let own = ["az1", "az2", "az3"].map(|node| {
+            let id = format!("apiserver-etcd-client-{node}");
+            name(&id, &format!("kube-apiserver-{node}"))
+        });
+        assert_eq!(names(&inventory), own);
+        assert!(is_of_a_node(Kind::ApiserverEtcdClient, &inventory));
     }
 
     #[test]

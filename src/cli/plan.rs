@@ -7,7 +7,7 @@ use base64::Engine;
 use clap::Args;
 
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::diff::{ChangeKind, Difference};
@@ -55,13 +55,16 @@ impl PlanCommand {
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
-        let listing = outcome?;
+        let (listing, users) = outcome?;
         terminal.print(&if common.json {
             serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers") + "\n"
         } else {
             listing.text(terminal.uses_color())
         });
-        Ok(if listing.changes {
+        for missing in &users {
+            terminal.say(&format!("etcd would get: {missing}"));
+        }
+        Ok(if listing.changes || !users.is_empty() {
             Exit::Found
         } else {
             Exit::Done
@@ -75,15 +78,16 @@ async fn plan(
     common: &Common,
     terminal: Terminal,
     events: &Events,
-) -> Result<Listing, Failure> {
+) -> Result<(Listing, Vec<String>), Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
     let plan = Plan::new(&views, Direction::Forward)
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     drop(views);
+    let users = users::look(inventory, &desk).await;
     desk.site.close().await;
-    Ok(listing)
+    Ok((listing, users))
 }
 
 /// How plan and push look at a cluster.

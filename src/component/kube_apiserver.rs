@@ -156,6 +156,7 @@ const FLAGS: &[Flag] = &[
         "etcd-keyfile",
         "/etc/k8s/kube-apiserver/certs/etcd/kube-apiserver.key",
     ),
+    flag("etcd-prefix", "{{etcd.prefix}}").when(When::EtcdPrefix),
     flag(
         "encryption-provider-config",
         "/etc/k8s/kube-apiserver/encryption-config.yaml",

@@ -13,7 +13,7 @@ use super::cluster::Endpoint;
 use super::name::{ClusterName, DomainName, NodeName};
 use super::node::{Profile, Role, San};
 use super::pairing::etcd_for;
-use super::settings::{ComponentSettings, Encryption, Pki, Rollout, Source};
+use super::settings::{ComponentSettings, Encryption, EtcdAccess, Pki, Rollout, Source};
 use super::table::{At, Found, Table, Value};
 use crate::arch::Arch;
 use crate::version::Version;
@@ -95,6 +95,9 @@ pub(super) struct Draft {
     pub(super) cluster: ClusterDraft,
     pub(super) source: Source,
     pub(super) pki: Pki,
+    pub(super) etcd: EtcdAccess,
+    /// Where `[etcd]` says the user.
+    pub(super) etcd_user_place: Range<usize>,
     pub(super) encryption: Encryption,
     pub(super) rollout: Rollout,
     pub(super) ssh: SshDraft,

@@ -109,6 +109,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// What stands for a word of a pattern.
+    pub fn word(&self, word: &str) -> Option<String> {
+        match word {
+            "node" => Some(self.name.to_string()),
+            "zone" => self.zone.clone(),
+            "address" => Some(self.address.to_string()),
+            "domain" => self.domain.as_ref().map(ToString::to_string),
+            _ => None,
+        }
+    }
+
     /// The address of its etcd member.
     pub fn etcd_address(&self) -> IpAddr {
         self.etcd_address.unwrap_or(self.address)

@@ -3,8 +3,10 @@
 mod address;
 mod cluster;
 mod component;
+mod etcd;
 mod node;
 mod settings;
+mod vault;
 mod word;
 
 use std::collections::BTreeMap;
@@ -97,6 +99,9 @@ fn read(root: &Spanned<DeTable<'_>>, found: &mut Found) -> Draft {
     if let Some(table) = section(&mut root, "pki", found) {
         draft.pki = settings::pki(table, found);
     }
+    if let Some(table) = section(&mut root, "etcd", found) {
+        (draft.etcd, draft.etcd_user_place) = etcd::read(table, found);
+    }
     if let Some(table) = section(&mut root, "encryption", found) {
         draft.encryption = settings::encryption(table, &draft.cluster, found);
     }
@@ -140,6 +145,7 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
         places,
         source: draft.source,
         pki: draft.pki,
+        etcd: draft.etcd,
         encryption: draft.encryption,
         rollout: draft.rollout,
         components: finish_components(draft.components),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::pattern::Pattern;
 use super::place::{Places, Word};
+use super::vault::Vault;
 use crate::version::Version;
 
 /// What is done about a host key that `known_hosts` does not have. A changed key is always refused.
@@ -97,6 +99,8 @@ pub enum PkiSource {
     Local,
     /// A directory that cfssl or kubeadm made, relative to the inventory.
     Directory(PathBuf),
+    /// The PKI engine of a Vault.
+    Vault(Box<Vault>),
 }
 
 /// How many authorities sign the cluster's certificates (conventions of the field: one; kubeadm's
@@ -120,6 +124,31 @@ pub enum KeyType {
     Rsa2048,
     /// RSA of 4096 bits.
     Rsa4096,
+}
+
+/// `[etcd]`: who may do what in etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// Whether etcd asks who a client is: by the common name of its certificate.
+    pub auth: bool,
+    /// The role that kube-apiservers have.
+    pub role: String,
+    /// The user that a kube-apiserver is to etcd: the common name of its client certificate. One
+    /// for all, or where it names the node, one for each.
+    pub user: Option<Pattern>,
+    /// Where kube-apiserver keeps everything; none where nothing is said.
+    pub prefix: Option<String>,
+}
+
+impl Default for EtcdAccess {
+    fn default() -> Self {
+        Self {
+            auth: false,
+            role: "k8s".to_owned(),
+            user: None,
+            prefix: None,
+        }
+    }
 }
 
 /// `[encryption]`: encryption at rest.

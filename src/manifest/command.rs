@@ -121,6 +121,7 @@ impl Situation<'_> {
             When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
             When::Small => self.node.profile == Profile::Small,
             When::NotSmall => self.node.profile != Profile::Small,
+            When::EtcdPrefix => self.inventory.etcd.prefix.is_some(),
             When::Armhf => self.arch == Some(Arch::Armhf),
             When::Arm64 => self.arch == Some(Arch::Arm64),
         }

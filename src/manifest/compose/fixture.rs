@@ -8,8 +8,8 @@ use crate::certificate::{
 };
 use crate::digest::Digest;
 use crate::inventory::{
-    Authorities, Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San,
-    Source, Ssh, VersionPlaces,
+    Authorities, Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role,
+    Rollout, San, Source, Ssh, VersionPlaces,
 };
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
@@ -68,6 +68,7 @@ impl Fixture {
             places: VersionPlaces::default(),
             source: Source::default(),
             pki: Pki::default(),
+            etcd: EtcdAccess::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
             components: BTreeMap::new(),

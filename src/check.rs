@@ -5,6 +5,8 @@
 mod command;
 mod environment;
 mod event;
+mod exec_start;
+mod own;
 mod reliance;
 mod step;
 mod upgrade;
@@ -16,6 +18,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 pub use self::event::{EVENTS, Event};
+pub use self::own::bad_texts;
 pub use self::step::{Change, Step};
 pub use self::upgrade::{NoPath, Path, upgrade};
 

@@ -20,6 +20,7 @@ mod into;
 mod killed;
 mod lab;
 mod mirror;
+mod own;
 mod push;
 mod quoting;
 mod tidy;

@@ -31,6 +31,8 @@ pub(crate) fn inventory() -> Inventory {
         pki: Pki::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: crate::template::Own::default(),
         components: BTreeMap::new(),
         nodes: nodes.into(),
     }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, own};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{Authority, Local};
@@ -95,7 +95,7 @@ impl Read {
     }
 }
 
-/// Reads an inventory.
+/// Reads an inventory, and the user's own templates beside it.
 pub(super) fn read(path: &Path) -> Result<Read, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         let help = "`kinstall init` writes a starter inventory";
@@ -106,8 +106,14 @@ pub(super) fn read(path: &Path) -> Result<Read, Failure> {
         _ => PathBuf::from("."),
     };
     let name = path.display().to_string();
-    let (inventory, warnings) = Inventory::parse(&text, &name, &directory)
+    let (mut inventory, warnings) = Inventory::parse(&text, &name, &directory)
         .map_err(|problems| Failure::new(Exit::Usage, problems))?;
+    let refuse = |bad| Failure::all(Exit::Usage, bad);
+    inventory.own = own::read(&inventory).map_err(refuse)?;
+    let bad = check::bad_texts(&inventory);
+    if !bad.is_empty() {
+        return Err(refuse(bad));
+    }
     Ok(Read {
         inventory,
         text,

@@ -115,6 +115,7 @@ pub(super) struct ClusterDraft {
     pub(super) endpoint: Said<Endpoint>,
     pub(super) service_cidr: Said<IpNet>,
     pub(super) pod_cidr: Said<IpNet>,
+    pub(super) templates: Said<std::path::PathBuf>,
 }
 
 /// `[[node]]`, half read.

@@ -163,6 +163,8 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
         },
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: kinstall::template::Own::default(),
         components: BTreeMap::new(),
         nodes: BTreeMap::new(),
     }

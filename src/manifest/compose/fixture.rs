@@ -70,6 +70,8 @@ impl Fixture {
             pki: Pki::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
+            templates: None,
+            own: crate::template::Own::default(),
             components: BTreeMap::new(),
             nodes: (1..=nodes).map(node).collect(),
         };

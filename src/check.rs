@@ -2,6 +2,7 @@
 //! unit, the user's words included, and what an upgrade would break. Pure: an inventory in,
 //! findings out, all of them at once.
 
+pub mod cis;
 mod command;
 mod environment;
 mod event;

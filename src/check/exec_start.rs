@@ -24,7 +24,7 @@ pub(super) struct Argument {
 pub(super) fn started<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Started, String> {
     let mut lines: Vec<String> = Vec::new();
     for text in texts {
-        for value in exec_starts(text) {
+        for value in values(text, "ExecStart") {
             if value.is_empty() {
                 lines.clear();
             } else {
@@ -39,8 +39,8 @@ pub(super) fn started<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Starte
     }
 }
 
-/// The values of `ExecStart=` in `[Service]`, continued lines joined.
-fn exec_starts(text: &str) -> Vec<String> {
+/// The values of a key in `[Service]`, continued lines joined.
+pub(super) fn values(text: &str, wanted: &str) -> Vec<String> {
     let mut values = Vec::new();
     let mut in_service = false;
     let mut whole = String::new();
@@ -61,7 +61,7 @@ fn exec_starts(text: &str) -> Vec<String> {
             in_service = line == "[Service]";
         } else if let Some((key, value)) = line.split_once('=')
             && in_service
-            && key.trim_end() == "ExecStart"
+            && key.trim_end() == wanted
         {
             values.push(value.trim().to_owned());
         }

@@ -14,10 +14,11 @@ use crate::bundle::{self, Bundle};
 use crate::certificate::{self, CertificateId, Credentials};
 use crate::check;
 use crate::diff::{self, Difference};
+use crate::digest::Digest;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
-use crate::lockfile::Lockfile;
+use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Stage, UnitName};
 use crate::plan::View;
 use crate::probe::Prober;
@@ -371,6 +372,17 @@ pub(super) fn programs(
     archs: &BTreeMap<NodeName, Arch>,
 ) -> BTreeSet<Program> {
     artifact::of_cluster(inventory, archs)
+}
+
+/// Programs that are not pinned have a place in the tree, and no bytes that anybody writes.
+pub(super) fn supposed(mut lockfile: Lockfile, programs: &BTreeSet<Program>) -> Lockfile {
+    for program in programs {
+        if lockfile.program(program).is_none() {
+            let digest = Digest::of(program.to_string().as_bytes());
+            lockfile.suppose(program, PinnedProgram { digest, size: 0 });
+        }
+    }
+    lockfile
 }
 
 /// How a fetch that went wrong ends.

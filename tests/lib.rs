@@ -7,6 +7,7 @@
 )]
 
 mod bed;
+mod benchmark;
 mod bundle;
 mod cache;
 mod digests;

@@ -24,6 +24,8 @@ pub struct Benchmark {
     pub sections: Vec<SectionRow>,
     /// Every check.
     pub checks: Vec<CheckRow>,
+    #[serde(skip)]
+    nodes: usize,
 }
 
 /// How many checks turned out how, by its word.
@@ -106,6 +108,7 @@ impl Benchmark {
             total: count(&|_| true),
             sections: sections.into(),
             checks,
+            nodes: inventory.nodes.len(),
         }
     }
 
@@ -124,7 +127,7 @@ impl Benchmark {
             _ = writeln!(text, "\n{} {}: {counts}", section.section, section.about);
             let rows = self.checks.iter();
             for check in rows.filter(|check| check.section == section.section) {
-                check.write(&mut text, color);
+                check.write(&mut text, self.nodes, color);
             }
         }
         let hue = if self.has_failures() { "31" } else { "32" };
@@ -134,7 +137,7 @@ impl Benchmark {
 }
 
 impl CheckRow {
-    fn write(&self, text: &mut String, color: bool) {
+    fn write(&self, text: &mut String, all: usize, color: bool) {
         let hue = match self.status {
             "pass" => "32",
             "fail" => "31",
@@ -144,9 +147,12 @@ impl CheckRow {
         let status = paint(&format!("{:14}", self.status), hue, color);
         _ = writeln!(text, "  {status} {:7} {}", self.id, self.about);
         let mut tell = |what: &str, verdict: &VerdictRow| {
-            let nodes = match verdict.nodes.as_slice() {
-                [] => String::new(),
-                nodes => format!(" ({})", nodes.join(", ")),
+            // Where it is well, any of them is only an example.
+            let worth = verdict.status == "fail" && verdict.nodes.len() < all;
+            let nodes = if worth {
+                format!(" ({})", verdict.nodes.join(", "))
+            } else {
+                String::new()
             };
             _ = writeln!(text, "{:25}{what}{}{nodes}", "", verdict.reason);
         };

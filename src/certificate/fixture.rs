@@ -32,6 +32,8 @@ pub(crate) fn inventory() -> Inventory {
         etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: crate::template::Own::default(),
         components: BTreeMap::new(),
         nodes: nodes.into(),
     }

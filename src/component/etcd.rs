@@ -10,6 +10,7 @@ use super::{
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::manifest::Stage;
+use crate::template::builtin;
 use crate::version::{Minor, Version};
 
 /// etcd: a member on each node of the role.
@@ -73,7 +74,7 @@ pub(super) const ETCD: Component = Component {
     service: Some(Service {
         home: "/var/lib/etcd",
         stage: Stage::Etcd,
-        template: include_str!("../../templates/etc/systemd/system/etcd.service.hbs"),
+        template: builtin!("etc/systemd/system/etcd.service.hbs"),
         flags: FLAGS,
         environment: &[
             // Upstream builds nothing for 32-bit ARM, and etcd refuses to start there unless told.

@@ -11,6 +11,7 @@ use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Val
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::manifest::Stage;
+use crate::template::builtin;
 
 const OWN: Access = Access::User("kube-apiserver");
 
@@ -86,7 +87,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
         },
         File::Template {
             path: "/etc/k8s/kube-apiserver/audit-policy.yaml",
-            text: include_str!("../../templates/etc/k8s/kube-apiserver/audit-policy.yaml"),
+            text: builtin!("etc/k8s/kube-apiserver/audit-policy.yaml"),
             access: OWN,
         },
     ],
@@ -94,7 +95,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
     service: Some(Service {
         home: "/nonexistent",
         stage: Stage::Apiserver,
-        template: include_str!("../../templates/etc/systemd/system/kube-apiserver.service.hbs"),
+        template: builtin!("etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
         environment: &[
             // kube-apiserver has most of the heap: its caches of everything that is watched.

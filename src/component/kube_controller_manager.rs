@@ -8,6 +8,7 @@ use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Val
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::Stage;
+use crate::template::builtin;
 
 const OWN: Access = Access::User("kube-controller-manager");
 const KUBECONFIG: &str = "/etc/k8s/kube-controller-manager/kube-controller-manager.kubeconfig";
@@ -45,9 +46,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
     service: Some(Service {
         home: "/nonexistent",
         stage: Stage::Controllers,
-        template: include_str!(
-            "../../templates/etc/systemd/system/kube-controller-manager.service.hbs"
-        ),
+        template: builtin!("etc/systemd/system/kube-controller-manager.service.hbs"),
         flags: FLAGS,
         environment: &[small_heap("256MiB"), SMALL_GOGC],
         reach: Reach::Machine,

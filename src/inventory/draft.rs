@@ -119,6 +119,7 @@ pub(super) struct ClusterDraft {
     pub(super) service_cidr: Said<IpNet>,
     pub(super) pod_cidr: Said<IpNet>,
     pub(super) profile: Said<Profile>,
+    pub(super) templates: Said<std::path::PathBuf>,
 }
 
 /// `[[node]]`, half read.

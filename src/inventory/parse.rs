@@ -24,6 +24,7 @@ use super::problem::{Problem, Problems};
 use super::settings::ComponentSettings;
 use super::table::{Found, Table};
 use super::{Inventory, check};
+use crate::template::Own;
 
 impl Inventory {
     /// Reads an inventory, and answers it with what is doubtful in it.
@@ -148,6 +149,8 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
         etcd: draft.etcd,
         encryption: draft.encryption,
         rollout: draft.rollout,
+        templates: draft.cluster.templates.value(),
+        own: Own::default(),
         components: finish_components(draft.components),
         nodes: nodes?
             .into_iter()

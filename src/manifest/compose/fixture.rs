@@ -71,6 +71,8 @@ impl Fixture {
             etcd: EtcdAccess::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
+            templates: None,
+            own: crate::template::Own::default(),
             components: BTreeMap::new(),
             nodes: (1..=nodes).map(node).collect(),
         };

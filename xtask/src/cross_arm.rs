@@ -140,5 +140,5 @@ fn judge(program: &Path, target: Target) -> Result<(), Error> {
 
 /// Where everything is kept that is worth keeping from run to run.
 fn cache(name: &str) -> PathBuf {
-    nodes::cached("cross").join(name)
+    nodes::cached("cross-tools").join(name)
 }

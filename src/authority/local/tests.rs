@@ -1,5 +1,7 @@
 //! Tests of the local authority: what reruns do, and what is never done.
 
+mod etcd;
+mod handshake;
 mod openssl;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -23,6 +23,7 @@ mod lab;
 mod mirror;
 mod push;
 mod quoting;
+mod servers;
 mod tidy;
 mod tree;
 mod unfit;

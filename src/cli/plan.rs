@@ -141,10 +141,14 @@ pub(super) async fn desk(
         .iter()
         .filter(|program| lockfile.program(program).is_none())
         .collect();
-    if !unpinned.is_empty() {
-        if ask.keep == Keep::No {
+    // What is pinned may rest on less than is required since; pinning looks for something better.
+    let enough = fetch::check_required(inventory, &programs, &lockfile);
+    if ask.keep == Keep::No {
+        if !unpinned.is_empty() {
             return Err(not_pinned(&unpinned));
         }
+        enough.map_err(prepare::fetch_failure)?;
+    } else if !unpinned.is_empty() || enough.is_err() {
         let options = fetch::Options {
             bundle: ask.bundle.map(Path::to_owned),
             ..prepare::fetch_options(common)

@@ -5,6 +5,7 @@ mod checksums;
 mod command;
 mod demo;
 mod flag_table;
+mod fuzz;
 mod mirror;
 mod nodes;
 mod say;
@@ -41,6 +42,7 @@ enum Chore {
     Demo(demo::Arguments),
     Test(test::Arguments),
     Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
     /// Adds digests of releases to `src/artifact/SHA256SUMS`
     Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
@@ -57,6 +59,7 @@ impl Chore {
             Self::Demo(arguments) => Ok(demo::run(&arguments)?),
             Self::Test(arguments) => Ok(test::run(&arguments)?),
             Self::Bench(arguments) => Ok(bench::run(&arguments)?),
+            Self::Fuzz(arguments) => Ok(fuzz::run(&arguments)?),
             Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;

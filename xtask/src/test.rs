@@ -33,6 +33,8 @@ const TEST_SECONDS: u64 = 4500;
 const MIRROR_VARIABLE: &str = "KINSTALL_MIRROR";
 /// The variable with the program that makes more stand-ins.
 const STANDIN_VARIABLE: &str = "KINSTALL_STANDIN";
+/// The variable with the directory of a mirror of genuine kubectls of several lines.
+const KUBECTLS_VARIABLE: &str = "KINSTALL_KUBECTLS";
 /// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
 const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
 
@@ -157,12 +159,16 @@ impl Stage {
             seat.subnet
         ));
         let lab = Lab::open(&seat, NODES, Afterwards::Down)?;
+        let kubectls = mirror::kubectls(&seat.name)?;
         let mut environment = BTreeMap::from([
             (STANDIN_VARIABLE, mirror.standin().into_os_string()),
             (MIRROR_VARIABLE, mirror.directory.into_os_string()),
         ]);
         for (name, value) in lab.bed.environment()? {
             environment.insert(name, value.into_os_string());
+        }
+        if let Some(kubectls) = kubectls {
+            environment.insert(KUBECTLS_VARIABLE, kubectls.into_os_string());
         }
         if let Some(genuine) = &arguments.mirror {
             let genuine = fs_err::canonicalize(genuine)?;

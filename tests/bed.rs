@@ -204,7 +204,8 @@ impl Bed {
         stock(mirror, "kubectl", &elf("kubectl"));
     }
 
-    /// Puts a newer release of one server into the mirror, and has the inventory ask for it.
+    /// Puts a newer release of one server, of which the inventory says something already, into the
+    /// mirror, and has the inventory ask for it.
     pub(crate) fn upgrade(&self, lab: &Lab, name: &str) -> PathBuf {
         let (line, patch) = KUBERNETES.rsplit_once('.').unwrap();
         let newer = format!("{line}.{}", patch.parse::<u32>().unwrap() + 1);
@@ -219,10 +220,8 @@ impl Bed {
         assert!(made.unwrap().success());
         let digest = kinstall::digest::Digest::of(&fs::read(&program).unwrap()).to_string();
         fs::write(shelf.join(format!("{name}.sha256")), digest).unwrap();
-        lab.edit(
-            "[rollout]",
-            &format!("[component.{name}]\nversion = \"{newer}\"\n\n[rollout]"),
-        );
+        let header = format!("[component.{name}]\n");
+        lab.edit(&header, &format!("{header}version = \"{newer}\"\n"));
         program
     }
 

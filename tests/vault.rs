@@ -53,13 +53,10 @@ fn site(vault: &Double, ca: &str) -> Lab {
         .unwrap();
     }
     fs::write(lab.path("token"), format!("{ROOT}\n")).unwrap();
-    let nodes: String = (1..=3)
-        .map(|at| {
-            format!(
-                "\n[[node]]\nname = \"node{at}\"\naddress = \"10.0.0.{at}\"\narch = \"amd64\"\n"
-            )
-        })
-        .collect();
+    let nodes = [1, 2, 3].map(|at| {
+        format!("\n[[node]]\nname = \"node{at}\"\naddress = \"10.0.0.{at}\"\narch = \"amd64\"\n")
+    });
+    let nodes = nodes.concat();
     lab.write(&format!(
         "[cluster]\nname = \"home\"\nkubernetes = \"1.32.3\"\n\n[pki]\nfrom = \"vault\"\n\n\
          [pki.vault]\naddress = \"{}\"\n{ca}seconds = 3\ntoken-file = \"token\"\nrole = \"{{certificate}}\"\n\n\

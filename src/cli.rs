@@ -5,6 +5,7 @@ mod cache;
 mod carry;
 mod certs;
 mod check;
+mod cis;
 mod completions;
 mod encryption;
 mod fail;
@@ -12,6 +13,7 @@ mod fetch;
 mod init;
 mod journal;
 mod kubeconfig;
+mod own;
 mod plan;
 mod prepare;
 mod push;
@@ -85,7 +87,8 @@ enum Command {
     Init(init::Init),
     /// Pin, download and verify what an inventory needs
     Fetch(fetch::Fetch),
-    /// Tell what is wrong with an inventory, or what an upgrade would break
+    /// Tell what is wrong with an inventory, what an upgrade would break, or how the CIS benchmark
+    /// scores it
     Check(check::Check),
     /// Make or verify one file with everything for a site without internet
     Bundle(bundle::BundleCommand),
@@ -164,7 +167,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
-        Command::Check(command) => command.run(common, terminal),
+        Command::Check(command) => command.run(common, terminal).await,
         Command::Bundle(command) => command.run(common, terminal).await,
         Command::Cache(command) => command.run(common, terminal).await,
         Command::Render(command) => command.run(common, terminal).await,

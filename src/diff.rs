@@ -120,7 +120,8 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
             .watches
             .iter()
             .filter(|path| touches_process(&difference, path));
-        let changed: BTreeSet<RemotePath> = changed.cloned().collect();
+        let dropped = dropped(&difference, name);
+        let changed: BTreeSet<RemotePath> = changed.chain(dropped).cloned().collect();
         let fingerprint = fingerprint(manifest, &unit.watches);
         if let Some(reason) = reason(&state, changed, &fingerprint, snapshot) {
             let running = state.is_active();
@@ -207,6 +208,19 @@ fn superseded(manifest: &Manifest, snapshot: &Snapshot) -> BTreeMap<RemotePath, 
 fn touches_process(difference: &Difference, path: &RemotePath) -> bool {
     let change = difference.entries.get(path);
     change.is_some_and(|change| matches!(change.kind, ChangeKind::Create | ChangeKind::Replace))
+}
+
+/// The drop-ins of a unit that go. They have to be gone before it is restarted.
+pub fn dropped<'a>(
+    difference: &'a Difference,
+    unit: &UnitName,
+) -> impl Iterator<Item = &'a RemotePath> {
+    let directory = unit.drop_ins();
+    let removed = difference.entries.iter();
+    let removed = removed.filter(|(_, change)| change.kind == ChangeKind::Remove);
+    removed
+        .map(|(path, _)| path)
+        .filter(move |path| path.parent().as_ref() == Some(&directory))
 }
 
 /// What stands for everything a unit reads: equal exactly when all of it is equal.

@@ -24,11 +24,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::template::Own;
 use crate::version::Version;
 
 pub use cluster::{Cluster, Endpoint};
 pub use name::{ClusterName, DomainName, NodeName};
-pub use node::{Node, Role, San, Ssh};
+pub use node::{Node, Profile, Role, San, Ssh};
 pub use pattern::Pattern;
 pub use place::{Place, Places, VersionPlaces, Word};
 pub use problem::{Problem, Problems};
@@ -68,6 +69,11 @@ pub struct Inventory {
     pub encryption: Encryption,
     /// Time limits and widths of a rollout.
     pub rollout: Rollout,
+    /// The directory of the user's own templates and drop-ins, relative to the inventory; by default
+    /// [`Inventory::TEMPLATES`], which need not be there.
+    pub templates: Option<PathBuf>,
+    /// What is in it, once it was read.
+    pub own: Own,
     /// What is said of a component for all nodes.
     pub components: BTreeMap<String, ComponentSettings>,
     /// The nodes, by name.
@@ -75,6 +81,9 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Where the user's own templates lie unless the inventory says where.
+    pub const TEMPLATES: &str = "templates";
+
     /// The nodes that have a role, in the order of their names.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.nodes

@@ -7,6 +7,7 @@
 )]
 
 mod bed;
+mod benchmark;
 mod bundle;
 mod cache;
 mod digests;
@@ -21,6 +22,7 @@ mod into;
 mod killed;
 mod lab;
 mod mirror;
+mod own;
 mod push;
 mod quoting;
 mod servers;

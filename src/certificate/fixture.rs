@@ -32,6 +32,8 @@ pub(crate) fn inventory() -> Inventory {
         etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: crate::template::Own::default(),
         components: BTreeMap::new(),
         nodes: nodes.into(),
     }
@@ -46,6 +48,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, number * 10 + 2, 1].into(),
         etcd_address: first.then_some([10, 240, 1, 2].into()),
         roles: [Role::Etcd, Role::ControlPlane].into(),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: own("kube-apiserver.az1.k8s.home"),
         etcd_domain: own("etcd.az1.k8s.home"),

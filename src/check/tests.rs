@@ -161,7 +161,7 @@ fn a_unit_bounds_what_a_flag_may_be() {
         &[
             "warning at \"/data\": etcd may not write `/data`: its unit lets it write below \
              `/var/lib/etcd` only (mount the disk at `/var/lib/etcd`, or add a drop-in of your \
-             own with `ReadWritePaths=`)",
+             own with `BindPaths=`)",
         ],
     );
     check(

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Stages, View, puts};
-use crate::action::{Action, Group, Wave, WaveName};
+use crate::action::{Action, Group, Put, Wave, WaveName};
+use crate::diff;
 use crate::inventory::NodeName;
 use crate::manifest::{Stage, Unit, UnitName};
 use crate::snapshot::UnitState;
@@ -84,7 +85,11 @@ fn one_by_one(
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
 fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut steps = Vec::new();
-    let puts = puts(view, Some(stage), stages);
+    let mut puts = puts(view, Some(stage), stages);
+    for (name, _, _) in units(stage, view) {
+        let dropped = diff::dropped(view.difference, name);
+        puts.extend(dropped.cloned().map(Put::Remove));
+    }
     if !puts.is_empty() {
         steps.push(Action::Install(puts));
     }

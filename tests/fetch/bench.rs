@@ -164,6 +164,8 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
         etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: kinstall::template::Own::default(),
         components: BTreeMap::new(),
         nodes: BTreeMap::new(),
     }

@@ -3,7 +3,9 @@
 mod bench;
 mod checksums;
 mod command;
+mod cross_arm;
 mod demo;
+mod dist;
 mod flag_table;
 mod fuzz;
 mod mirror;
@@ -43,6 +45,8 @@ enum Chore {
     Test(test::Arguments),
     Bench(bench::Arguments),
     Fuzz(fuzz::Arguments),
+    CrossArm(cross_arm::Arguments),
+    Dist(dist::Arguments),
     /// Adds digests of releases to `src/artifact/SHA256SUMS`
     Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
@@ -60,6 +64,8 @@ impl Chore {
             Self::Test(arguments) => Ok(test::run(&arguments)?),
             Self::Bench(arguments) => Ok(bench::run(&arguments)?),
             Self::Fuzz(arguments) => Ok(fuzz::run(&arguments)?),
+            Self::CrossArm(arguments) => Ok(cross_arm::run(&arguments)?),
+            Self::Dist(arguments) => Ok(dist::run(&arguments)?),
             Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;

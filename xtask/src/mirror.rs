@@ -370,7 +370,7 @@ fn strip(program: &Path, copy: &Path) -> Result<(), Error> {
 }
 
 /// What upstream calls this machine's architecture.
-fn arch() -> &'static str {
+pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

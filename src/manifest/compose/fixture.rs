@@ -71,6 +71,8 @@ impl Fixture {
             etcd: EtcdAccess::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
+            templates: None,
+            own: crate::template::Own::default(),
             components: BTreeMap::new(),
             nodes: (1..=nodes).map(node).collect(),
         };
@@ -156,6 +158,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, 10 * number + 2, 1].into(),
         etcd_address: None,
         roles: BTreeSet::from([Role::Etcd, Role::ControlPlane]),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: Some(format!("api.az{number}.k8s.home").parse().unwrap()),
         etcd_domain: Some(format!("etcd.az{number}.k8s.home").parse().unwrap()),

@@ -77,7 +77,7 @@ fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
 }
 
 /// The networks that a service is kept to, its own machine first; none where it is not.
-pub(super) fn networks(
+pub(in crate::manifest) fn networks(
     inventory: &Inventory,
     service: &Service,
     said: Option<&[IpNet]>,

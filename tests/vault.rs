@@ -53,11 +53,10 @@ fn site(vault: &Double, ca: &str) -> Lab {
         .unwrap();
     }
     fs::write(lab.path("token"), format!("{ROOT}\n")).unwrap();
-    let nodes = (1..=3).fold(String::new(), |text, at| {
-        format!(
-            "{text}\n[[node]]\nname = \"node{at}\"\naddress = \"10.0.0.{at}\"\narch = \"amd64\"\n"
-        )
+    let nodes = [1, 2, 3].map(|at| {
+        format!("\n[[node]]\nname = \"node{at}\"\naddress = \"10.0.0.{at}\"\narch = \"amd64\"\n")
     });
+    let nodes = nodes.concat();
     lab.write(&format!(
         "[cluster]\nname = \"home\"\nkubernetes = \"1.32.3\"\n\n[pki]\nfrom = \"vault\"\n\n\
          [pki.vault]\naddress = \"{}\"\n{ca}seconds = 3\ntoken-file = \"token\"\nrole = \"{{certificate}}\"\n\n\
@@ -337,7 +336,18 @@ fn another_authority_is_taken_only_where_both_are_trusted() {
         let both = both + &vault.authority_pem("pki");
         fs::write(lab.path(&format!("pki/trust/{set}.pem")), both).unwrap();
     }
-    lab.run(renew).exits(0);
+    let asked = lab.run(renew).exits(0);
+    let kubernetes = [1, 2, 3].map(|at| format!("apiserver-node{at}"));
+    let signed =
+        |id: &String| fs::read_to_string(lab.path(&format!("pki/issued/{id}.pem"))).unwrap();
+    let own = vault.authority_pem("pki");
+    for id in &kubernetes {
+        assert!(
+            signed(id).contains(own.trim()),
+            "{id} by the new authority: {asked}"
+        );
+    }
+    lab.run(KUBECONFIG).exits(0);
     assert_ne!(
         fs::read(lab.path("pki/issued/apiserver-node1.pem")).unwrap(),
         before

@@ -82,8 +82,7 @@ impl Local {
 
 impl Authority for Local {
     fn foresee(&self, requests: &[Request], now: i64) -> Result<Obtained, Error> {
-        let fetched = Fetched::default();
-        let (obtained, _) = self.prepare(requests, &BTreeSet::new(), &fetched, now)?;
+        let (obtained, _) = self.prepare(requests, &BTreeSet::new(), None, now)?;
         Ok(obtained)
     }
 
@@ -99,7 +98,7 @@ impl Authority for Local {
     ) -> Result<Obtained, Error> {
         let lock = self.store.lock()?;
         let fetched = self.fetch(requests, ids, now)?;
-        let (obtained, writes) = self.prepare(requests, ids, &fetched, now)?;
+        let (obtained, writes) = self.prepare(requests, ids, Some(&fetched), now)?;
         self.store.write_all(&writes)?;
         drop(lock);
         Ok(obtained)
@@ -160,12 +159,13 @@ impl Gathered {
 }
 
 impl Local {
-    /// Everything that is asked for, and what must be written for it to last.
+    /// Everything that is asked for, and what must be written for it to last. Where nothing was
+    /// fetched it is only foreseen, and what Vault would make is made up.
     fn prepare(
         &self,
         requests: &[Request],
         asked: &BTreeSet<CertificateId>,
-        fetched: &Fetched,
+        fetched: Option<&Fetched>,
         now: i64,
     ) -> Result<(Obtained, Vec<Write>), Error> {
         let mut gathered = Gathered {
@@ -211,7 +211,7 @@ impl Local {
         let known = known.filter(|request| !gathered.made_up.contains(&request.id));
         let known: Vec<Request> = known.cloned().collect();
         let mut doubts = self.check(&known, &credentials, now)?;
-        doubts.extend(fetched.doubts.iter().cloned());
+        doubts.extend(fetched.into_iter().flat_map(|it| it.doubts.iter().cloned()));
         let obtained = Obtained {
             credentials,
             notes: gathered.notes,

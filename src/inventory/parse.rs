@@ -4,6 +4,7 @@ mod address;
 mod cluster;
 mod component;
 mod etcd;
+mod kms;
 mod node;
 mod settings;
 mod vault;

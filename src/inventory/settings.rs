@@ -158,6 +158,32 @@ pub struct Encryption {
     pub provider: Provider,
     /// The resources that are encrypted, as `EncryptionConfiguration` names them.
     pub resources: Vec<String>,
+    /// The plugin of the provider `kms`.
+    pub kms: Option<Kms>,
+}
+
+/// `[encryption.kms]`: a plugin that keeps the key, as kube-apiserver is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kms {
+    /// Its name, which is in every value it encrypts.
+    pub name: String,
+    /// Its socket: `unix:///...`.
+    pub endpoint: String,
+    /// The version of its API.
+    pub api: KmsApi,
+    /// How long a call may take, as Go writes durations.
+    pub timeout: Option<String>,
+    /// How many keys are kept in memory; only v1 has such a cache to set.
+    pub cache_size: Option<u32>,
+}
+
+/// The version of a KMS plugin's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KmsApi {
+    /// A call to the plugin for each new value.
+    V1,
+    /// A key hierarchy: few calls.
+    V2,
 }
 
 impl Default for Encryption {
@@ -165,11 +191,12 @@ impl Default for Encryption {
         Self {
             provider: Provider::Aescbc,
             resources: vec!["secrets".to_owned()],
+            kms: None,
         }
     }
 }
 
-/// A provider of `EncryptionConfiguration` that uses a local key.
+/// A provider of `EncryptionConfiguration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Provider {
     /// AES-CBC with PKCS#7 padding: the documents' choice.
@@ -178,11 +205,24 @@ pub enum Provider {
     Aesgcm,
     /// `XSalsa20` and Poly1305.
     Secretbox,
+    /// Plain text.
+    Identity,
+    /// A plugin keeps the key.
+    Kms,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
+    pub const ALL: [Self; 5] = [
+        Self::Aescbc,
+        Self::Aesgcm,
+        Self::Secretbox,
+        Self::Identity,
+        Self::Kms,
+    ];
+
+    /// Those whose keys are in the configuration itself, so that kinstall makes and rotates them.
+    pub const WITH_KEYS: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
 
     /// The word in `EncryptionConfiguration`.
     pub const fn name(self) -> &'static str {
@@ -190,6 +230,8 @@ impl Provider {
             Self::Aescbc => "aescbc",
             Self::Aesgcm => "aesgcm",
             Self::Secretbox => "secretbox",
+            Self::Identity => "identity",
+            Self::Kms => "kms",
         }
     }
 }

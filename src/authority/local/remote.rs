@@ -11,7 +11,8 @@ use super::store::Write;
 use super::{DAY_SECONDS, Gathered, Local};
 use crate::certificate::check::{self, About, Finding, Flaw, Severity};
 use crate::certificate::{
-    AuthorityName, CertificateId, Credentials, Leaf, Request, ServiceAccountPair, describe, key,
+    AuthorityName, CertificateId, Credentials, Description, Leaf, Request, ServiceAccountPair,
+    describe, key,
 };
 use crate::secret::Secret;
 
@@ -62,8 +63,25 @@ impl Local {
         now: i64,
     ) -> Result<Fetched, Error> {
         let mut fetched = Fetched::default();
+        for name in AuthorityName::ALL {
+            self.is_remote(name, requests)?;
+        }
+        // An authority that is exchanged by what is fetched first makes more of it due.
+        for asked in [asked, &BTreeSet::new()] {
+            self.fetch_due(requests, asked, now, &mut fetched)?;
+        }
+        Ok(fetched)
+    }
+
+    fn fetch_due(
+        &self,
+        requests: &[Request],
+        asked: &BTreeSet<CertificateId>,
+        now: i64,
+        fetched: &mut Fetched,
+    ) -> Result<(), Error> {
         let Some(vault) = &self.vault else {
-            return Ok(fetched);
+            return Ok(());
         };
         let mut due = BTreeMap::new();
         for request in requests {
@@ -80,11 +98,8 @@ impl Local {
             };
             due.insert(request.id.clone(), (request, order, outcome));
         }
-        for name in AuthorityName::ALL {
-            self.is_remote(name, requests)?;
-        }
         if due.is_empty() {
-            return Ok(fetched);
+            return Ok(());
         }
         let orders: Vec<Order> = due.values().map(|(_, order, _)| order.clone()).collect();
         let mut refusals = Refusals::default();
@@ -102,8 +117,7 @@ impl Local {
                 Err(why) => refusals.note(id, why),
             }
         }
-        refusals.none()?;
-        Ok(fetched)
+        refusals.none()
     }
 
     /// An authority elsewhere, as far as it is known.
@@ -126,19 +140,25 @@ impl Local {
         &self,
         request: &Request,
         order: &Order,
-        fetched: &Fetched,
+        fetched: Option<&Fetched>,
         gathered: &mut Gathered,
     ) -> Result<Leaf, Error> {
         let item = Item::Certificate(request.id.clone());
         let outcome = match self.standing(request, order, gathered.now)? {
             Standing::Serves(leaf) => {
-                let made = fetched.outcomes.get(&request.id);
+                let made = fetched.and_then(|it| it.outcomes.get(&request.id));
                 gathered.note(item, made.copied().unwrap_or(Outcome::Reused));
                 return Ok(leaf);
             }
             Standing::Fails(reason) => Outcome::Renewed(reason),
             Standing::Missing => Outcome::Created,
         };
+        if fetched.is_some() {
+            let mut refusals = Refusals::default();
+            let why = "what is kept of it does not serve, and Vault was not asked again";
+            refusals.note(request.id.clone(), why.to_owned());
+            refusals.none()?;
+        }
         gathered.note(item, outcome);
         gathered.made_up.insert(request.id.clone());
         let days = self.pki.ca_days;
@@ -166,23 +186,12 @@ impl Local {
             return Ok(Standing::Fails(reason(&flaw)));
         }
         let found = &existing.description;
+        let differs = differs(order, found);
         let new_end = authority_end.min(now + i64::from(request.days) * DAY_SECONDS);
-        let names = order.dns.iter().chain(&order.addresses);
-        let fails = [
-            (
-                found.subject.common_name.as_ref() != Some(&order.common_name),
-                Reason::Subject,
-            ),
-            (
-                !names.into_iter().all(|name| found.sans.contains(name)),
-                Reason::Names,
-            ),
-            (existing.is_expiring(new_end, now), Reason::Expiring),
-        ];
-        let fails = fails.into_iter().find(|(fails, _)| *fails);
-        Ok(fails.map_or(Standing::Serves(leaf), |(_, reason)| {
-            Standing::Fails(reason)
-        }))
+        let expiring = existing.is_expiring(new_end, now);
+        let expiring = expiring.then_some(Reason::Expiring);
+        let fails = differs.map(|(reason, _)| reason).or(expiring);
+        Ok(fails.map_or(Standing::Serves(leaf), Standing::Fails))
     }
 
     /// Keeps what Vault issued, or says why it would not do.
@@ -211,6 +220,9 @@ impl Local {
         if !flaws.is_empty() {
             let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
             return Ok(Err(format!("Vault issued one that {}", flaws.join("; "))));
+        }
+        if let Some((_, why)) = differs(order, &found) {
+            return Ok(Err(format!("Vault issued one that {why}")));
         }
         let path = format!("ca/{}.pem", request.signer);
         let mut writes = Vec::new();
@@ -279,6 +291,18 @@ impl Refusals {
         }
         Err(Error::Vault(self.0))
     }
+}
+
+/// How a certificate is otherwise than was asked for.
+fn differs(order: &Order, found: &Description) -> Option<(Reason, String)> {
+    let name = found.subject.common_name.as_deref().unwrap_or_default();
+    if name != order.common_name {
+        let why = format!("is for `{name}`, not for `{}`", order.common_name);
+        return Some((Reason::Subject, why));
+    }
+    let mut names = order.dns.iter().chain(&order.addresses);
+    let missing = names.find(|name| !found.sans.contains(*name))?;
+    Some((Reason::Names, format!("is not valid for `{missing}`")))
 }
 
 /// What is so wrong with a certificate that some peer would refuse it.

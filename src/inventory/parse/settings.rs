@@ -1,6 +1,6 @@
 //! `[source]`, `[pki]`, `[encryption]` and `[rollout]`.
 
-use super::{address, vault, word};
+use super::{address, kms, vault, word};
 use crate::inventory::draft::{ClusterDraft, Said};
 use crate::inventory::name::DomainName;
 use crate::inventory::problem::Problem;
@@ -221,8 +221,7 @@ pub(super) fn encryption(
     found: &mut Found,
 ) -> Encryption {
     let default = Encryption::default();
-    let words = [Provider::Aescbc, Provider::Aesgcm, Provider::Secretbox];
-    let words = words.map(|provider| (provider.name(), provider));
+    let words = Provider::ALL.map(|provider| (provider.name(), provider));
     let provider = table.read("provider", found, |value, found| {
         value.word(&words, &[], found)
     });
@@ -233,8 +232,10 @@ pub(super) fn encryption(
     let resources = table.read("resources", found, |value, found| {
         resources(value, kubernetes, found)
     });
+    let kms = kms::read(&mut table, &provider, kubernetes, found);
     table.finish(found);
     Encryption {
+        kms,
         provider: provider.value().unwrap_or(default.provider),
         resources: resources.value().unwrap_or(default.resources),
     }

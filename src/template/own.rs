@@ -134,8 +134,8 @@ fn purpose(path: &str, known: &Known) -> Result<Purpose, (String, String)> {
 fn drop_in(stem: &str) -> Option<(&str, &str)> {
     let (directory, name) = stem.strip_prefix(UNITS).unwrap_or(stem).split_once('/')?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let is_conf = name.strip_suffix(".conf").is_some();
-    let is_name = is_conf && name.bytes().all(plain) && !name.starts_with('.');
+    let is_name =
+        name.strip_suffix(".conf").is_some() && name.bytes().all(plain) && !name.starts_with('.');
     Some((directory.strip_suffix(".d")?, name)).filter(|_| is_name)
 }
 

@@ -85,6 +85,19 @@ impl Fixture {
         }
     }
 
+    /// A cluster of an inventory's text; nodes that say no architecture are of `arm64`.
+    pub(crate) fn of(text: &str) -> Self {
+        let (inventory, _) = Inventory::parse(text, "x", std::path::Path::new("/inventory"))
+            .unwrap_or_else(|problems| panic!("{:?}", problems.iter().collect::<Vec<_>>()));
+        let nodes = inventory.nodes.values();
+        let arch = |node: &Node| (node.name.clone(), node.arch.unwrap_or(Arch::Arm64));
+        Self {
+            archs: nodes.map(arch).collect(),
+            credentials: credentials(inventory.nodes.keys()),
+            inventory,
+        }
+    }
+
     pub(crate) fn node(&mut self, name: &str) -> &mut Node {
         self.inventory
             .nodes

@@ -20,15 +20,8 @@ pub enum Action {
     },
     /// Put entries in place, or remove them, in this order.
     Install(Vec<Put>),
-    /// Start or restart a unit and wait until systemd calls it active.
-    Activate {
-        /// The unit.
-        unit: UnitName,
-        /// What it runs on from now on.
-        fingerprint: String,
-        /// Whether it runs now, so that this restarts it.
-        restart: bool,
-    },
+    /// Have the node put entries in place and start or restart what reads them.
+    Turn(Box<Turn>),
     /// Stop a unit that the node should not have any more.
     Stop(UnitName),
     /// Ask a unit until it answers that it is healthy.
@@ -44,6 +37,82 @@ pub enum Action {
     Record(Box<Recorded>),
 }
 
+/// What a node carries out by itself, whatever becomes of the connection: to its end, or, where a
+/// unit does not start, back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// What is to be done.
+    pub forward: Course,
+    /// What takes the node back to its recorded generation; none where there is nothing to go back
+    /// to, or no way.
+    pub back: Option<Course>,
+}
+
+/// Entries that are put in place, then units that are started or restarted, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Course {
+    /// The entries.
+    pub puts: Vec<Put>,
+    /// The units.
+    pub starts: Vec<Start>,
+}
+
+/// A unit that is started or restarted until systemd calls it active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The unit.
+    pub unit: UnitName,
+    /// What it runs on from now on.
+    pub fingerprint: String,
+    /// Whether it runs now, so that this restarts it.
+    pub restart: bool,
+}
+
+impl Action {
+    /// Its word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Begin { .. } => "begin",
+            Self::Install(_) => "install",
+            Self::Turn(_) => "turn",
+            Self::Stop(_) => "stop",
+            Self::Await { .. } => "await",
+            Self::Record(_) => "record",
+        }
+    }
+
+    /// The units that it starts or restarts.
+    pub fn starts(&self) -> &[Start] {
+        match self {
+            Self::Turn(turn) => &turn.forward.starts,
+            _ => &[],
+        }
+    }
+}
+
+impl Turn {
+    /// The lines that `turn.sh` reads.
+    pub fn lines(&self) -> String {
+        let back = self.back.iter().map(|course| course.lines("back-"));
+        let courses = std::iter::once(self.forward.lines("")).chain(back);
+        courses.collect::<String>() + "end\n"
+    }
+}
+
+impl Course {
+    fn lines(&self, prefix: &str) -> String {
+        let puts = self.puts.iter();
+        let puts = puts.map(|put| format!("{prefix}install {}\n", put.line()));
+        let starts = self.starts.iter().map(|start| {
+            let Start {
+                unit, fingerprint, ..
+            } = start;
+            format!("{prefix}activate {unit} {fingerprint}\n")
+        });
+        puts.chain(starts).collect()
+    }
+}
+
 /// What happens to one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
@@ -53,14 +122,26 @@ pub enum Put {
     Users(RemotePath),
     /// Remove it.
     Remove(RemotePath),
+    /// Forget what a unit runs on, before anything that it reads is put in place: whatever restarts
+    /// it from then on, a run that does not come to an end leaves it to be restarted by the next.
+    Unsettle(UnitName),
 }
 
 impl Put {
+    /// The path of an entry that is put in place or removed.
+    pub fn path(&self) -> Option<&RemotePath> {
+        match self {
+            Self::Entry(path, _) | Self::Remove(path) => Some(path),
+            Self::Users(_) | Self::Unsettle(_) => None,
+        }
+    }
+
     /// The line that `install.sh` reads.
     pub fn line(&self) -> String {
         match self {
             Self::Users(path) => format!("users {path}"),
             Self::Remove(path) => format!("remove {path}"),
+            Self::Unsettle(unit) => format!("unsettle {unit}"),
             Self::Entry(
                 path,
                 Entry {

@@ -1,14 +1,18 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod pause;
 mod revert;
 mod staging;
 mod step;
+mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::watch;
 
+pub use pause::Pause;
 pub use staging::{Encoded, Store};
 pub use step::StepError;
 
@@ -16,12 +20,18 @@ use crate::action::{Group, WaveName};
 use crate::certificate::Credentials;
 use crate::event::{Event, Events};
 use crate::inventory::{NodeName, Rollout};
+use crate::journal::{DONE, Entry};
 use crate::manifest::Desired;
 use crate::plan::Plan;
 use crate::probe::Prober;
 use crate::script;
 use crate::snapshot::Snapshot;
-use crate::transport::{self, Transport, ssh::Held};
+use crate::transport::{self, Body, Transport, ssh::Held};
+
+/// How many runs a node remembers.
+const JOURNAL_KEPT: &str = "100";
+/// How long a node may take to write down how a run ended, in seconds.
+const JOURNAL_SECONDS: u64 = 10;
 
 /// Everything a run works with.
 pub struct Run<'a> {
@@ -43,10 +53,16 @@ pub struct Run<'a> {
     pub jobs: usize,
     /// Who runs this, where and since when: shown to another run that finds the node held.
     pub holder: String,
+    /// Whether nodes are taken from another run that holds them.
+    pub break_lock: bool,
+    /// What the nodes write down of this run.
+    pub entry: &'a Entry,
     /// Where progress is told.
     pub events: &'a Events,
     /// Becomes true when the user wants to stop.
     pub stop: watch::Receiver<bool>,
+    /// Where it is held, for tests.
+    pub pause: Pause,
 }
 
 /// Why a run ended early.
@@ -55,13 +71,22 @@ pub enum Error {
     /// Another run works on a node.
     #[error("{node}: another run holds it: {holder}")]
     #[diagnostic(help(
-        "wait for it to end; the lock is free as soon as the run that held it is gone, and a minute after its network is"
+        "wait for it to end; the lock is free as soon as the run that held it is gone, and a minute after its network is; `--break-lock` takes it from a run that shall not go on"
     ))]
     Held {
         /// The node.
         node: NodeName,
         /// What the other run says of itself.
         holder: String,
+    },
+    /// A node is no longer held for this run.
+    #[error("{node}: it is no longer held for this run")]
+    #[diagnostic(help(
+        "another run took it by `--break-lock`, or the connection broke; every service runs on what is in place, and the same command goes on from there"
+    ))]
+    Lost {
+        /// The node.
+        node: NodeName,
     },
     /// Another run changed a node after this one had looked at it.
     #[error("{node}: another run changed it while this one was being prepared")]
@@ -128,10 +153,25 @@ impl Run<'_> {
     /// Stages everything everywhere, then goes through the waves.
     pub async fn carry_out(&self) -> Result<(), Vec<Error>> {
         let held = self.lock().await?;
+        let result = self.go_through(&held).await;
+        let outcome = match &result {
+            Ok(()) => DONE.to_owned(),
+            Err(errors) => errors.first().map(ToString::to_string).unwrap_or_default(),
+        };
+        self.write_down(outcome.lines().next().unwrap_or_default())
+            .await;
+        result
+    }
+
+    async fn go_through(&self, held: &[Held]) -> Result<(), Vec<Error>> {
         self.stage().await?;
         for wave in &self.plan.waves {
             self.events.send(Event::Wave(wave.name));
             for group in &wave.groups {
+                if let Some(lost) = held.iter().find(|held| held.is_lost()) {
+                    let node = lost.node().clone();
+                    return Err(vec![Error::Lost { node }]);
+                }
                 if *self.stop.borrow() {
                     return Err(vec![Error::Stopped {
                         what: "between two nodes; every service runs on what is in place",
@@ -142,8 +182,21 @@ impl Run<'_> {
                 }
             }
         }
-        drop(held);
         Ok(())
+    }
+
+    /// Has every node that was changed write down how the run ended. A node that cannot be reached
+    /// any more knows as much as it wrote at the beginning.
+    async fn write_down(&self, outcome: &str) {
+        let groups = self.plan.waves.iter().flat_map(|wave| &wave.groups);
+        let nodes: BTreeSet<_> = groups.flat_map(|group| group.steps.keys()).collect();
+        let writing = nodes.into_iter().map(|node| {
+            let entry = self.entry.on(node, outcome);
+            let body = Body::text(entry.lines());
+            let writing = self.transports[node].run(script::JOURNAL, &[JOURNAL_KEPT], body);
+            tokio::time::timeout(Duration::from_secs(JOURNAL_SECONDS), writing)
+        });
+        future::join_all(writing).await;
     }
 
     /// Takes the nodes on which a unit did not become healthy back to their recorded generations.
@@ -179,13 +232,20 @@ impl Run<'_> {
             .iter()
             .filter_map(|node| self.transports.get(*node)?.ssh());
         let holding = connections.map(|connection| async move {
-            let (line, held) = connection.hold(script::LOCK, &[&self.holder]).await?;
+            let how = if self.break_lock { "break" } else { "wait" };
+            let arguments = [self.holder.as_str(), how];
+            let (line, held) = connection.hold(script::LOCK, &arguments).await?;
             let node = connection.node().clone();
+            let (line, broken) = line.split_once(" broke ").unwrap_or((&line, ""));
+            if !broken.is_empty() {
+                let what = format!("{node}: took it from a run that held it: {broken}");
+                self.events.send(Event::Warning(what));
+            }
             match line.strip_prefix("locked ") {
                 Some(version) if version == self.snapshots[&node].version => Ok(held),
                 Some(_) => Err(Error::Changed { node }),
                 None => {
-                    let holder = line.strip_prefix("held ").unwrap_or(&line).to_owned();
+                    let holder = line.strip_prefix("held ").unwrap_or(line).to_owned();
                     Err(Error::Held { node, holder })
                 }
             }
@@ -224,6 +284,7 @@ impl Run<'_> {
         let prober = &prober;
         let nodes = group.steps.iter().map(|(node, actions)| async move {
             for action in actions {
+                self.pause.before(node, action.name()).await;
                 step::take(self, prober, &self.transports[node], action)
                     .await
                     .map_err(|failure| Error::Step { wave, failure })?;

@@ -7,9 +7,11 @@ mod certs;
 mod check;
 mod cis;
 mod completions;
+mod consent;
 mod encryption;
 mod fail;
 mod fetch;
+mod history;
 mod init;
 mod journal;
 mod kubeconfig;
@@ -36,7 +38,8 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was contacted
-  3  plan, status, check or certs check found changes, drift, or something that needs a look
+  3  plan, status, check or certs check found changes, drift, or something that needs a look;
+     push found a file that it overwrites only when told
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   6  a rollout failed, and the node it failed on was taken back
@@ -105,7 +108,7 @@ enum Command {
     /// Take nodes back to a recorded generation
     Rollback(rollback::Rollback),
     /// Tell what runs did, and when
-    History(rollback::History),
+    History(history::History),
     /// List, check, renew and draw the cluster's certificates
     Certs(certs::Certs),
     /// Tell or exchange the key that Secrets are encrypted with at rest
@@ -175,7 +178,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
         Command::Rollback(command) => command.run(common, terminal).await,
-        Command::History(command) => command.run(common, terminal),
+        Command::History(command) => command.run(common, terminal).await,
         Command::Certs(command) => command.run(common, terminal).await,
         Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),

@@ -28,8 +28,7 @@ pub struct Difference {
 pub struct Change {
     /// What kind of change it is.
     pub kind: ChangeKind,
-    /// Whether it undoes what somebody did by hand: the record and the inventory agree, the node
-    /// does not.
+    /// Whether it undoes what somebody did by hand.
     pub drift: bool,
     /// Whether it replaces something that kinstall did not put there.
     pub unmanaged: bool,
@@ -81,11 +80,10 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
         let Some(kind) = change_of(entry, found, snapshot.owned) else {
             continue;
         };
-        let recorded = snapshot
-            .recorded
-            .as_ref()
-            .and_then(|it| it.manifest.entries.get(path));
-        let drift = recorded.is_some_and(|recorded| recorded == entry);
+        let drift = match found {
+            None => recorded(snapshot, path).any(|recorded| recorded == entry),
+            Some(found) => is_by_hand(path, found, snapshot),
+        };
         let unmanaged = kind == ChangeKind::Replace && !ours.contains_key(path);
         difference.entries.insert(
             path.clone(),
@@ -105,10 +103,10 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
     for path in ours.keys() {
         let wanted =
             manifest.entries.contains_key(*path) || difference.superseded.contains_key(*path);
-        if !wanted && snapshot.entries.contains_key(*path) {
+        if !wanted && let Some(found) = snapshot.entries.get(*path) {
             let removal = Change {
                 kind: ChangeKind::Remove,
-                drift: false,
+                drift: is_by_hand(path, found, snapshot),
                 unmanaged: false,
             };
             difference.entries.insert((*path).clone(), removal);
@@ -119,7 +117,7 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
         let changed = unit
             .watches
             .iter()
-            .filter(|path| touches_process(&difference, path));
+            .filter(|path| difference.touches_process(path));
         let dropped = dropped(&difference, name);
         let changed: BTreeSet<RemotePath> = changed.chain(dropped).cloned().collect();
         let fingerprint = fingerprint(manifest, &unit.watches);
@@ -148,6 +146,34 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.units.is_empty() && !self.unrecorded
     }
+
+    /// Whether a change of this path is one that a running process would not notice by itself. A
+    /// mode or an owner is looked at when a file is opened, so it matters only where it is opened
+    /// anew.
+    pub fn touches_process(&self, path: &RemotePath) -> bool {
+        let change = self.entries.get(path);
+        change.is_some_and(|change| matches!(change.kind, ChangeKind::Create | ChangeKind::Replace))
+    }
+}
+
+/// What the record has of a path.
+fn recorded<'a>(
+    snapshot: &'a Snapshot,
+    path: &'a RemotePath,
+) -> impl Iterator<Item = &'a Entry> + 'a {
+    let recorded = snapshot.recorded.iter();
+    recorded.filter_map(move |it| it.manifest.entries.get(path))
+}
+
+/// Whether somebody changed it: it is kinstall's own, and neither what the record says nor what a
+/// run that did not finish began to put there.
+fn is_by_hand(path: &RemotePath, found: &Found, snapshot: &Snapshot) -> bool {
+    let kept = snapshot.recorded.iter();
+    let kept = kept.filter_map(|it| it.superseded.get(path));
+    let begun = snapshot.begun.iter().filter_map(|it| it.get(path));
+    let mut known = recorded(snapshot, path).chain(kept).chain(begun).peekable();
+    known.peek().is_some()
+        && known.all(|entry| change_of(entry, Some(found), snapshot.owned).is_some())
 }
 
 /// How an entry that should be differs from what is there; none where it does not.
@@ -201,13 +227,6 @@ fn superseded(manifest: &Manifest, snapshot: &Snapshot) -> BTreeMap<RemotePath, 
     }
     kept.retain(|path, _| !manifest.entries.contains_key(path));
     kept
-}
-
-/// Whether a change of this path is one that a running process would not notice by itself. A mode
-/// or an owner is looked at when a file is opened, so it matters only where it is opened anew.
-fn touches_process(difference: &Difference, path: &RemotePath) -> bool {
-    let change = difference.entries.get(path);
-    change.is_some_and(|change| matches!(change.kind, ChangeKind::Create | ChangeKind::Replace))
 }
 
 /// The drop-ins of a unit that go. They have to be gone before it is restarted.

@@ -24,6 +24,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::digest::Digest;
 use crate::template::Own;
 use crate::version::Version;
 
@@ -55,6 +56,10 @@ pub struct Inventory {
     /// The directory of the inventory file: what relative paths in it start from, and where
     /// `kinstall.lock` and `pki/` lie.
     pub directory: PathBuf,
+    /// The file's name, as it was given.
+    pub file: String,
+    /// The digest of the file's text.
+    pub digest: Digest,
     /// The cluster as a whole.
     pub cluster: Cluster,
     /// Where its versions are said.

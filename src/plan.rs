@@ -1,6 +1,7 @@
 //! Everything a run will do, as data: what is staged where, and in which order things are put in
 //! place, restarted and waited for. Made from differences; [`crate::apply`] carries it out.
 
+mod back;
 mod guard;
 #[cfg(test)]
 mod model;
@@ -146,10 +147,13 @@ fn puts(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<Put> {
         };
         (rank, (*path).clone())
     });
-    entries
-        .into_iter()
-        .map(|(path, entry)| Put::Entry(path.clone(), entry.clone()))
-        .collect()
+    let unsettled = view.manifest.units.iter().filter(|(_, unit)| {
+        let mut paths = entries.iter().map(|(path, _)| *path);
+        paths.any(|path| unit.watches.contains(path) && view.difference.touches_process(path))
+    });
+    let unsettled = unsettled.map(|(name, _)| Put::Unsettle(name.clone()));
+    let put = |(path, entry): &(&RemotePath, &Entry)| Put::Entry((*path).clone(), (*entry).clone());
+    unsettled.chain(entries.iter().map(put)).collect()
 }
 
 /// Users, directories and what no unit reads, on all nodes at once.

@@ -42,6 +42,14 @@ script! {
     ACTIVATE, "activate"
 }
 script! {
+    /// Has the node carry a turn out by itself.
+    TURN, "turn"
+}
+script! {
+    /// What systemd runs of a turn.
+    COURSE, "course"
+}
+script! {
     /// Stops a unit for good.
     STOP, "stop"
 }
@@ -64,6 +72,10 @@ script! {
 script! {
     /// Counts what is stored in etcd by its encryption key.
     ETCD_KEYS, "etcd_keys"
+}
+script! {
+    /// Writes down a run.
+    JOURNAL, "journal"
 }
 script! {
     /// Makes etcd's users.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
+use crate::journal;
 use crate::manifest::{Entry, Manifest, UnitName};
 use crate::remote_path::RemotePath;
 
@@ -38,6 +39,12 @@ pub struct Snapshot {
     pub version: String,
     /// What runs that did not finish began to put in place.
     pub begun: Option<BTreeMap<RemotePath, Entry>>,
+    /// Whether it is carrying a turn out now: of a run that goes on, or of one that was cut off.
+    pub turning: bool,
+    /// What it wrote down of the last run that changed it.
+    pub ran: Option<journal::Entry>,
+    /// How the last turn of a run that did not finish ended.
+    pub outcome: Option<Outcome>,
 }
 
 /// What a generation's record holds.
@@ -51,6 +58,31 @@ pub struct Recorded {
     /// Entries of the generation before that were superseded under another name (a dated
     /// certificate, a versioned program): they stay for a way back, for one generation.
     pub superseded: BTreeMap<RemotePath, Entry>,
+}
+
+/// How a turn ended that the node carried out by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its end.
+    pub end: End,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// The units that it was about.
+    pub units: Vec<String>,
+}
+
+/// The ends that a turn can come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All is in place, and systemd calls the units active.
+    Finished,
+    /// A unit did not start, and what was there before is back and runs.
+    Reverted,
+    /// A unit did not start; what was there before is back, and does not start either, as where a
+    /// node is cut off from the others.
+    Returned,
+    /// A unit did not start, and there was no way back.
+    Failed,
 }
 
 /// An entry that is there.
@@ -181,6 +213,25 @@ impl Snapshot {
     }
 }
 
+impl Outcome {
+    /// Reads `END SECONDS UNIT...`; none for half a line, which a full disk may leave.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let end = match words.next()? {
+            "finished" => End::Finished,
+            "reverted" => End::Reverted,
+            "returned" => End::Returned,
+            "failed" => End::Failed,
+            _ => return None,
+        };
+        Some(Self {
+            end,
+            at: words.next()?.parse().ok()?,
+            units: words.map(ToOwned::to_owned).collect(),
+        })
+    }
+}
+
 struct Parser {
     snapshot: Snapshot,
 }
@@ -219,6 +270,9 @@ impl Parser {
             }
             "recorded" => self.snapshot.recorded = Some(serde_json::from_str(rest).ok()?),
             "begun" => self.snapshot.begun = Some(serde_json::from_str(rest).ok()?),
+            "ran" => self.snapshot.ran = serde_json::from_str(rest).ok(),
+            "turning" => self.snapshot.turning = true,
+            "outcome" => self.snapshot.outcome = Outcome::parse(rest),
             "end" => {}
             _ => return None,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 
@@ -17,6 +18,11 @@ use crate::transport::{self, Body, Transport, local_root::LocalRoot, ssh::Connec
 
 /// The oldest systemd whose units kinstall writes: `Type=exec` came with 240; Debian 10 has 241.
 const SYSTEMD_MIN: u32 = 241;
+/// How often a node is looked at that goes on by itself, in milliseconds.
+const TURN_MILLISECONDS: u64 = 1000;
+/// How long that is waited for, in seconds. A run that goes on meanwhile holds the node, which is
+/// told as such.
+const TURN_SECONDS_MAX: u64 = 120;
 
 /// Why a node cannot be worked on.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -204,6 +210,38 @@ pub async fn complete(
             snapshot.merge(later);
         }
     }
+    Ok(())
+}
+
+/// Waits for nodes that carry out by themselves what a run before this one began, and looks at them
+/// anew: before that, what they hold is half-way.
+pub async fn settle(
+    transports: &BTreeMap<NodeName, Transport>,
+    snapshots: &mut BTreeMap<NodeName, Snapshot>,
+    units: &BTreeSet<UnitName>,
+    events: &Events,
+) -> Result<(), Vec<Error>> {
+    let asked = Asked {
+        units: units.clone(),
+        ..Asked::default()
+    };
+    let asked = &asked;
+    let turning = snapshots.iter().filter(|(_, snapshot)| snapshot.turning);
+    let waits = turning.map(|(name, _)| async move {
+        events.send(Event::Note(format!(
+            "{name}: goes on by itself with what a run before this one began; waiting for it"
+        )));
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(TURN_MILLISECONDS)).await;
+            let snapshot = look(&transports[name], asked, false).await?;
+            if !snapshot.turning || begun.elapsed() > Duration::from_secs(TURN_SECONDS_MAX) {
+                return Ok((name.clone(), snapshot));
+            }
+        }
+    });
+    let settled = all(futures_util::future::join_all(waits).await)?;
+    snapshots.extend(settled);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How scripts reach a node: over SSH, or into a directory that stands for one.
 
 pub mod local_root;
+mod sockets;
 pub mod ssh;
 
 use std::path::PathBuf;

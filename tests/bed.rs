@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock};
+use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock_version};
 
 /// The nodes.
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
@@ -112,11 +112,27 @@ impl Bed {
 
     /// A directory to push from, for these nodes; nothing happens to them.
     pub(crate) fn lab(&self, nodes: &[&str]) -> Lab {
+        self.lab_named(&nodes.join("-"), nodes)
+    }
+
+    /// The same under a name of its own.
+    pub(crate) fn lab_named(&self, name: &str, nodes: &[&str]) -> Lab {
         let workshop = workshop();
-        let name = nodes.join("-");
         let lab = Lab::at(&workshop.join(name), &workshop.join("cache"));
         lab.write(&self.inventory(nodes));
         lab
+    }
+
+    /// The program that makes stand-ins.
+    pub(crate) fn standin(&self) -> &Path {
+        &self.standin
+    }
+
+    /// Where the kernel tells of a node's processes.
+    pub(crate) fn cgroup(&self, node: &str) -> PathBuf {
+        let name = self.state.file_name().unwrap().to_str().unwrap();
+        let name = name.strip_prefix("bed-").unwrap();
+        self.state.join("cgroup").join(name).join(node)
     }
 
     /// The three nodes wiped, and a directory to push from.
@@ -187,21 +203,7 @@ impl Bed {
     }
 
     fn make_mirror(&self, mirror: &Path) {
-        for name in [
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-scheduler",
-        ] {
-            let out = mirror.with_extension("new");
-            let made = Command::new(&self.standin)
-                .args(["make", "--name", name, "--version", KUBERNETES, "--out"])
-                .arg(&out)
-                .status();
-            assert!(made.unwrap().success());
-            stock(mirror, name, &fs::read(&out).unwrap());
-            fs::remove_file(out).unwrap();
-        }
-        stock(mirror, "kubectl", &elf("kubectl"));
+        stock_servers(&self.standin, mirror, KUBERNETES);
     }
 
     /// Puts a newer release of one server, of which the inventory says something already, into the
@@ -243,8 +245,27 @@ impl Bed {
     }
 }
 
+/// Puts stand-ins of a version into a mirror.
+pub(crate) fn stock_servers(standin: &Path, mirror: &Path, version: &str) {
+    for name in [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ] {
+        let out = mirror.with_extension("new");
+        let made = Command::new(standin)
+            .args(["make", "--name", name, "--version", version, "--out"])
+            .arg(&out)
+            .status();
+        assert!(made.unwrap().success());
+        stock_version(mirror, version, name, &fs::read(&out).unwrap());
+        fs::remove_file(out).unwrap();
+    }
+    stock_version(mirror, version, "kubectl", &elf(version));
+}
+
 /// Where the tests' mirror and cache are; the first to ask in a run empties what may be stale.
-fn workshop() -> PathBuf {
+pub(crate) fn workshop() -> PathBuf {
     static EMPTIED: std::sync::Once = std::sync::Once::new();
     let workshop = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nodes");
     EMPTIED.call_once(|| {

@@ -156,6 +156,31 @@ fn two_runs_do_not_meet_on_a_node() {
     assert_eq!(killed.code, None, "{killed}");
     let again = lab.run(PUSH).exits(0);
     println!("after a kill the next push took {:.1} s", again.seconds);
+
+    // The next is told to stop by somebody else.
+    lab.edit("audit-log-maxage = 62", "audit-log-maxage = 63");
+    let mut first = lab.start(PUSH);
+    first.wait_for("kube-apiserver:");
+    let process = format!("process {}", first.id());
+    lab.edit("audit-log-maxage = 63", "audit-log-maxage = 62");
+    let breaker = lab.run(PUSH.into_iter().chain(["--break-lock"]));
+    first
+        .finish()
+        .exits(7)
+        .says("it is no longer held for this run")
+        .says("another run took it by `--break-lock`");
+    // It looked at the nodes before the other came to an end there.
+    let breaker = breaker
+        .says("took it from a run that held it")
+        .says(&process);
+    if breaker.code == Some(0) {
+        breaker.says("done: ");
+    } else {
+        breaker
+            .exits(7)
+            .says("another run changed it while this one was being prepared");
+        lab.run(PUSH).exits(0);
+    }
     lab.run(["status", "inventory.toml"]).exits(0);
     lab.run(PUSH).exits(0).says("nothing to do");
     for node in NODES {

@@ -232,6 +232,21 @@ fn what_is_done_by_hand_is_told_and_undone() {
         BY_HAND.len(),
         "{shown}"
     );
+    let by_hand = content(&at(&lab, "node2", ""));
+    let mut refused = lab
+        .run(PUSH.into_iter().chain(["--keep-drift"]))
+        .exits(3)
+        .says("changed by hand:")
+        .says("without `--keep-drift` the inventory wins");
+    for (path, change, _) in BY_HAND {
+        let line = format!("node2: {path}");
+        refused = if change == "create" {
+            refused.never_says(&line)
+        } else {
+            refused.says(&line)
+        };
+    }
+    assert_eq!(by_hand, content(&at(&lab, "node2", "")));
     lab.run(PUSH).exits(0);
     assert_eq!(before, NODES.map(|node| content(&at(&lab, node, ""))));
     assert_eq!(others_before, others(), "the other nodes are not touched");
@@ -239,7 +254,7 @@ fn what_is_done_by_hand_is_told_and_undone() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told_and_replaced() {
+fn what_is_in_the_way_is_replaced_only_by_who_says_so() {
     let lab = Lab::new();
     let path = at(&lab, "node1", UNIT);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -254,7 +269,14 @@ fn what_is_in_the_way_is_told_and_replaced() {
     lab.run(&PLAN[..4])
         .exits(3)
         .prints("(not put there by kinstall)");
-    lab.run(PUSH).exits(0);
+    lab.run(PUSH)
+        .exits(3)
+        .says("in the way, and not put there by kinstall: node1: /etc/systemd/system/kube-apiserver.service")
+        .says("say `--replace-unmanaged`; nothing was changed on any node");
+    assert_eq!(fs::read(&path).unwrap().len(), 40, "neither does push");
+    assert!(!at(&lab, "node2", "/etc/k8s").exists());
+    lab.run(PUSH.into_iter().chain(["--replace-unmanaged"]))
+        .exits(0);
     assert!(
         fs::read_to_string(&path)
             .unwrap()

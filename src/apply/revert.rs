@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{Error, Run};
+use crate::action::{Action, Group, WaveName};
 use crate::diff;
 use crate::event::Event;
 use crate::inventory::NodeName;
-use crate::manifest::Kind;
+use crate::manifest::{Kind, Manifest};
 use crate::plan::{Direction, Plan, View};
 use crate::survey;
 
@@ -52,6 +53,9 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
     };
     let views = BTreeMap::from([(node.clone(), view)]);
     let plan = Plan::new(&views, Direction::Back).map_err(|refusals| joined(&refusals))?;
+    let asked = Group {
+        steps: [(node.clone(), questions(manifest))].into(),
+    };
     for group in plan
         .waves
         .iter()
@@ -62,7 +66,22 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
             .await
             .map_err(|errors: Vec<Error>| joined(&errors))?;
     }
+    // What the node took back by itself was not asked after yet.
+    run.group(WaveName::Record, &asked)
+        .await
+        .map_err(|errors| joined(&errors))?;
     Ok(recorded.generation)
+}
+
+/// Whether every unit of a manifest is healthy.
+fn questions(manifest: &Manifest) -> Vec<Action> {
+    let units = manifest.units.iter();
+    let ask = units.map(|(name, unit)| Action::Await {
+        unit: name.clone(),
+        probe: unit.probe.clone(),
+        settle: false,
+    });
+    ask.collect()
 }
 
 fn in_words(error: impl std::fmt::Display) -> String {

@@ -87,6 +87,7 @@ pub(super) async fn stage(
     digests: &BTreeSet<Digest>,
 ) -> Result<(), Error> {
     let node = transport.node().clone();
+    run.pause.before(&node, "stage").await;
     let encoding = encoding(run, &node);
     let mut large = Vec::new();
     let mut small = Vec::new();

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::Run;
+use super::{JOURNAL_KEPT, Run, turn};
 use crate::action::{Action, Put};
 use crate::event::Event;
 use crate::inventory::NodeName;
+use crate::journal::BEGUN;
 use crate::manifest::{Entry, Kind, Probe, UnitName};
 use crate::probe::Prober;
 use crate::remote_path::RemotePath;
-use crate::script::{self};
+use crate::script;
 use crate::snapshot::Recorded;
 use crate::transport::{self, Body, Transport};
 
@@ -74,35 +75,13 @@ pub(super) async fn take(
             transport
                 .run(script::BEGIN, &[], Body::text(begin_text(entries)))
                 .await?;
-        }
-        Action::Install(puts) => {
-            let lines = puts.iter().map(|put| put.line() + "\n");
-            let lines = lines.collect::<String>() + "end\n";
+            let entry = run.entry.on(node, BEGUN);
             transport
-                .run(script::INSTALL, &[], Body::text(lines))
+                .run(script::JOURNAL, &[JOURNAL_KEPT], Body::text(entry.lines()))
                 .await?;
-            let count = puts
-                .iter()
-                .filter(|put| !matches!(put, Put::Users(_)))
-                .count();
-            run.events.send(Event::Installed {
-                node: node.clone(),
-                count,
-            });
         }
-        Action::Activate {
-            unit,
-            fingerprint,
-            restart,
-        } => {
-            let (node, unit_name) = (node.clone(), unit.clone());
-            run.events.send(Event::Activating {
-                node,
-                unit: unit_name,
-                restart: *restart,
-            });
-            activate(run, transport, unit, fingerprint).await?;
-        }
+        Action::Install(puts) => install(run, transport, puts).await?,
+        Action::Turn(turn) => turn::take(run, transport, turn).await?,
         Action::Stop(unit) => {
             transport
                 .run(script::STOP, &[unit.as_str()], Body::default())
@@ -156,24 +135,27 @@ fn record_text(recorded: &Recorded) -> String {
     json + &lines.collect::<String>() + "\nend\n"
 }
 
-async fn activate(
+/// Puts entries in place, in one session.
+pub(super) async fn install(
     run: &Run<'_>,
     transport: &Transport,
-    unit: &UnitName,
-    fingerprint: &str,
+    puts: &[Put],
 ) -> Result<(), StepError> {
-    let seconds = run.rollout.ready_seconds.to_string();
-    let arguments = [unit.as_str(), fingerprint, &seconds];
-    let reply = transport
-        .call(script::ACTIVATE, &arguments, Body::default())
+    let lines = puts.iter().map(|put| put.line() + "\n");
+    let lines = lines.collect::<String>() + "end\n";
+    transport
+        .run(script::INSTALL, &[], Body::text(lines))
         .await?;
-    match reply.status {
-        0 => Ok(()),
-        1 => {
-            let why = "does not start".to_owned();
-            Err(unhealthy(transport, unit, why, &reply.output))
-        }
-        _ => Err(transport.failed(script::ACTIVATE, &reply).into()),
+    installed(run, transport, puts);
+    Ok(())
+}
+
+/// Tells that entries were put in place.
+pub(super) fn installed(run: &Run<'_>, transport: &Transport, puts: &[Put]) {
+    let count = puts.iter().filter_map(Put::path).count();
+    if count > 0 {
+        let node = transport.node().clone();
+        run.events.send(Event::Installed { node, count });
     }
 }
 
@@ -265,7 +247,12 @@ fn has_died(output: &str) -> bool {
     value("ActiveState") == "failed" || value("NRestarts").parse().unwrap_or(0) >= 3
 }
 
-fn unhealthy(transport: &Transport, unit: &UnitName, why: String, output: &str) -> StepError {
+pub(super) fn unhealthy(
+    transport: &Transport,
+    unit: &UnitName,
+    why: String,
+    output: &str,
+) -> StepError {
     let of = |word: &'static str| {
         output
             .lines()

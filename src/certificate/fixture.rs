@@ -14,6 +14,8 @@ pub(crate) fn inventory() -> Inventory {
     let nodes = [1, 2, 3].map(node).map(|node| (node.name.clone(), node));
     Inventory {
         directory: PathBuf::new(),
+        file: "inventory.toml".into(),
+        digest: crate::digest::Digest::of(b""),
         cluster: Cluster {
             name: "home".parse().unwrap(),
             kubernetes: Version::new(1, 32, 3),

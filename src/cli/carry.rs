@@ -1,16 +1,20 @@
 //! Carrying a plan out: what push and rollback have in common. A run can be stopped between any two
 //! things, is told to the journal, and never leaves half of anything.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::watch;
 
+use super::prepare;
 use super::prepare::Site;
 use super::{Common, Exit, Failure, journal};
-use crate::apply::{Run, Store};
+use crate::apply::{Pause, Run, Store};
 use crate::certificate::Credentials;
 use crate::event::{Event, Events};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, NodeName};
+use crate::journal::{Changes, DONE};
 use crate::manifest::Desired;
-use crate::plan::Plan;
+use crate::plan::{Plan, View};
 
 /// What is carried out.
 #[derive(Clone, Copy)]
@@ -20,6 +24,49 @@ pub(super) struct Task<'a> {
     pub(super) desired: &'a Desired,
     pub(super) store: &'a Store,
     pub(super) credentials: &'a Credentials,
+    /// What changes on each node.
+    pub(super) changes: &'a BTreeMap<String, Changes>,
+    /// Whether nodes are taken from another run that holds them.
+    pub(super) break_lock: bool,
+}
+
+/// What changes on each node that a plan changes.
+pub(super) fn changes(
+    plan: &Plan,
+    views: &BTreeMap<NodeName, View<'_>>,
+) -> BTreeMap<String, Changes> {
+    let nodes = plan.nodes().into_iter();
+    let of = |node: &NodeName| (node.to_string(), Changes::of(&views[node]));
+    nodes.map(of).collect()
+}
+
+/// Notices a node that was last changed from elsewhere: what that inventory says and this one does
+/// not is about to go.
+pub(super) fn notice_others(
+    inventory: &Inventory,
+    views: &BTreeMap<NodeName, View<'_>>,
+    events: &Events,
+) {
+    let ours = journal::entry(inventory, "", who(), BTreeMap::new());
+    let mut others = BTreeMap::<String, Vec<&str>>::new();
+    for (node, view) in views {
+        let Some(last) = &view.snapshot.ran else {
+            continue;
+        };
+        let is_ours =
+            last.inventory == ours.inventory || (&last.who, &last.from) == (&ours.who, &ours.from);
+        if !is_ours && !view.difference.is_empty() {
+            let (who, from, at) = (&last.who, &last.from, prepare::date(last.at));
+            let whence = format!("by {who} from {from} at {at}");
+            others.entry(whence).or_default().push(node.as_str());
+        }
+    }
+    for (whence, nodes) in others {
+        let nodes = nodes.join(", ");
+        events.send(Event::Warning(format!(
+            "{nodes}: last changed {whence}, with another inventory than this one"
+        )));
+    }
 }
 
 /// Carries a plan out and tells the journal.
@@ -32,6 +79,7 @@ pub(super) async fn carry_out(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let begun = std::time::Instant::now();
+    let mut entry = journal::entry(inventory, task.command, who(), task.changes.clone());
     let run = Run {
         plan: task.plan,
         transports: &site.transports,
@@ -42,26 +90,24 @@ pub(super) async fn carry_out(
         rollout: &inventory.rollout,
         jobs: usize::from(common.jobs),
         holder: holder(),
+        break_lock: task.break_lock,
+        entry: &entry,
         events,
         stop,
+        pause: Pause::from_environment(),
     };
     let result = run.carry_out().await.map_err(Failure::from);
-    let nodes: Vec<String> = task
-        .plan
-        .nodes()
-        .into_iter()
-        .map(ToString::to_string)
-        .collect();
-    let outcome = match &result {
-        Ok(()) => "done".to_owned(),
+    entry.at = prepare::now();
+    entry.outcome = match &result {
+        Ok(()) => DONE.to_owned(),
         Err(failure) => failure.in_words(),
     };
-    journal::add(inventory, task.command, &who(), nodes.clone(), outcome)?;
+    journal::add(inventory, &entry)?;
     result?;
     let seconds = begun.elapsed().as_secs_f64();
     events.send(Event::Note(format!(
         "done: {} nodes changed in {seconds:.1} s",
-        nodes.len()
+        entry.nodes.len()
     )));
     Ok(())
 }

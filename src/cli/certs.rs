@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::consent::Consent;
 use super::plan::Ask;
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login, push};
@@ -211,6 +212,8 @@ impl Renew {
             keep: Keep::Renew(&ids),
             snapshot: false,
             bundle: None,
+            break_lock: false,
+            consent: Consent::default(),
         };
         push::carry(&inventory, ask, common, terminal).await
     }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::consent::Consent;
 use super::plan::Ask;
 use super::prepare::{self, Keep};
 use super::{Common, Exit, Failure, Login, push};
@@ -231,6 +232,8 @@ impl Rotate {
         let ask = Ask {
             snapshot: false,
             bundle: None,
+            break_lock: false,
+            consent: Consent::default(),
             into: None,
             login: &self.login,
             verify: true,

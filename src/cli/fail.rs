@@ -133,7 +133,9 @@ impl From<Vec<survey::Error>> for Failure {
 impl From<Vec<apply::Error>> for Failure {
     fn from(errors: Vec<apply::Error>) -> Self {
         let exit = |error: &apply::Error| match error {
-            apply::Error::Held { .. } | apply::Error::Changed { .. } => Exit::Held,
+            apply::Error::Held { .. }
+            | apply::Error::Changed { .. }
+            | apply::Error::Lost { .. } => Exit::Held,
             apply::Error::Stopped { .. } => Exit::Stopped,
             apply::Error::Transport(_) => Exit::Unreachable,
             apply::Error::Reverted { .. } => Exit::Reverted,

@@ -1,57 +1,14 @@
 //! What runs did, one line of JSON each, in `kinstall.history` beside the inventory.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-
-use serde::{Deserialize, Serialize};
 
 use super::{Failure, prepare};
 use crate::inventory::Inventory;
+use crate::journal::{Changes, Entry};
 
 /// The journal's name, beside the inventory.
 const JOURNAL: &str = "kinstall.history";
-
-/// One run that changed something, or tried to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Entry {
-    /// When it ended, in seconds since 1970.
-    pub(super) at: i64,
-    /// Who ran it, where.
-    pub(super) who: String,
-    /// The command.
-    pub(super) command: String,
-    /// The Kubernetes version of the inventory.
-    pub(super) kubernetes: String,
-    /// The etcd version of the inventory.
-    pub(super) etcd: String,
-    /// The nodes that changed, or should have.
-    pub(super) nodes: Vec<String>,
-    /// `done`, or what went wrong.
-    pub(super) outcome: String,
-}
-
-impl Entry {
-    /// As a person reads it.
-    pub(super) fn text(&self) -> String {
-        let at = time::OffsetDateTime::from_unix_timestamp(self.at).map_or_else(
-            |_| self.at.to_string(),
-            |at| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()),
-        );
-        let Self {
-            who,
-            command,
-            kubernetes,
-            etcd,
-            nodes,
-            outcome,
-            ..
-        } = self;
-        let nodes = nodes.join(" ");
-        format!(
-            "{at}  {command}  kubernetes {kubernetes}, etcd {etcd}  {nodes}  {outcome}  ({who})"
-        )
-    }
-}
 
 /// Now, as a word that sorts: `20261121T225930Z`.
 pub(super) fn stamp() -> String {
@@ -61,24 +18,33 @@ pub(super) fn stamp() -> String {
         .unwrap_or_default()
 }
 
-/// Adds a run.
-pub(super) fn add(
+/// A run that begins, for the journals here and on the nodes.
+pub(super) fn entry(
     inventory: &Inventory,
     command: &str,
-    who: &str,
-    nodes: Vec<String>,
-    outcome: String,
-) -> Result<(), Failure> {
-    let entry = Entry {
+    who: String,
+    changes: BTreeMap<String, Changes>,
+) -> Entry {
+    let from = inventory.directory.join(&inventory.file);
+    let from = fs_err::canonicalize(&from).unwrap_or(from);
+    Entry {
+        run: format!("{}-{}", stamp(), std::process::id()),
         at: prepare::now(),
-        who: who.to_owned(),
+        who,
+        from: from.display().to_string(),
+        inventory: inventory.digest.to_string(),
         command: command.to_owned(),
         kubernetes: inventory.cluster.kubernetes.to_string(),
         etcd: inventory.cluster.etcd.to_string(),
-        nodes,
-        outcome,
-    };
-    let line = serde_json::to_string(&entry).expect("texts and numbers") + "\n";
+        nodes: changes.keys().cloned().collect(),
+        changes,
+        outcome: String::new(),
+    }
+}
+
+/// Adds a run.
+pub(super) fn add(inventory: &Inventory, entry: &Entry) -> Result<(), Failure> {
+    let line = entry.json() + "\n";
     let path = inventory.directory.join(JOURNAL);
     let mut file = fs_err::OpenOptions::new()
         .append(true)
@@ -89,14 +55,11 @@ pub(super) fn add(
     Ok(())
 }
 
-/// All runs; lines that cannot be understood are left out.
+/// All runs.
 pub(super) fn read(inventory: &Inventory) -> Result<Vec<Entry>, Failure> {
     let path = inventory.directory.join(JOURNAL);
     match fs_err::read_to_string(path) {
-        Ok(text) => Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()),
+        Ok(text) => Ok(Entry::all(&text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![]),
         Err(error) => Err(error.into()),
     }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use clap::Args;
 
+use super::carry::notice_others;
+use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
 use super::{Common, Exit, Failure, Login, users};
 use crate::artifact::Program;
@@ -52,6 +54,8 @@ impl PlanCommand {
             keep: Keep::No,
             snapshot: false,
             bundle: None,
+            break_lock: false,
+            consent: Consent::default(),
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
@@ -84,6 +88,7 @@ async fn plan(
     let plan = Plan::new(&views, Direction::Forward)
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
+    notice_others(inventory, &views, events);
     drop(views);
     let users = users::look(inventory, &desk).await;
     desk.site.close().await;
@@ -101,6 +106,9 @@ pub(super) struct Ask<'a> {
     pub(super) snapshot: bool,
     /// The bundle that releases are taken out of, in place of any source.
     pub(super) bundle: Option<&'a Path>,
+    /// Whether nodes are taken from another run that holds them.
+    pub(super) break_lock: bool,
+    pub(super) consent: Consent,
 }
 
 /// Everything that a plan is made from.
@@ -135,6 +143,7 @@ pub(super) async fn desk(
         jobs,
     };
     let mut site = prepare::site(inventory, &scope, reach, ask.verify, events).await?;
+    site.settle(events).await?;
     let credentials = prepare::credentials(inventory, ask.keep, events)?;
     let programs = prepare::programs(inventory, &site.archs);
     let unpinned: Vec<&Program> = programs

@@ -23,7 +23,7 @@ use crate::manifest::{self, Desired, Stage, UnitName};
 use crate::plan::View;
 use crate::probe::Prober;
 use crate::secret::Secret;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{End, Snapshot};
 use crate::survey::{self, Reach};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
@@ -147,6 +147,14 @@ pub(super) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// A time as a person reads it: `2026-11-21 22:59 UTC`.
+pub(super) fn date(at: i64) -> String {
+    time::OffsetDateTime::from_unix_timestamp(at).map_or_else(
+        |_| at.to_string(),
+        |at| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()),
+    )
+}
+
 /// Whether what an authority makes is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep<'a> {
@@ -231,6 +239,32 @@ pub(super) async fn site(
 }
 
 impl Site {
+    /// Waits for what nodes do by themselves, and tells how it ended.
+    pub(super) async fn settle(&mut self, events: &Events) -> Result<(), Failure> {
+        survey::settle(&self.transports, &mut self.snapshots, &units(), events).await?;
+        for (node, snapshot) in &self.snapshots {
+            let Some(outcome) = &snapshot.outcome else {
+                continue;
+            };
+            let (units, at) = (outcome.units.join(", "), date(outcome.at));
+            events.send(match outcome.end {
+                End::Finished => Event::Note(format!(
+                    "{node}: a run before this one was not finished; {units} came to its end there at {at}"
+                )),
+                End::Reverted => Event::Warning(format!(
+                    "{node}: a run before this one was not finished; at {at} {units} did not start there, and the node took it back"
+                )),
+                End::Returned => Event::Warning(format!(
+                    "{node}: a run before this one was not finished; at {at} {units} did not start there, nor did what the node then put back"
+                )),
+                End::Failed => Event::Warning(format!(
+                    "{node}: a run before this one was not finished; at {at} {units} did not start there, and there was no way back"
+                )),
+            });
+        }
+        Ok(())
+    }
+
     /// Finds out which etcd member leads, where one of them is to be restarted.
     pub(super) async fn find_leader(
         &mut self,

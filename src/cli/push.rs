@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokio::sync::watch;
 
-use super::carry::{Task, carry_out, early_stop, stop_on_interrupt, stopped};
+use super::carry::{
+    Task, carry_out, changes, early_stop, notice_others, stop_on_interrupt, stopped,
+};
+use super::consent::Consent;
 use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login, users};
@@ -41,6 +44,11 @@ pub(super) struct Push {
     /// Take no snapshot of etcd before an upgrade
     #[arg(long)]
     no_snapshot: bool,
+    /// Take nodes from another run that holds them; that run stops
+    #[arg(long)]
+    break_lock: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     login: Login,
 }
@@ -55,6 +63,8 @@ impl Push {
             keep: Keep::Yes,
             snapshot: !self.no_snapshot,
             bundle: self.bundle.as_deref(),
+            break_lock: self.break_lock,
+            consent: self.consent,
         };
         carry(&inventory, ask, common, terminal).await
     }
@@ -96,6 +106,9 @@ async fn push(
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     let upgrade = is_upgrade(&views) && ask.snapshot;
+    let changes = changes(&plan, &views);
+    let consent = ask.consent.check(&views);
+    notice_others(inventory, &views, events);
     drop(views);
     if common.json {
         let text = serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers");
@@ -103,6 +116,7 @@ async fn push(
     } else {
         events.send(Event::Note(listing.summary()));
     }
+    consent?;
     if plan.is_empty() {
         users::make(inventory, &desk, users::Mode::Enable, events).await?;
         desk.site.close().await;
@@ -127,6 +141,8 @@ async fn push(
         desired: &desk.desired,
         store: &store,
         credentials: &desk.credentials,
+        changes: &changes,
+        break_lock: ask.break_lock,
     };
     carry_out(inventory, &desk.site, task, common, events, stop).await?;
     users::make(inventory, &desk, users::Mode::Enable, events).await?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::carry::{Task, carry_out, stop_on_interrupt};
+use super::carry::{Task, carry_out, changes, stop_on_interrupt};
 use super::prepare::{self, Keep, Site, Talk};
 use super::{Common, Exit, Failure, Login};
 use crate::apply::Store;
@@ -30,6 +30,9 @@ pub(super) struct Rollback {
     /// Show what would change; change nothing
     #[arg(long)]
     plan: bool,
+    /// Take nodes from another run that holds them; that run stops
+    #[arg(long)]
+    break_lock: bool,
     #[command(flatten)]
     login: Login,
 }
@@ -61,6 +64,7 @@ impl Rollback {
             jobs,
         };
         let mut site = prepare::site(inventory, &scope, reach, false, events).await?;
+        site.settle(events).await?;
         let recorded = self.recorded(&site, &scope).await?;
         let manifests = recorded
             .into_iter()
@@ -78,6 +82,7 @@ impl Rollback {
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
         let cluster = inventory.cluster.name.as_str();
         let listing = listing::of(cluster, &plan, &views, &desired, &BTreeMap::new());
+        let changes = changes(&plan, &views);
         drop(views);
         if common.json {
             let text = serde_json::to_string_pretty(&listing).expect("texts and numbers");
@@ -100,6 +105,8 @@ impl Rollback {
             desired: &desired,
             store: &Store::new(),
             credentials: &credentials,
+            changes: &changes,
+            break_lock: self.break_lock,
         };
         let stop = stop_on_interrupt(events.clone());
         carry_out(inventory, &site, task, common, events, stop).await?;
@@ -191,27 +198,4 @@ fn lacking(plan: &Plan) -> Result<(), Failure> {
         message,
         "put the older versions into the inventory and push that",
     ))
-}
-
-/// Tells the journal of an inventory, the newest last.
-#[derive(Debug, Args)]
-pub(super) struct History {
-    /// The inventory
-    inventory: PathBuf,
-}
-
-impl History {
-    pub(super) fn run(&self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
-        let runs = super::journal::read(&inventory)?;
-        if common.json {
-            let text = serde_json::to_string_pretty(&runs).expect("texts and numbers");
-            terminal.print(&(text + "\n"));
-        } else {
-            for run in &runs {
-                terminal.print(&(run.text() + "\n"));
-            }
-        }
-        Ok(Exit::Done)
-    }
 }

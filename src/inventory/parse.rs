@@ -25,6 +25,7 @@ use super::problem::{Problem, Problems};
 use super::settings::ComponentSettings;
 use super::table::{Found, Table};
 use super::{Inventory, check};
+use crate::digest::Digest;
 use crate::template::Own;
 
 impl Inventory {
@@ -51,7 +52,13 @@ impl Inventory {
         check::all(&draft, &mut found);
         if found.iter().all(Problem::is_warning) {
             let inventory = finish(draft, directory);
-            let inventory = inventory.expect("a draft without problems has everything it needs");
+            let mut inventory =
+                inventory.expect("a draft without problems has everything it needs");
+            inventory.file = Path::new(file).file_name().map_or_else(
+                || file.to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            inventory.digest = Digest::of(text.as_bytes());
             Ok((inventory, found))
         } else {
             Err(refuse(found))
@@ -143,6 +150,9 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
     let nodes: Option<Vec<Node>> = nodes.collect();
     Some(Inventory {
         directory: directory.to_owned(),
+        // Both are told by whoever has the text.
+        file: String::new(),
+        digest: Digest::of(b""),
         cluster,
         places,
         source: draft.source,

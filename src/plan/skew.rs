@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::guard::Refusal;
 use super::{Direction, View};
 use crate::inventory::NodeName;
-use crate::manifest::Stage;
+use crate::manifest::{Manifest, Stage};
 use crate::snapshot::UnitState;
 use crate::version::{Minor, Version};
 
@@ -60,6 +60,24 @@ pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Directio
         }
     }
     refusals
+}
+
+/// Whether the components of a stage may go back to the versions of an older manifest.
+pub(super) fn may_go_back(stage: Stage, from: &Manifest, to: &Manifest) -> bool {
+    let units = to.units.values().filter(|unit| unit.stage == stage);
+    let mut steps = units.filter_map(|unit| {
+        let version = |manifest: &Manifest| manifest.versions.get(&unit.component)?.parse().ok();
+        Some(Step {
+            running: version(from)?,
+            wanted: version(to)?,
+            direction: Direction::Back,
+        })
+    });
+    steps.all(|step| match stage {
+        Stage::Etcd => step.of_etcd().is_none(),
+        Stage::Apiserver => step.of_apiserver().is_none(),
+        Stage::Controllers => true,
+    })
 }
 
 /// The version of the program that a unit's process was started from, by the name it lies under.

@@ -107,11 +107,8 @@ impl Cluster {
     #[track_caller]
     fn check_order(&self, direction: Direction, leader: &str, expected: &str) {
         let plan = self.plan(direction, leader).unwrap();
-        let touches = |actions: &Vec<Action>| {
-            actions
-                .iter()
-                .any(|action| matches!(action, Action::Activate { .. }))
-        };
+        let touches =
+            |actions: &Vec<Action>| actions.iter().any(|action| !action.starts().is_empty());
         let mut told = Vec::new();
         for wave in &plan.waves {
             let groups = wave.groups.iter().map(|group| {

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Stages, View, puts};
-use crate::action::{Action, Group, Put, Wave, WaveName};
+use super::{Stages, View, back, puts};
+use crate::action::{Action, Course, Group, Put, Start, Turn, Wave, WaveName};
 use crate::diff;
 use crate::inventory::NodeName;
 use crate::manifest::{Stage, Unit, UnitName};
@@ -63,7 +63,7 @@ fn one_by_one(
     let mut groups = Vec::new();
     let mut done: BTreeSet<&NodeName> = BTreeSet::new();
     for (node, steps) in turns {
-        let restarts = |action: &Action| matches!(action, Action::Activate { restart: true, .. });
+        let restarts = |action: &Action| action.starts().iter().any(|start| start.restart);
         if steps.iter().any(restarts) {
             let others = views.iter().filter(|(other, _)| *other != node);
             let asked: BTreeMap<_, _> = others
@@ -84,24 +84,29 @@ fn one_by_one(
 
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
 fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
-    let mut steps = Vec::new();
     let mut puts = puts(view, Some(stage), stages);
     for (name, _, _) in units(stage, view) {
         let dropped = diff::dropped(view.difference, name);
         puts.extend(dropped.cloned().map(Put::Remove));
     }
-    if !puts.is_empty() {
-        steps.push(Action::Install(puts));
-    }
     let turns: Vec<_> = units(stage, view)
         .filter_map(|(name, unit, _)| Some((name, unit, view.difference.units.get(name)?)))
         .collect();
-    for (name, _, activation) in &turns {
-        steps.push(Action::Activate {
-            unit: (*name).clone(),
-            fingerprint: activation.fingerprint.clone(),
-            restart: activation.running,
-        });
+    let starts = turns.iter().map(|(name, _, activation)| Start {
+        unit: (*name).clone(),
+        fingerprint: activation.fingerprint.clone(),
+        restart: activation.running,
+    });
+    let forward = Course {
+        puts,
+        starts: starts.collect(),
+    };
+    let mut steps = Vec::new();
+    if !forward.starts.is_empty() {
+        let back = back::course(view, stage, stages, &forward);
+        steps.push(Action::Turn(Box::new(Turn { forward, back })));
+    } else if !forward.puts.is_empty() {
+        steps.push(Action::Install(forward.puts));
     }
     for (name, unit, _) in turns {
         steps.push(Action::Await {

@@ -31,9 +31,10 @@ while [ "$left" -gt 0 ]; do
   sleep 0.25
 done
 if [ "$state" = active ]; then
-  note "$3"
+  note "$3" || exit 5
   exit 0
 fi
+echo "unit $unit"
 systemctl show -p ActiveState,SubState,Result,ExecMainStatus,NRestarts "$unit" | tr '\n' ' ' | sed 's/^/state /; s/ *$/\n/'
 journalctl "_SYSTEMD_UNIT=$unit" -n 12 --no-pager -o cat 2>/dev/null | sed 's/^/journal /'
 exit 1

@@ -18,4 +18,5 @@ flock -w 60 8
 { printf '%s\n' "$lines"; cat "$state/paths" 2>/dev/null || :; } | LC_ALL=C sort -u >"$state/paths.new"
 printf '%s\n' "$begun" >"$state/begun.json.new"
 mv -f "$state/begun.json.new" "$state/begun.json"
+rm -f "$state/outcome"
 mv -f "$state/paths.new" "$state/paths"

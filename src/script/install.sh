@@ -3,6 +3,7 @@
 #   directory PATH MODE USER GROUP
 #   file PATH MODE USER GROUP DIGEST SHARE(link|copy)
 #   link PATH TARGET
+#   unsettle UNIT       what the unit runs on is forgotten, before anything is put in place
 #   users PATH          the users that the sysusers.d file at PATH declares are made
 #   remove PATH
 #   end
@@ -34,6 +35,13 @@ parents() { # the parents of an entry that are not entries themselves are the sy
   case $1 in */*) [ -d "${1%/*}" ] || (umask 022 && mkdir -p "${1%/*}") ;; esac
 }
 
+# Nothing is in place before all is ready: what a full disk stopped is taken away again.
+tidy() {
+  printf '%s\n' "$lines" | while read -r what path _; do
+    case $what in file | link) rm -f ".$path.kinstall-new" ;; esac
+  done
+}
+trap tidy EXIT
 printf '%s\n' "$lines" | while read -r what path mode user group digest share; do
   at=.$path
   case $what in
@@ -57,7 +65,11 @@ printf '%s\n' "$lines" | while read -r what path mode user group digest share; d
       ;;
   esac
 done
+printf '%s\n' "$lines" | while read -r what unit _; do
+  [ "$what" != unsettle ] || rm -f "./var/lib/kinstall/units/$unit"
+done
 sync -f "$store"
+trap - EXIT
 printf '%s\n' "$lines" | while read -r what path _; do
   at=.$path
   case $what in

@@ -10,6 +10,8 @@ index=$state/index
 [ "$2" = index ] || index=/dev/null
 
 echo 'kinstall-observe 1'
+# Asked first: what is looked at below may be half-way otherwise.
+[ ! -f "$state/turning" ] || flock -n "$state/turning" true || echo turning
 [ -n "$1" ] || echo "dpkg $(dpkg --print-architecture 2>/dev/null)"
 echo "elf $(od -An -v -tx1 -N40 ./bin/sh 2>/dev/null | tr -d ' \n')"
 if [ -z "$1" ] && [ -d /run/systemd/system ]; then
@@ -56,5 +58,7 @@ for unit in $units; do
 done
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
 [ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"
-echo "version $(cat "$state/recorded.json" "$state/begun.json" 2>/dev/null | cksum | tr ' ' -)"
+[ ! -f "$state/journal" ] || echo "ran $(tail -n 1 "$state/journal")"
+[ ! -f "$state/outcome" ] || echo "outcome $(cat "$state/outcome")"
+echo "version $(cat "$state/recorded.json" "$state/begun.json" "$state/outcome" 2>/dev/null | cksum | tr ' ' -)"
 echo end

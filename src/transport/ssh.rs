@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 
-use super::{Body, Error, Reply, converse};
+use super::{Body, Error, Reply, converse, sockets};
 use crate::inventory::{HostKeys, Node, NodeName};
 use crate::script::{self, Script};
 use crate::secret::Secret;
@@ -21,8 +23,7 @@ const CONNECT_SECONDS: u64 = 15;
 /// three questions without an answer.
 const ALIVE_SECONDS: u64 = 10;
 /// How long a connection outlives a kinstall that was killed and could not close it, in seconds.
-/// One that is not killed leaves a connection idle while it downloads, which may take long.
-const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(4 * 3600).expect("it is not zero");
+const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(15).expect("it is not zero");
 
 /// How often a script that holds something hears that we live, in seconds: the other end of a
 /// connection that was cut learns of it in no other way, or hours later.
@@ -46,6 +47,9 @@ pub struct Connection {
     privilege: Privilege,
     /// Holds the sockets of forwarded ports; gone with the connection.
     sockets: tempfile::TempDir,
+    /// Says that we live to the process that keeps the connection: to it, this is a client that
+    /// says nothing, and as long as it has one the connection is not idle, as while we download.
+    _presence: UnixStream,
 }
 
 impl Connection {
@@ -60,11 +64,7 @@ impl Connection {
             node: name.clone(),
             why,
         };
-        // A socket's path has at most 108 bytes, and TMPDIR may be long.
-        let sockets = tempfile::Builder::new()
-            .prefix("kinstall")
-            .tempdir_in("/tmp")
-            .map_err(local)?;
+        let sockets = sockets::make().map_err(local)?;
         let host = node
             .ssh
             .host
@@ -93,6 +93,8 @@ impl Connection {
             .connect_mux(&host)
             .await
             .map_err(|error| refused(node.name.clone(), host, &error))?;
+        let presence = UnixStream::connect(session.control_socket()).await;
+        let presence = presence.map_err(local)?;
         let privilege = match (node.ssh.sudo, password) {
             (false, _) => Privilege::Plain,
             (true, None) => Privilege::Sudo,
@@ -103,6 +105,7 @@ impl Connection {
             session: Arc::new(session),
             privilege,
             sockets,
+            _presence: presence,
         };
         connection.check_password().await?;
         Ok(connection)
@@ -222,6 +225,14 @@ impl Connection {
             .read_line(&mut line)
             .await
             .map_err(|_| self.lost(script.name))?;
+        let ended = Arc::<AtomicBool>::default();
+        let has_ended = Arc::clone(&ended);
+        let listening = tokio::spawn(async move {
+            let mut rest = Vec::new();
+            // It says nothing more: whatever comes is its end.
+            _ = output.read_to_end(&mut rest).await;
+            has_ended.store(true, Ordering::Relaxed);
+        });
         let beating = tokio::spawn(async move {
             // Without a reader there is nothing left to keep alive.
             while input.write_all(b".").await.is_ok() {
@@ -231,8 +242,10 @@ impl Connection {
         Ok((
             line.trim_end().to_owned(),
             Held {
+                node: self.node.clone(),
                 beating,
-                _output: output,
+                listening,
+                ended,
                 _child: child,
             },
         ))
@@ -331,15 +344,30 @@ impl Connection {
 
 /// Keeps a script of [`Connection::hold`] going; dropped, it ends.
 pub struct Held {
+    node: NodeName,
     beating: tokio::task::JoinHandle<()>,
-    _output: BufReader<openssh::ChildStdout>,
+    listening: tokio::task::JoinHandle<()>,
+    ended: Arc<AtomicBool>,
     _child: openssh::Child<Arc<Session>>,
+}
+
+impl Held {
+    /// The node that is held.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Whether the script ended by itself: somebody killed it, or the connection broke.
+    pub fn is_lost(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         // Its input ends with it.
         self.beating.abort();
+        self.listening.abort();
     }
 }
 

@@ -136,6 +136,8 @@ impl Bench {
 pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
     Inventory {
         directory: directory.to_owned(),
+        file: "inventory.toml".into(),
+        digest: Digest::of(b""),
         cluster: Cluster {
             name: "home".parse().unwrap(),
             kubernetes: Version::new(1, 99, 3),

@@ -28,6 +28,8 @@ const NODES: u8 = 3;
 const NOT_RUN: &str = "NOT RUN: ";
 /// Every test there is, in seconds.
 const TEST_SECONDS: u64 = 4500;
+/// Every point of the crash matrix on a busy machine, in seconds.
+const MATRIX_SECONDS: u64 = 8 * 3600;
 
 /// The variable with the directory of a mirror of genuine etcd and kubectl, and of stand-ins.
 const MIRROR_VARIABLE: &str = "KINSTALL_MIRROR";
@@ -46,7 +48,15 @@ pub(crate) struct Arguments {
     /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
+    /// Only the crash matrix, at every point: an hour or so on an idle machine
+    #[arg(long, conflicts_with = "filter")]
+    crash_matrix: bool,
 }
+
+/// The test that is a crash matrix.
+const CRASH_TEST: &str = "crash_matrix";
+/// The variable that has it try every point.
+const CRASH_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
 
 /// Why tests could not be run, or failed.
 #[derive(Debug, Error)]
@@ -166,6 +176,9 @@ impl Stage {
             let genuine = fs_err::canonicalize(genuine)?;
             environment.insert(KUBE_MIRROR_VARIABLE, genuine.into_os_string());
         }
+        if arguments.crash_matrix {
+            environment.insert(CRASH_VARIABLE, "all".into());
+        }
         Ok(Self {
             lab,
             environment,
@@ -259,7 +272,12 @@ fn run_suite(
         .args(["test", "--no-fail-fast"])
         .args(suite)
         .args(&arguments.filter)
-        .limit_seconds(TEST_SECONDS);
+        .args(arguments.crash_matrix.then_some(CRASH_TEST))
+        .limit_seconds(if arguments.crash_matrix {
+            MATRIX_SECONDS
+        } else {
+            TEST_SECONDS
+        });
     for (name, value) in environment.into_iter().flatten() {
         cargo = cargo.env(name, value);
     }

@@ -53,6 +53,8 @@ impl Fixture {
         };
         let inventory = Inventory {
             directory: "/inventory".into(),
+            file: "inventory.toml".into(),
+            digest: Digest::of(b""),
             cluster: Cluster {
                 name: "home".parse().unwrap(),
                 kubernetes: kubernetes.parse().unwrap(),

@@ -1,0 +1,107 @@
+//! `kinstall history`: what runs did, and when.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use base64::Engine;
+use clap::Args;
+
+use super::prepare::{self, Talk};
+use super::{Common, Exit, Failure, Login, journal};
+use crate::event::Events;
+use crate::inventory::Inventory;
+use crate::journal::Entry;
+use crate::script;
+use crate::survey::{self, Reach};
+use crate::terminal::Terminal;
+use crate::transport::Body;
+
+/// Where a node writes down what runs did to it.
+const JOURNAL: &str = "/var/lib/kinstall/journal";
+
+/// Tell what runs did, and when, the newest last: those from here, or with `--nodes` all.
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// The inventory
+    inventory: PathBuf,
+    /// Ask the nodes too, which remember the runs from anywhere
+    #[arg(long)]
+    nodes: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+impl History {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let mut runs = journal::read(&inventory)?;
+        if self.nodes {
+            let talk = Talk::open(terminal);
+            let told = self.ask(&inventory, common, &talk.events).await;
+            talk.close().await;
+            add(&mut runs, told?);
+        }
+        if common.json {
+            let text = serde_json::to_string_pretty(&runs).expect("texts and numbers");
+            terminal.print(&(text + "\n"));
+        } else {
+            for run in &runs {
+                let at = prepare::date(run.at);
+                terminal.print(&format!("{at}  {}\n", run.text()));
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    /// What the nodes remember.
+    async fn ask(
+        &self,
+        inventory: &Inventory,
+        common: &Common,
+        events: &Events,
+    ) -> Result<Vec<Entry>, Failure> {
+        let scope = prepare::scope(inventory, common)?;
+        let password = prepare::password(&self.login)?;
+        let reach = Reach {
+            into: None,
+            password: password.as_ref(),
+            jobs: usize::from(common.jobs),
+        };
+        let transports = survey::connect(inventory, &scope, reach, events).await?;
+        let mut told = Vec::new();
+        for transport in transports.values() {
+            let body = Body::text(format!("{JOURNAL}\n"));
+            let output = transport.run(script::READ, &[], body).await;
+            let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+            let text = output.trim().split_once(' ').map_or("", |(_, text)| text);
+            // What cannot be read is left out, like a line that cannot.
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+            let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+            told.extend(Entry::all(&text));
+        }
+        for transport in transports.into_values() {
+            transport.close().await;
+        }
+        Ok(told)
+    }
+}
+
+/// Adds what nodes told to what is known here: a run that is known stays as it is told here, and
+/// one that several nodes tell of is one.
+fn add(runs: &mut Vec<Entry>, told: Vec<Entry>) {
+    let mut others = BTreeMap::<String, Entry>::new();
+    for entry in told {
+        if runs.iter().any(|run| run.run == entry.run) {
+            continue;
+        }
+        others
+            .entry(entry.run.clone())
+            .and_modify(|other| {
+                other.nodes.extend(entry.nodes.iter().cloned());
+                other.changes.extend(entry.changes.clone());
+            })
+            .or_insert(entry);
+    }
+    runs.extend(others.into_values());
+    runs.sort_by_key(|run| run.at);
+}

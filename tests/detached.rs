@@ -1,0 +1,76 @@
+//! Promises about a node that loses the connection while a service restarts there: it comes to an
+//! end by itself, forward or back, and the next push tells which.
+
+use std::time::{Duration, Instant};
+
+use crate::bed::{Bed, PUSH};
+use crate::lab::Lab;
+
+/// The flag as the kube-apiserver of node1 runs with it, and how the last turn there ended.
+const ENDED: &str = "cut -d' ' -f1 /var/lib/kinstall/outcome 2>/dev/null; \
+    tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep maxage; true";
+const TURNS: &str = "systemctl list-units --no-legend 'kinstall-turn-*' | grep -c . || :";
+
+/// Ends every session of ssh and all that runs in it. A cut cable would take etcd's quorum from the
+/// node too, and with it any kube-apiserver, the old as the new.
+const KILL_SESSIONS: &str = "systemctl kill -s KILL 'session-*.scope' 2>/dev/null; \
+    pkill -KILL -f '^sshd: root'; true";
+
+/// Kills both ends of the connection to node1 while it restarts its kube-apiserver, and waits until
+/// nothing goes on there any more.
+#[track_caller]
+fn lose(bed: &Bed, lab: &Lab) {
+    let mut going = lab.start(PUSH);
+    going.wait_for("kube-apiserver:");
+    let begun = Instant::now();
+    while bed.on("node1", TURNS) == "0" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no turn begins");
+    }
+    bed.on("node1", KILL_SESSIONS);
+    going.signal("KILL");
+    going.finish();
+    while bed.on("node1", TURNS) != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(90), "no turn ends");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_node_that_is_cut_off_comes_to_an_end_by_itself() {
+    let Some(mut bed) = Bed::take("a_node_that_is_cut_off_comes_to_an_end_by_itself") else {
+        return;
+    };
+    let lab = bed.pushed();
+    // So that a restart takes a while.
+    lab.edit(
+        "shutdown-delay-duration = \"0s\"",
+        "shutdown-delay-duration = \"3s\"",
+    );
+    lab.run(PUSH).exits(0);
+
+    lab.edit("audit-log-maxage = 60", "audit-log-maxage = 66");
+    lose(&bed, &lab);
+    assert_eq!(bed.on("node1", ENDED), "finished\n--audit-log-maxage=66");
+    lab.run(PUSH)
+        .exits(0)
+        .says("node1: a run before this one was not finished; kube-apiserver.service came to its end there");
+    lab.run(["status", "inventory.toml"]).exits(0);
+
+    // The same with a flag by which it does not start.
+    lab.edit(
+        "audit-log-maxage = 66",
+        "audit-log-maxage = 67, audit-policy-file = \"/etc/k8s/none.yaml\"",
+    );
+    lose(&bed, &lab);
+    assert_eq!(bed.on("node1", ENDED), "reverted\n--audit-log-maxage=66");
+    lab.write(&bed.inventory(&crate::bed::NODES));
+    lab.run(PUSH)
+        .exits(0)
+        .says("kube-apiserver.service did not start there, and the node took it back");
+    lab.run(["status", "inventory.toml"]).exits(0);
+    // Whoever asks the nodes hears of the runs that were killed.
+    lab.run(["history", "inventory.toml", "--nodes"])
+        .exits(0)
+        .prints("begun, and its end is not known here");
+    bed.leave(lab);
+}

@@ -1,0 +1,258 @@
+//! Promises to those who use a cluster while it changes: a request fails at the kube-apiserver that
+//! is being restarted, and nowhere else.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use fs_err as fs;
+
+use crate::bed::{Bed, NODES, PUSH, stock_servers, workshop};
+use crate::lab::{KUBERNETES, Lab, elf, stock_version};
+
+/// A mirror of genuine Kubernetes servers of this version, if there is one.
+const GENUINE_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
+const GENUINE: &str = "1.20.2";
+/// Between two requests to one server.
+const PAUSE: Duration = Duration::from_millis(50);
+/// What a server needs from telling systemd that it is up until it answers, in microseconds, and
+/// how exact the clocks are.
+const SLACK: u64 = 1_500_000;
+
+/// A request that failed, by the clock that all machines here share, in microseconds.
+struct Failed {
+    begun: u64,
+    ended: u64,
+    why: String,
+}
+
+/// Somebody with the administrator's certificate, on the network of the nodes.
+struct Reader<'a> {
+    bed: &'a Bed,
+    lab: &'a Lab,
+    addresses: [String; 3],
+    genuine: bool,
+}
+
+/// What a reader saw: how often all went well, and each time when it did not, by server.
+#[derive(Default)]
+struct Seen {
+    well: u32,
+    failed: Vec<Failed>,
+}
+
+impl Reader<'_> {
+    /// Writes and reads through one server until the push is over.
+    fn read(&self, server: usize, done: &AtomicBool) -> Seen {
+        let mut seen = Seen::default();
+        let mut number = 0;
+        while !done.load(Ordering::Relaxed) {
+            number += 1;
+            let begun = now();
+            match self.once(server, number) {
+                Ok(()) => seen.well += 1,
+                Err(why) => seen.failed.push(Failed {
+                    begun,
+                    ended: now(),
+                    why,
+                }),
+            }
+            std::thread::sleep(PAUSE);
+        }
+        seen
+    }
+
+    /// With genuine servers a Secret is written and read again; a stand-in has nothing but its
+    /// version, which it tells to nobody it does not know.
+    fn once(&self, server: usize, number: u32) -> Result<(), String> {
+        if !self.genuine {
+            return self.ask(server, "GET", "/version", "", "gitVersion");
+        }
+        let name = format!("reader-{server}-{number}");
+        let secrets = "/api/v1/namespaces/default/secrets";
+        let body = format!(
+            r#"{{"apiVersion":"v1","kind":"Secret","metadata":{{"name":"{name}"}},"stringData":{{"word":"{name}"}}}}"#
+        );
+        self.ask(server, "POST", secrets, &body, &name)?;
+        self.ask(server, "GET", &format!("{secrets}/{name}"), "", &name)
+    }
+
+    fn ask(
+        &self,
+        server: usize,
+        verb: &str,
+        path: &str,
+        body: &str,
+        due: &str,
+    ) -> Result<(), String> {
+        // From node1's network, which a machine beside the nodes is not on.
+        let processes = self
+            .bed
+            .cgroup("node1")
+            .join("machine/payload/system.slice/ssh.service/cgroup.procs");
+        let processes = fs::read_to_string(processes).map_err(|error| error.to_string())?;
+        let process = processes.lines().next().unwrap_or_default();
+        let url = format!("https://{}:6443{path}", self.addresses[server]);
+        let mut command = Command::new("nsenter");
+        command.args([
+            "--net",
+            "--target",
+            process,
+            "curl",
+            "--silent",
+            "--show-error",
+        ]);
+        command.args(["--fail", "--max-time", "5", "--request", verb]);
+        command.args(["--header", "Content-Type: application/json"]);
+        for (flag, word) in CREDENTIALS {
+            command.arg(flag).arg(self.lab.path(word));
+        }
+        if !body.is_empty() {
+            command.args(["--data", body]);
+        }
+        let output = command.arg(url).stdin(Stdio::null()).output().unwrap();
+        if output.status.success() && String::from_utf8_lossy(&output.stdout).contains(due) {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+}
+
+/// Microseconds on the clock that starts with the machine.
+fn now() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap();
+    let (seconds, _) = text.split_once(' ').unwrap();
+    let digits = seconds.replace('.', "");
+    // Hundredths of a second.
+    digits.parse::<u64>().unwrap() * 10_000
+}
+
+/// What curl is given of a kubeconfig, each in a file named by its word there.
+const CREDENTIALS: [(&str, &str); 3] = [
+    ("--cacert", "certificate-authority-data"),
+    ("--cert", "client-certificate-data"),
+    ("--key", "client-key-data"),
+];
+
+/// Puts the administrator's credentials into files.
+fn unpack_credentials(lab: &Lab) {
+    let kubeconfig = lab.run(["kubeconfig", "inventory.toml"]).exits(0).stdout;
+    for (_, word) in CREDENTIALS {
+        let mut lines = kubeconfig.lines();
+        let text = lines.find_map(|line| line.trim().strip_prefix(word)?.strip_prefix(": "));
+        let text = text.unwrap().trim_matches('"');
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+        fs::write(lab.path(word), bytes.unwrap()).unwrap();
+    }
+}
+
+/// When a kube-apiserver was last away: from the moment it was told to stop.
+fn away(bed: &Bed, node: &str) -> (u64, u64) {
+    let ask = |property: &str| {
+        let ask = format!("systemctl show -p {property} --value kube-apiserver");
+        bed.on(node, &ask).parse::<u64>().unwrap()
+    };
+    (
+        ask("ActiveExitTimestampMonotonic"),
+        ask("ActiveEnterTimestampMonotonic"),
+    )
+}
+
+/// Pushes a change while somebody reads, and judges what was seen.
+#[track_caller]
+fn check(bed: &Bed, lab: &Lab, genuine: bool) {
+    let reader = Reader {
+        bed,
+        lab,
+        addresses: NODES.map(|node| bed.address(node)),
+        genuine,
+    };
+    unpack_credentials(lab);
+    let (reader, done) = (&reader, &AtomicBool::new(false));
+    let begun = now();
+    let seen = std::thread::scope(|scope| {
+        let reading = [0, 1, 2].map(|server| scope.spawn(move || reader.read(server, done)));
+        let pushed = lab.run(PUSH);
+        std::thread::sleep(Duration::from_millis(500));
+        done.store(true, Ordering::Relaxed);
+        let seen = reading.map(|reading| reading.join().unwrap());
+        pushed.exits(0);
+        seen
+    });
+    let mut windows = NODES.map(|node| away(bed, node));
+    for ((node, seen), (left, back)) in NODES.iter().zip(&seen).zip(windows) {
+        assert!(left > begun && back > left, "{node} was restarted");
+        for failed in &seen.failed {
+            let is_due = failed.ended + SLACK / 10 >= left && failed.begun <= back + SLACK;
+            assert!(
+                is_due,
+                "{node}: `{}` from {} to {}, and it was away from {left} to {back}",
+                failed.why, failed.begun, failed.ended
+            );
+        }
+        assert!(seen.well > 10, "{node}: {} went well", seen.well);
+        println!(
+            "{node}: {} requests went well, {} failed while it was away for {} ms",
+            seen.well,
+            seen.failed.len(),
+            (back - left) / 1000
+        );
+    }
+    windows.sort_unstable();
+    for pair in windows.windows(2) {
+        assert!(pair[0].1 < pair[1].0, "two were away at once: {windows:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_fails_no_request_but_at_the_server_being_restarted() {
+    let Some(mut bed) = Bed::take("an_upgrade_fails_no_request_but_at_the_server_being_restarted")
+    else {
+        return;
+    };
+    let lab = bed.pushed();
+    let mirror = workshop().join("mirror");
+    let newer = "1.32.100";
+    stock_servers(bed.standin(), &mirror, newer);
+    lab.edit(
+        &format!("kubernetes = \"{KUBERNETES}\""),
+        &format!("kubernetes = \"{newer}\""),
+    );
+    check(&bed, &lab, false);
+    bed.leave(lab);
+}
+
+#[test]
+fn genuine_servers_are_changed_without_a_failed_request_elsewhere() {
+    let name = "genuine_servers_are_changed_without_a_failed_request_elsewhere";
+    let Some(genuine) = std::env::var_os(GENUINE_VARIABLE) else {
+        println!(
+            "NOT RUN: {name}: `{GENUINE_VARIABLE}` is not set; `cargo xtask test --mirror DIR` sets it"
+        );
+        return;
+    };
+    let Some(mut bed) = Bed::take(name) else {
+        return;
+    };
+    drop(bed.fresh());
+    let lab = bed.lab_named("genuine", &NODES);
+    let own = workshop().join("mirror");
+    // Nobody asks this one anything.
+    stock_version(&own, GENUINE, "kubectl", &elf("kubectl"));
+    lab.edit(
+        &format!("kubernetes = \"{KUBERNETES}\""),
+        &format!("kubernetes = \"{GENUINE}\""),
+    );
+    let own = format!("\"file://{}\"", own.display());
+    let both = format!("\"file://{}\", {own}", Path::new(&genuine).display());
+    lab.edit(
+        &format!("kubernetes = [{own}]"),
+        &format!("kubernetes = [{both}]"),
+    );
+    lab.run(PUSH).exits(0);
+    lab.edit("audit-log-maxage = 60", "audit-log-maxage = 61");
+    check(&bed, &lab, true);
+}

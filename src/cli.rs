@@ -20,6 +20,7 @@ mod push;
 mod render;
 mod rollback;
 mod status;
+mod users;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

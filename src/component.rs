@@ -356,6 +356,12 @@ pub enum When {
     SigningKey,
     /// Clusters with an authority for each set of certificates.
     SeparateAuthorities,
+    /// Nodes of the profile `small`.
+    Small,
+    /// All others.
+    NotSmall,
+    /// Clusters whose inventory says where in etcd everything is kept.
+    EtcdPrefix,
     /// Nodes of the architecture `armhf`.
     Armhf,
     /// Nodes of the architecture `arm64`.
@@ -403,7 +409,9 @@ mod tests {
         for version in versions {
             for component in COMPONENTS {
                 let flags = component.service.iter().flat_map(|service| service.flags);
-                let flags = flags.filter(|flag| flag.valid.contains(version));
+                // What is for small nodes only is no second row of what is for the others.
+                let flags = flags
+                    .filter(|flag| flag.valid.contains(version) && flag.when != When::NotSmall);
                 let words = component.words.iter();
                 let words = words.filter(|word| word.valid.contains(version));
                 for mut names in [

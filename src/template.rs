@@ -83,6 +83,8 @@ pub struct EtcdWords {
     pub servers: String,
     /// All members with their peer URLs, by name.
     pub initial_cluster: String,
+    /// Below which key everything is kept.
+    pub prefix: String,
     /// Where the member of the node listens for clients: its own address and loopback.
     pub listen_client_urls: String,
 }

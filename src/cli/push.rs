@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::carry::{Task, carry_out, early_stop, stop_on_interrupt, stopped};
 use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, users};
 use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
 use crate::backup;
@@ -104,6 +104,7 @@ async fn push(
         events.send(Event::Note(listing.summary()));
     }
     if plan.is_empty() {
+        users::make(inventory, &desk, users::Mode::Enable, events).await?;
         desk.site.close().await;
         return Ok(Exit::Done);
     }
@@ -119,6 +120,7 @@ async fn push(
     if upgrade {
         snapshot(inventory, &desk, events).await?;
     }
+    users::prepare(inventory, &desk, events).await;
     let task = Task {
         command: "push",
         plan: &plan,
@@ -127,6 +129,7 @@ async fn push(
         credentials: &desk.credentials,
     };
     carry_out(inventory, &desk.site, task, common, events, stop).await?;
+    users::make(inventory, &desk, users::Mode::Enable, events).await?;
     desk.site.close().await;
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 
 use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
-    KUBERNETES_CA, SERVICE_ACCOUNT,
+    KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::inventory::Role;
@@ -48,7 +48,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
         stage: Stage::Controllers,
         template: builtin!("etc/systemd/system/kube-controller-manager.service.hbs"),
         flags: FLAGS,
-        environment: &[],
+        environment: &[small_heap("256MiB"), SMALL_GOGC],
         reach: Reach::Machine,
         probe: Probe {
             port: 10257,

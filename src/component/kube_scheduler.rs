@@ -1,6 +1,6 @@
 //! kube-scheduler, which talks to the kube-apiserver of its own node.
 
-use super::shared::ETC_K8S;
+use super::shared::{ETC_K8S, SMALL_GOGC, small_heap};
 use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Word, flag};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
@@ -42,7 +42,7 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
         stage: Stage::Controllers,
         template: builtin!("etc/systemd/system/kube-scheduler.service.hbs"),
         flags: FLAGS,
-        environment: &[],
+        environment: &[small_heap("192MiB"), SMALL_GOGC],
         reach: Reach::Machine,
         probe: Probe {
             port: 10259,

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::compose::context;
 use crate::arch::Arch;
 use crate::component::{Component, Service, Valid, When};
-use crate::inventory::{Authorities, Inventory, Node, Role};
+use crate::inventory::{Authorities, Inventory, Node, Profile, Role};
 use crate::template::{self, Context, Renderer, ServiceWords, Unquotable};
 use crate::version::Version;
 
@@ -175,6 +175,9 @@ impl Situation<'_> {
             When::NotWorker => !self.node.roles.contains(&Role::Worker),
             When::SigningKey => self.signing_key,
             When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
+            When::Small => self.node.profile == Profile::Small,
+            When::NotSmall => self.node.profile != Profile::Small,
+            When::EtcdPrefix => self.inventory.etcd.prefix.is_some(),
             When::Armhf => self.arch == Some(Arch::Armhf),
             When::Arm64 => self.arch == Some(Arch::Arm64),
         }

@@ -298,9 +298,13 @@ fn provider(view: &View<'_>) -> Judged {
     let provider = view.inventory.encryption.provider;
     let said = format!("`[encryption] provider = \"{}\"`", provider.name());
     match provider {
-        Provider::Aescbc | Provider::Secretbox => (Status::Pass, said),
+        Provider::Aescbc | Provider::Secretbox | Provider::Kms => (Status::Pass, said),
         Provider::Aesgcm => {
             let why = "its key must be exchanged every 200000 writes; take `secretbox`";
+            (Status::Fail, format!("{said}: {why}"))
+        }
+        Provider::Identity => {
+            let why = "nothing is encrypted; take `aescbc` or `secretbox`";
             (Status::Fail, format!("{said}: {why}"))
         }
     }

@@ -8,8 +8,8 @@ use crate::certificate::{
 };
 use crate::digest::Digest;
 use crate::inventory::{
-    Authorities, Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San,
-    Source, Ssh, VersionPlaces,
+    Authorities, Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role,
+    Rollout, San, Source, Ssh, VersionPlaces,
 };
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
@@ -68,6 +68,7 @@ impl Fixture {
             places: VersionPlaces::default(),
             source: Source::default(),
             pki: Pki::default(),
+            etcd: EtcdAccess::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
             templates: None,
@@ -170,6 +171,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, 10 * number + 2, 1].into(),
         etcd_address: None,
         roles: BTreeSet::from([Role::Etcd, Role::ControlPlane]),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: Some(format!("api.az{number}.k8s.home").parse().unwrap()),
         etcd_domain: Some(format!("etcd.az{number}.k8s.home").parse().unwrap()),

@@ -6,6 +6,7 @@ use super::fixture::{Fixture, arguments, text};
 use crate::arch::Arch;
 use crate::component::COMPONENTS;
 use crate::flags;
+use crate::inventory::Profile;
 use crate::version::Version;
 
 /// The etcd that upstream pairs with each line of Kubernetes, and one more of the line.
@@ -203,4 +204,55 @@ fn a_foreign_etcd_on_arm_is_told_that_it_may_run() {
     );
     check(Arch::Arm64, "3.5.21", None);
     check(Arch::Amd64, "3.4.27", None);
+}
+
+#[test]
+fn a_small_node_is_asked_for_less() {
+    let mut fixture = Fixture::new(2, "1.32.3", "3.5.21");
+    let small = fixture.inventory.nodes.get_mut(&"az2".parse().unwrap());
+    small.unwrap().profile = Profile::Small;
+    let desired = fixture.composed();
+    let line = |node: &str, service: &str, start: &str| {
+        let unit = text(
+            &desired,
+            node,
+            &format!("/etc/systemd/system/{service}.service"),
+        );
+        let mut lines = unit.lines().map(|line| line.trim().trim_end_matches(" \\"));
+        let found = lines.find_map(|line| line.strip_prefix(start).map(ToOwned::to_owned));
+        found.map(|value| value.trim_matches('"').to_owned())
+    };
+    let check = |service: &str, start: &str, standard: Option<&str>, small: Option<&str>| {
+        let found = ["az1", "az2"].map(|node| line(node, service, start));
+        let found = found.each_ref().map(|value| value.as_deref());
+        assert_eq!(found, [standard, small], "{service} {start}");
+    };
+    check("etcd", "Environment=GOGC=", None, Some("50"));
+    check("etcd", "--snapshot-count=", Some("10000"), Some("5000"));
+    let quotas = (Some("8589934592"), Some("2147483648"));
+    check("etcd", "--quota-backend-bytes=", quotas.0, quotas.1);
+    check(
+        "kube-apiserver",
+        "Environment=GOMEMLIMIT=",
+        None,
+        Some("768MiB"),
+    );
+    check(
+        "kube-apiserver",
+        "--max-requests-inflight=",
+        None,
+        Some("200"),
+    );
+    check(
+        "kube-controller-manager",
+        "Environment=GOGC=",
+        None,
+        Some("50"),
+    );
+    check(
+        "kube-scheduler",
+        "Environment=GOMEMLIMIT=",
+        None,
+        Some("192MiB"),
+    );
 }

@@ -72,6 +72,7 @@ fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
         servers,
         initial_cluster,
         listen_client_urls: listen.join(","),
+        prefix: inventory.etcd_prefix(node),
     }
 }
 

@@ -12,6 +12,7 @@ mod fetch;
 mod init;
 mod journal;
 mod kubeconfig;
+mod members;
 mod plan;
 mod prepare;
 mod push;

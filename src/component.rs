@@ -83,6 +83,8 @@ pub struct Service {
     pub template: &'static str,
     /// The flags of its command line, in the order they are written.
     pub flags: &'static [Flag],
+    /// Those of them that only its first start reads.
+    pub first_start: &'static [&'static str],
     /// Its environment, where kinstall has something to say.
     pub environment: &'static [Variable],
     /// Whom it has to talk to.

@@ -34,6 +34,7 @@ pub mod check;
 pub mod action;
 pub mod diff;
 pub mod event;
+pub mod membership;
 pub mod plan;
 pub mod script;
 

@@ -19,6 +19,7 @@ mod interrupt;
 mod into;
 mod killed;
 mod lab;
+mod members;
 mod mirror;
 mod push;
 mod quoting;

@@ -92,16 +92,22 @@ async fn push(
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views, Direction::Forward)
+    let plan = Plan::with_members(&views, Direction::Forward, desk.members.as_ref())
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
-    let upgrade = is_upgrade(&views) && ask.snapshot;
+    let upgrade = (is_upgrade(&views) || !plan.members.is_empty()) && ask.snapshot;
     drop(views);
     if common.json {
         let text = serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers");
         terminal.print(&(text + "\n"));
     } else {
         events.send(Event::Note(listing.summary()));
+        for change in &listing.members {
+            events.send(Event::Note(format!("etcd: {change}")));
+        }
+        for rest in &listing.remains {
+            events.send(Event::Warning(rest.clone()));
+        }
     }
     if plan.is_empty() {
         desk.site.close().await;

@@ -96,6 +96,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
         stage: Stage::Apiserver,
         template: include_str!("../../templates/etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
+        first_start: &[],
         environment: &[],
         reach: Reach::Cluster,
         // Anonymous requests are refused, so health is asked for with a certificate.

@@ -49,6 +49,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
             "../../templates/etc/systemd/system/kube-controller-manager.service.hbs"
         ),
         flags: FLAGS,
+        first_start: &[],
         environment: &[],
         reach: Reach::Machine,
         probe: Probe {

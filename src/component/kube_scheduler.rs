@@ -41,6 +41,7 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
         stage: Stage::Controllers,
         template: include_str!("../../templates/etc/systemd/system/kube-scheduler.service.hbs"),
         flags: FLAGS,
+        first_start: &[],
         environment: &[],
         reach: Reach::Machine,
         probe: Probe {

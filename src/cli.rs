@@ -12,6 +12,7 @@ mod fetch;
 mod init;
 mod journal;
 mod kubeconfig;
+mod man;
 mod members;
 mod plan;
 mod prepare;
@@ -19,6 +20,8 @@ mod push;
 mod render;
 mod rollback;
 mod status;
+mod through;
+mod uninstall;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +104,8 @@ enum Command {
     Status(status::Status),
     /// Take nodes back to a recorded generation
     Rollback(rollback::Rollback),
+    /// Take away what kinstall put on nodes, and nothing else
+    Uninstall(uninstall::Uninstall),
     /// Tell what runs did, and when
     History(rollback::History),
     /// List, check, renew and draw the cluster's certificates
@@ -111,6 +116,8 @@ enum Command {
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
+    /// Print a manual page, or write all of them
+    Man(man::Man),
 }
 
 /// How nodes are reached by the commands that reach them.
@@ -172,10 +179,12 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
         Command::Rollback(command) => command.run(common, terminal).await,
+        Command::Uninstall(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal),
         Command::Certs(command) => command.run(common, terminal).await,
         Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
+        Command::Man(command) => command.run(terminal),
     }
 }

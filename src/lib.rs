@@ -36,6 +36,7 @@ pub mod diff;
 pub mod event;
 pub mod membership;
 pub mod plan;
+pub mod removal;
 pub mod script;
 
 // Edges.

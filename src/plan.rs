@@ -2,6 +2,7 @@
 //! place, restarted and waited for. Made from differences; [`crate::apply`] carries it out.
 
 mod guard;
+mod hop;
 mod member;
 #[cfg(test)]
 mod model;
@@ -13,7 +14,8 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use guard::Refusal;
-pub use skew::Problem as SkewProblem;
+pub use hop::{Hop, NoWay, hops};
+pub use skew::{Problem as SkewProblem, running};
 
 use crate::action::{Action, Group, Put, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
@@ -290,7 +292,7 @@ pub fn is_upgrade(views: &BTreeMap<NodeName, View<'_>>) -> bool {
                 .units
                 .get(name)
                 .filter(|state| state.is_active());
-            let running = state.and_then(skew::running);
+            let running = state.and_then(running);
             let wanted = view.manifest.versions.get(&unit.component);
             unit.stage != Stage::Controllers
                 && running.is_some_and(|running| wanted != Some(&running.to_string()))

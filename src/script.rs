@@ -82,6 +82,10 @@ script! {
     LOCK, "lock"
 }
 script! {
+    /// Takes away what kinstall put on the node.
+    UNINSTALL, "uninstall"
+}
+script! {
     /// Runs one of the others as root.
     BECOME_ROOT, "become_root"
 }

@@ -127,7 +127,8 @@ fn has_moved(site: &Site, node: &Node, peer_url: &str) -> bool {
     members.is_some_and(|members| !members.contains(&here))
 }
 
-fn runs(site: &Site, node: &NodeName) -> bool {
+/// Whether the etcd of a node runs.
+pub(super) fn runs(site: &Site, node: &NodeName) -> bool {
     let unit: UnitName = "etcd.service"
         .parse()
         .expect("`etcd.service` is the name of a service");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Direction, View, is_upgrade, skew};
+use super::{Direction, View, hop, is_upgrade, skew};
 use crate::diff::ChangeKind;
 use crate::inventory::NodeName;
 use crate::manifest::Stage;
@@ -80,7 +80,7 @@ pub enum Refusal {
         "{node}: {component} {running} runs there, and {wanted} may not follow it: {}",
         words(problem)
     )]
-    #[diagnostic(help("{}", way_out(component, *running, problem)))]
+    #[diagnostic(help("{}", way_out(component, *running, *wanted, problem)))]
     Skew {
         /// The node.
         node: NodeName,
@@ -107,8 +107,12 @@ fn words(problem: &skew::Problem) -> String {
     }
 }
 
-fn way_out(component: &str, running: Version, problem: &skew::Problem) -> String {
+fn way_out(component: &str, running: Version, wanted: Version, problem: &skew::Problem) -> String {
     match problem {
+        skew::Problem::Skips(_) if component == "kube-apiserver" => {
+            let way = hop::listed(&hop::way(running, wanted));
+            format!("go there by way of each, in one run: `kinstall push --through {way}`")
+        }
         skew::Problem::Skips(minors) => {
             format!(
                 "push the newest patch of each of {} in turn, in that order",

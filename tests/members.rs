@@ -112,7 +112,9 @@ fn members_join_are_replaced_and_leave() {
         .exits(1)
         .says("healthy")
         .says("`kinstall status`");
+    // Who leaves hands the lead over.
     bed.on("node3", "systemctl start etcd");
+    crate::waves::lead(&bed, "node3");
     lab.run(PUSH)
         .exits(0)
         .says("etcd: remove member node2, which is down: the inventory does not have it")

@@ -7,12 +7,14 @@ pub mod local;
 
 mod directory;
 mod problem;
+mod vault;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 pub use local::Local;
 pub use problem::Error;
+pub use vault::Refusal;
 
 use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Request};

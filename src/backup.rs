@@ -1,17 +1,20 @@
 //! A snapshot of etcd, taken through one member before an upgrade and kept on the operator's machine.
 //!
-//! It comes through etcd's own gateway (`/v3/maintenance/snapshot`), over the SSH connection: lines
-//! of JSON whose blobs, put together, are what `etcdctl snapshot save` writes. Source: etcd's
-//! `maintenance.proto`; the server appends the SHA-256 of the database to it, and so every byte is
-//! verified here.
+//! It comes by gRPC (`etcdserverpb.Maintenance/Snapshot`), over the SSH connection: messages whose
+//! blobs, put together, are what `etcdctl snapshot save` writes. Source: etcd's `rpc.proto`; the
+//! server appends the SHA-256 of the database to it, and so every byte is verified here. etcd's
+//! HTTP gateway would do for some clusters only: it is off where each set of certificates has an
+//! authority of its own, and it does not know a client by its certificate where etcd asks who it is.
+
+mod message;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
 use futures_util::StreamExt;
-use serde::Deserialize;
+use reqwest::header::HeaderMap;
 
+use self::message::Messages;
 use crate::digest::{Digest, Hasher};
 use crate::manifest::Probe;
 use crate::probe::Prober;
@@ -56,20 +59,6 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
-/// One message of the stream.
-#[derive(Deserialize)]
-struct Message {
-    result: Option<Piece>,
-    error: Option<serde_json::Value>,
-}
-
-/// A piece of the database; other fields are of no use here.
-#[derive(Deserialize)]
-struct Piece {
-    #[serde(default)]
-    blob: String,
-}
-
 /// Takes a snapshot through one member and keeps it in a directory under this name. Older ones
 /// with the same beginning of their names, up to the first dot, go.
 pub async fn take(
@@ -96,35 +85,56 @@ pub async fn take(
     let client = client
         .build()
         .map_err(|error| Error::Refused(error.to_string()))?;
-    let url = format!("https://127.0.0.1:{}/v3/maintenance/snapshot", member.port);
-    let asking = client.post(url).body("{}").send().await;
-    let answer = asking.map_err(|error| Error::Refused(error.to_string()))?;
-    if !answer.status().is_success() {
-        return Err(Error::Refused(format!("it answered {}", answer.status())));
+    let url = format!(
+        "https://127.0.0.1:{}/etcdserverpb.Maintenance/Snapshot",
+        member.port
+    );
+    let asking = client
+        .post(url)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(message::EMPTY.to_vec());
+    let answer = asking.send().await;
+    let answer = answer.map_err(|error| Error::Refused(last_cause(&error)))?;
+    if let Some(why) = refusal(answer.status(), answer.headers()) {
+        return Err(Error::Refused(why));
     }
     let mut stream = answer.bytes_stream();
-    let mut line = Vec::new();
+    let mut messages = Messages::default();
     loop {
         let silence = std::time::Duration::from_secs(SILENCE_SECONDS);
         let next = tokio::time::timeout(silence, stream.next()).await;
         let next = next.map_err(|_| Error::Refused(format!("silent for {SILENCE_SECONDS} s")))?;
         let Some(bytes) = next else { break };
-        let bytes = bytes.map_err(|error| Error::Refused(error.to_string()))?;
-        for byte in bytes {
-            if byte == b'\n' {
-                sink.message(&line)?;
-                line.clear();
-            } else {
-                line.push(byte);
-            }
+        let bytes = bytes.map_err(|error| Error::Refused(last_cause(&error)))?;
+        messages.take(&bytes);
+        while let Some(blob) = messages.next_blob().map_err(Error::Damaged)? {
+            sink.add(&blob)?;
         }
-    }
-    if !line.is_empty() {
-        sink.message(&line)?;
     }
     let backup = sink.finish(directory, name)?;
     forget_old(directory, name)?;
     Ok(backup)
+}
+
+/// Why a member gives nothing: gRPC says it in the headers of an answer without a body.
+fn refusal(status: reqwest::StatusCode, headers: &HeaderMap) -> Option<String> {
+    let word = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if !status.is_success() {
+        return Some(format!("it answered {status}"));
+    }
+    let code = word("grpc-status").filter(|code| *code != "0")?;
+    let why = word("grpc-message").unwrap_or_default();
+    Some(format!("it answered {why} (gRPC {code})"))
+}
+
+/// The innermost reason: the outer ones say that a request failed, which is known.
+fn last_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 struct Sink {
@@ -136,20 +146,10 @@ struct Sink {
 }
 
 impl Sink {
-    fn message(&mut self, line: &[u8]) -> Result<(), Error> {
-        let message: Message =
-            serde_json::from_slice(line).map_err(|_| Error::Damaged("a message is no JSON"))?;
-        if let Some(error) = message.error {
-            return Err(Error::Refused(error.to_string()));
-        }
-        let Some(piece) = message.result else {
-            return Ok(());
-        };
-        let blob = base64::engine::general_purpose::STANDARD.decode(piece.blob);
-        let blob = blob.map_err(|_| Error::Damaged("a piece is no base64"))?;
-        self.file.write_all(&blob)?;
+    fn add(&mut self, blob: &[u8]) -> Result<(), Error> {
+        self.file.write_all(blob)?;
         self.size += blob.len() as u64;
-        self.tail.extend_from_slice(&blob);
+        self.tail.extend_from_slice(blob);
         let hashed = self.tail.len().saturating_sub(DIGEST_BYTES);
         self.hasher.update(&self.tail[..hashed]);
         self.tail.drain(..hashed);
@@ -206,11 +206,6 @@ mod tests {
         }
     }
 
-    fn line(bytes: &[u8]) -> Vec<u8> {
-        let blob = base64::engine::general_purpose::STANDARD.encode(bytes);
-        format!("{{\"result\":{{\"remaining_bytes\":\"1\",\"blob\":\"{blob}\"}}}}").into_bytes()
-    }
-
     fn digest_bytes(bytes: &[u8]) -> Vec<u8> {
         let text = Digest::of(bytes).to_string();
         (0..32)
@@ -224,15 +219,15 @@ mod tests {
         let whole = [b"database".as_slice(), &digest_bytes(b"database")].concat();
         for cut in [1, 8, 20, 39] {
             let mut sink = sink(directory.path());
-            sink.message(&line(&whole[..cut])).unwrap();
-            sink.message(&line(&whole[cut..])).unwrap();
+            sink.add(&whole[..cut]).unwrap();
+            sink.add(&whole[cut..]).unwrap();
             let backup = sink.finish(directory.path(), "home.1.db").unwrap();
             assert_eq!(fs_err::read(&backup.path).unwrap(), whole);
             assert_eq!(backup.size, whole.len() as u64);
         }
         for damaged in [&whole[..whole.len() - 1], &whole[1..], b"short"] {
             let mut sink = sink(directory.path());
-            sink.message(&line(damaged)).unwrap();
+            sink.add(damaged).unwrap();
             assert!(sink.finish(directory.path(), "home.2.db").is_err());
             assert!(!directory.path().join("home.2.db").exists());
         }

@@ -130,11 +130,6 @@ impl Kind {
         Self::KubeProxy,
     ];
 
-    /// Whether each node of a role has one of its own.
-    pub fn is_of_a_node(self) -> bool {
-        table::is_of_a_node(self)
-    }
-
     /// The word in file names and listings.
     pub const fn name(self) -> &'static str {
         match self {
@@ -246,4 +241,16 @@ pub struct Credentials {
     /// The private key in PEM of the authority that kube-controller-manager signs requests with,
     /// where it is at hand.
     pub signing_key_pem: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::vault::{CERTIFICATES, SETS};
+
+    #[test]
+    fn the_inventory_knows_exactly_these_names() {
+        assert_eq!(AuthorityName::ALL.map(AuthorityName::name), SETS);
+        assert_eq!(Kind::ALL.map(Kind::name), CERTIFICATES);
+    }
 }

@@ -2,9 +2,12 @@
 //! unit, the user's words included, and what an upgrade would break. Pure: an inventory in,
 //! findings out, all of them at once.
 
+pub mod cis;
 mod command;
 mod environment;
 mod event;
+mod exec_start;
+mod own;
 mod reliance;
 mod step;
 mod upgrade;
@@ -16,6 +19,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 pub use self::event::{EVENTS, Event};
+pub use self::own::bad_texts;
 pub use self::step::{Change, Step};
 pub use self::upgrade::{NoPath, Path, upgrade};
 

@@ -5,6 +5,7 @@ mod cache;
 mod carry;
 mod certs;
 mod check;
+mod cis;
 mod completions;
 mod encryption;
 mod fail;
@@ -14,6 +15,7 @@ mod journal;
 mod kubeconfig;
 mod man;
 mod members;
+mod own;
 mod plan;
 mod prepare;
 mod push;
@@ -22,6 +24,7 @@ mod rollback;
 mod status;
 mod through;
 mod uninstall;
+mod users;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,7 +91,8 @@ enum Command {
     Init(init::Init),
     /// Pin, download and verify what an inventory needs
     Fetch(fetch::Fetch),
-    /// Tell what is wrong with an inventory, or what an upgrade would break
+    /// Tell what is wrong with an inventory, what an upgrade would break, or how the CIS benchmark
+    /// scores it
     Check(check::Check),
     /// Make or verify one file with everything for a site without internet
     Bundle(bundle::BundleCommand),
@@ -171,7 +175,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
     match command {
         Command::Init(command) => command.run(terminal),
         Command::Fetch(command) => command.run(common, terminal).await,
-        Command::Check(command) => command.run(common, terminal),
+        Command::Check(command) => command.run(common, terminal).await,
         Command::Bundle(command) => command.run(common, terminal).await,
         Command::Cache(command) => command.run(common, terminal).await,
         Command::Render(command) => command.run(common, terminal).await,

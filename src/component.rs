@@ -12,10 +12,13 @@ mod kubectl;
 mod shared;
 mod worker;
 
+use std::collections::BTreeMap;
+
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::{Stage, UnitName};
+use crate::template::{self, Builtin};
 use crate::version::{Minor, Version};
 
 /// Every component, in the order of a rollout.
@@ -36,6 +39,23 @@ pub fn named(name: &str) -> Option<&'static Component> {
         .iter()
         .copied()
         .find(|component| component.name == name)
+}
+
+/// What a user may put texts of their own in the place of, and beside.
+pub fn texts() -> template::Known {
+    let files = COMPONENTS.iter().flat_map(|component| component.files);
+    let files = files.filter_map(|file| match file {
+        File::Template { text, .. } => Some(text.name),
+        _ => None,
+    });
+    let services = COMPONENTS.iter().filter_map(|it| it.service.as_ref());
+    let services = services.map(|service| service.template.name);
+    let partials = template::PARTIALS.iter().map(|(_, partial)| partial.name);
+    let units = COMPONENTS.iter().filter_map(|it| it.unit_name());
+    template::Known {
+        texts: services.chain(files).chain(partials).collect(),
+        units: units.map(String::from).collect(),
+    }
 }
 
 /// Something that a node of a role gets.
@@ -66,6 +86,13 @@ impl Component {
             .map(|_| name.parse().expect("a component's name is a unit's name"))
     }
 
+    /// The words of its templates in a version.
+    pub fn words_in(&self, version: Version) -> BTreeMap<&'static str, &'static str> {
+        let words = self.words.iter();
+        let words = words.filter(|word| word.valid.contains(version));
+        words.map(|word| (word.name, word.value)).collect()
+    }
+
     /// The stage of a rollout in which its unit has its turn.
     pub fn stage(&self) -> Option<Stage> {
         self.service.as_ref().map(|service| service.stage)
@@ -80,7 +107,7 @@ pub struct Service {
     /// When it has its turn.
     pub stage: Stage,
     /// The text of its unit file.
-    pub template: &'static str,
+    pub template: Builtin,
     /// The flags of its command line, in the order they are written.
     pub flags: &'static [Flag],
     /// Those of them that only its first start reads.
@@ -164,7 +191,7 @@ pub enum File {
         /// Where it lies.
         path: &'static str,
         /// Its text: handlebars.
-        text: &'static str,
+        text: Builtin,
         /// Who may read it.
         access: Access,
     },
@@ -331,6 +358,12 @@ pub enum When {
     SigningKey,
     /// Clusters with an authority for each set of certificates.
     SeparateAuthorities,
+    /// Nodes of the profile `small`.
+    Small,
+    /// All others.
+    NotSmall,
+    /// Clusters whose inventory says where in etcd everything is kept.
+    EtcdPrefix,
     /// Nodes of the architecture `armhf`.
     Armhf,
     /// Nodes of the architecture `arm64`.
@@ -378,7 +411,9 @@ mod tests {
         for version in versions {
             for component in COMPONENTS {
                 let flags = component.service.iter().flat_map(|service| service.flags);
-                let flags = flags.filter(|flag| flag.valid.contains(version));
+                // What is for small nodes only is no second row of what is for the others.
+                let flags = flags
+                    .filter(|flag| flag.valid.contains(version) && flag.when != When::NotSmall);
                 let words = component.words.iter();
                 let words = words.filter(|word| word.valid.contains(version));
                 for mut names in [

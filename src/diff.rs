@@ -121,7 +121,8 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
             .iter()
             .filter(|path| touches_process(&difference, path));
         let changed = changed.filter(|path| !is_beginning_alone(name, unit, path, snapshot));
-        let changed: BTreeSet<RemotePath> = changed.cloned().collect();
+        let dropped = dropped(&difference, name);
+        let changed: BTreeSet<RemotePath> = changed.chain(dropped).cloned().collect();
         let fingerprint = fingerprint(manifest, unit);
         if let Some(reason) = reason(&state, changed, &fingerprint, snapshot) {
             let running = state.is_active();
@@ -208,6 +209,19 @@ fn superseded(manifest: &Manifest, snapshot: &Snapshot) -> BTreeMap<RemotePath, 
 fn touches_process(difference: &Difference, path: &RemotePath) -> bool {
     let change = difference.entries.get(path);
     change.is_some_and(|change| matches!(change.kind, ChangeKind::Create | ChangeKind::Replace))
+}
+
+/// The drop-ins of a unit that go. They have to be gone before it is restarted.
+pub fn dropped<'a>(
+    difference: &'a Difference,
+    unit: &UnitName,
+) -> impl Iterator<Item = &'a RemotePath> {
+    let directory = unit.drop_ins();
+    let removed = difference.entries.iter();
+    let removed = removed.filter(|(_, change)| change.kind == ChangeKind::Remove);
+    removed
+        .map(|(path, _)| path)
+        .filter(move |path| path.parent().as_ref() == Some(&directory))
 }
 
 /// Whether a unit file changes in nothing but words for the first start, and lies there as it was

@@ -216,6 +216,42 @@ pub async fn ensure(
     run.together(jobs).await.map(drop)
 }
 
+/// Refuses pins that rest on less than the inventory requires: a lockfile may be older than that
+/// word, or its pins be somebody else's.
+pub fn check_required(
+    inventory: &Inventory,
+    programs: &BTreeSet<Program>,
+    lockfile: &Lockfile,
+) -> Result<(), Error> {
+    let Some(required) = run::required(inventory) else {
+        return Ok(());
+    };
+    let artifacts: BTreeSet<_> = programs
+        .iter()
+        .filter_map(|program| Some(lockfile.artifact(program)?.0))
+        .collect();
+    let weak: Vec<_> = artifacts
+        .into_iter()
+        .filter_map(|artifact| {
+            Some((
+                trust(inventory, &artifact, lockfile.pin(&artifact)?),
+                artifact,
+            ))
+        })
+        .map(|(trust, artifact)| (artifact.to_string(), trust))
+        .filter(|(_, trust)| *trust > required && *trust != Trust::Yours)
+        .map(|(artifact, trust)| (artifact, Some(trust)))
+        .collect();
+    if weak.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Weak {
+        required,
+        weak,
+        rebuilt: inventory.source.rebuilt,
+    })
+}
+
 /// What each pin of a lockfile rests on, by what this kinstall knows.
 pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
     let known = artifact.known_checksum() == Some(pin.digest.into());

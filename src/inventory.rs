@@ -7,10 +7,12 @@ pub mod cluster;
 pub mod name;
 pub mod node;
 pub mod pairing;
+pub mod pattern;
 pub mod place;
 pub mod problem;
 pub mod settings;
 pub mod starter;
+pub mod vault;
 
 mod check;
 mod draft;
@@ -22,16 +24,18 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::template::Own;
 use crate::version::Version;
 
 pub use cluster::{Cluster, Endpoint};
 pub use name::{ClusterName, DomainName, NodeName};
-pub use node::{Node, Role, San, Ssh};
+pub use node::{Node, Profile, Role, San, Ssh};
+pub use pattern::Pattern;
 pub use place::{Place, Places, VersionPlaces, Word};
 pub use problem::{Problem, Problems};
 pub use settings::{
-    Authorities, ComponentSettings, Encryption, HostKeys, KeyType, Pki, PkiSource, Provider,
-    Requirement, Rollout, Source,
+    Authorities, ComponentSettings, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi, Pki,
+    PkiSource, Provider, Requirement, Rollout, Source,
 };
 
 /// The components an inventory may say something about, by the name of their program.
@@ -59,10 +63,17 @@ pub struct Inventory {
     pub source: Source,
     /// Where certificates come from and what they are like.
     pub pki: Pki,
+    /// Who may do what in etcd.
+    pub etcd: EtcdAccess,
     /// Encryption at rest.
     pub encryption: Encryption,
     /// Time limits and widths of a rollout.
     pub rollout: Rollout,
+    /// The directory of the user's own templates and drop-ins, relative to the inventory; by default
+    /// [`Inventory::TEMPLATES`], which need not be there.
+    pub templates: Option<PathBuf>,
+    /// What is in it, once it was read.
+    pub own: Own,
     /// What is said of a component for all nodes.
     pub components: BTreeMap<String, ComponentSettings>,
     /// The nodes, by name.
@@ -70,6 +81,9 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Where the user's own templates lie unless the inventory says where.
+    pub const TEMPLATES: &str = "templates";
+
     /// The nodes that have a role, in the order of their names.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.nodes
@@ -96,6 +110,25 @@ impl Inventory {
         self.component(component, node)
             .version
             .unwrap_or(of_cluster)
+    }
+
+    /// Below which key the kube-apiserver of a node keeps everything in etcd: kube-apiserver's
+    /// own default is `/registry`.
+    pub fn etcd_prefix(&self, node: &Node) -> String {
+        let mut settings = self.component("kube-apiserver", node);
+        let flag = settings.flags.remove("etcd-prefix");
+        let said = flag.or_else(|| self.etcd.prefix.clone());
+        said.unwrap_or_else(|| "/registry".to_owned())
+    }
+
+    /// The user that the kube-apiserver of a node is to etcd, where the inventory says it. That
+    /// there is something for each of its words has been checked.
+    pub fn etcd_user(&self, node: Option<&Node>) -> Option<String> {
+        let filled = self.etcd.user.as_ref()?.fill(|word| match word {
+            "cluster" => Some(self.cluster.name.to_string()),
+            word => node?.word(word),
+        });
+        filled.ok()
     }
 
     /// The port that the kube-apiserver of a node listens on: its flag `secure-port`, else 6443.

@@ -49,6 +49,9 @@ pub mod probe;
 pub mod survey;
 pub mod transport;
 
+#[cfg(test)]
+mod fuzz;
+
 // Commands.
 pub mod cli;
 pub mod terminal;

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod compose;
+pub mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{By, Command, Given, Situation};
 pub use compose::compose;
+pub use texts::UnitTexts;
 
 use crate::arch::Arch;
 use crate::digest::Digest;
@@ -114,7 +116,24 @@ impl UnitName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Where the unit file lies.
+    pub fn path(&self) -> RemotePath {
+        RemotePath::fixed(UNITS)
+            .join(&self.0)
+            .expect("the name of a unit is that of a file")
+    }
+
+    /// Where its drop-ins lie (`systemd.unit(5)`).
+    pub fn drop_ins(&self) -> RemotePath {
+        RemotePath::fixed(UNITS)
+            .join(&format!("{}.d", self.0))
+            .expect("the name of a unit is that of a file")
+    }
 }
+
+/// Where the administrator's units lie.
+const UNITS: &str = "/etc/systemd/system";
 
 impl FromStr for UnitName {
     type Err = String;

@@ -78,6 +78,10 @@ script! {
     ETCD_KEYS, "etcd_keys"
 }
 script! {
+    /// Makes etcd's users.
+    ETCD_USERS, "etcd_users"
+}
+script! {
     /// Holds the node for one run.
     LOCK, "lock"
 }

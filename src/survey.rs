@@ -209,9 +209,13 @@ pub async fn complete(
     Ok(())
 }
 
-/// Looks at everything a manifest names on one node.
-pub async fn look_at(transport: &Transport, manifest: &Manifest) -> Result<Snapshot, Error> {
-    let paths = manifest.entries.keys().cloned().collect();
+/// Looks at everything a manifest names on one node, and at further paths.
+pub async fn look_at(
+    transport: &Transport,
+    manifest: &Manifest,
+    more: impl IntoIterator<Item = RemotePath>,
+) -> Result<Snapshot, Error> {
+    let paths = manifest.entries.keys().cloned().chain(more).collect();
     let units = manifest.units.keys().cloned().collect();
     look(transport, &Asked { paths, units }, false).await
 }

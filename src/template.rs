@@ -3,10 +3,19 @@
 //! A template sees a [`Context`] and nothing else. A name that the context does not have is an
 //! error, not an empty word.
 
+mod bad;
+mod builtin;
+mod own;
+
 use std::collections::BTreeMap;
 
 use handlebars::{Handlebars, no_escape};
 use serde::Serialize;
+
+pub use self::bad::BadText;
+pub(crate) use self::builtin::builtin;
+pub use self::builtin::{Builtin, PARTIALS};
+pub use self::own::{Known, Own, OwnText};
 
 /// What every template sees.
 #[derive(Debug, Clone, Serialize)]
@@ -74,12 +83,14 @@ pub struct EtcdWords {
     pub servers: String,
     /// All members with their peer URLs, by name.
     pub initial_cluster: String,
+    /// Below which key everything is kept.
+    pub prefix: String,
     /// Where the member of the node listens for clients: its own address and loopback.
     pub listen_client_urls: String,
 }
 
 /// What went wrong with a text.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
     /// A template asks for something the context does not have, or is none.
     #[error("the template of `{name}` does not render")]
@@ -89,45 +100,89 @@ pub enum Error {
         /// Why.
         source: Box<handlebars::RenderError>,
     },
+    /// The same of one that the user wrote.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Own(Box<BadText>),
 }
 
-/// Renders templates.
+/// Renders templates: kinstall's, and the user's over them.
 #[derive(Debug)]
-pub struct Renderer(Handlebars<'static>);
+pub struct Renderer {
+    registry: Handlebars<'static>,
+    own: Own,
+}
 
 impl Default for Renderer {
     fn default() -> Self {
-        let mut registry = Handlebars::new();
-        registry.set_strict_mode(true);
-        registry.register_escape_fn(no_escape);
-        registry
-            .register_partial(
-                "hardening",
-                include_str!("../templates/partial/hardening.hbs"),
-            )
-            .expect("the partial is a template");
-        registry
-            .register_partial(
-                "networks",
-                include_str!("../templates/partial/networks.hbs"),
-            )
-            .expect("the partial is a template");
-        Self(registry)
+        Self::with(&Own::default()).expect("the partials are templates")
     }
 }
 
 impl Renderer {
+    /// One for which the user's texts stand in the place of kinstall's; the first of the partials
+    /// among them that is no template is an error.
+    pub fn with(own: &Own) -> Result<Self, Error> {
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        registry.register_escape_fn(no_escape);
+        for (name, builtin) in PARTIALS {
+            let (text, file) = match own.text(builtin.name) {
+                Some(own) => (own.text.as_str(), Some(own)),
+                None => (builtin.text, None),
+            };
+            if let (Err(error), Some(own)) = (registry.register_partial(name, text), file) {
+                return Err(Error::Own(Box::new(BadText::unread(own, &error))));
+            }
+        }
+        Ok(Self {
+            registry,
+            own: own.clone(),
+        })
+    }
+
     /// The text of a template. `name` is what it is for, for messages.
     pub fn render(&self, name: &str, text: &str, data: &impl Serialize) -> Result<String, Error> {
         // Most texts of the tables are plain, and a plain one needs no parser.
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
-        let rendered = self.0.render_template(text, data);
-        rendered.map_err(|source| Error::Render {
-            name: name.to_owned(),
-            source: Box::new(source),
-        })
+        let rendered = self.registry.render_template(text, data);
+        rendered.map_err(|source| self.error(name, None, source))
+    }
+
+    /// The text that ships under a name, or the one that the user put in its place.
+    pub fn builtin(&self, builtin: Builtin, data: &impl Serialize) -> Result<String, Error> {
+        match self.own.text(builtin.name) {
+            Some(own) => self.own(own, data),
+            None => self.render(builtin.name, builtin.text, data),
+        }
+    }
+
+    /// The text of a file that the user wrote.
+    pub fn own(&self, own: &OwnText, data: &impl Serialize) -> Result<String, Error> {
+        if !own.is_template {
+            return Ok(own.text.clone());
+        }
+        let rendered = self.registry.render_template(&own.text, data);
+        rendered.map_err(|source| self.error(&own.file, Some(own), source))
+    }
+
+    /// Whose mistake it is: that of the partial it is in, if the user wrote that one.
+    fn error(&self, name: &str, own: Option<&OwnText>, source: handlebars::RenderError) -> Error {
+        let within = source.template_name.as_deref();
+        let partial = PARTIALS.iter().find(|(name, _)| Some(*name) == within);
+        let at_fault = match partial {
+            Some((_, builtin)) => self.own.text(builtin.name),
+            None => own,
+        };
+        match at_fault {
+            Some(own) => Error::Own(Box::new(BadText::unrendered(own, &source))),
+            None => Error::Render {
+                name: name.to_owned(),
+                source: Box::new(source),
+            },
+        }
     }
 }
 

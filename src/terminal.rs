@@ -1,6 +1,7 @@
 //! The only part that prints. Data goes to the standard output, talk to the standard error; both
 //! can be read without colour, and without a terminal.
 
+pub mod benchmark;
 pub mod listing;
 pub mod outlook;
 mod progress;

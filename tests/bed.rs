@@ -218,6 +218,27 @@ impl Bed {
         );
     }
 
+    /// Puts a newer release of one server, of which the inventory says something already, into the
+    /// mirror, and has the inventory ask for it.
+    pub(crate) fn upgrade(&self, lab: &Lab, name: &str) -> PathBuf {
+        let (line, patch) = KUBERNETES.rsplit_once('.').unwrap();
+        let newer = format!("{line}.{}", patch.parse::<u32>().unwrap() + 1);
+        let mirror = workshop().join("mirror");
+        let shelf = mirror.join(format!("release/v{newer}/bin/linux/amd64"));
+        fs::create_dir_all(&shelf).unwrap();
+        let program = shelf.join(name);
+        let made = Command::new(&self.standin)
+            .args(["make", "--name", name, "--version", &newer, "--out"])
+            .arg(&program)
+            .status();
+        assert!(made.unwrap().success());
+        let digest = kinstall::digest::Digest::of(&fs::read(&program).unwrap()).to_string();
+        fs::write(shelf.join(format!("{name}.sha256")), digest).unwrap();
+        let header = format!("[component.{name}]\n");
+        lab.edit(&header, &format!("{header}version = \"{newer}\"\n"));
+        program
+    }
+
     /// When a unit's process started, in microseconds on the clock that all nodes share.
     pub(crate) fn started(&self, node: &str, unit: &str) -> u64 {
         let ask = format!("systemctl show -p ExecMainStartTimestampMonotonic --value {unit}");

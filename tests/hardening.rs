@@ -4,7 +4,7 @@ use crate::bed::{Bed, NODES};
 
 /// The services, and the highest exposure that systemd may find, in tenths of its scale to 10.
 const EXPOSURE_MAX: [(&str, u32); 4] = [
-    ("etcd", 10),
+    ("etcd", 9),
     ("kube-apiserver", 11),
     ("kube-controller-manager", 11),
     ("kube-scheduler", 11),

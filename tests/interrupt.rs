@@ -16,6 +16,18 @@ fn stop_at(lab: &Lab, word: &str) -> crate::lab::Output {
     going.finish().exits(130)
 }
 
+/// Whether a process has a child of that name.
+fn has_child(id: u32, name: &str) -> bool {
+    let children = fs_err::read_dir("/proc").unwrap().filter_map(|entry| {
+        let stat = fs_err::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        // `pid (name) state parent ...`
+        let (front, back) = stat.rsplit_once(") ")?;
+        let parent: u32 = back.split(' ').nth(1)?.parse().ok()?;
+        (parent == id).then(|| front.split_once('(').map(|(_, name)| name.to_owned()))?
+    });
+    children.into_iter().any(|child| child == name)
+}
+
 /// Nothing that a run left behind: no lock, no half of a file, no connection.
 #[track_caller]
 fn assert_clean(bed: &Bed) {
@@ -40,8 +52,9 @@ fn a_push_can_be_stopped_in_each_phase() {
 
     // While it looks at the nodes, which answer slowly.
     bed.nodes("netem all 100mbit 300ms");
-    let going = lab.start(PUSH);
-    std::thread::sleep(Duration::from_millis(600));
+    let mut going = lab.start(PUSH);
+    let id = going.id();
+    going.wait_until("it is about to reach a node", |_| has_child(id, "ssh"));
     going.signal("INT");
     going
         .finish()
@@ -69,8 +82,12 @@ fn a_push_can_be_stopped_in_each_phase() {
     // Every test shares the cache: this download must not be in it.
     let mut slow = lab.command(PUSH);
     slow.env("KINSTALL_CACHE", lab.path("empty-cache"));
-    let going = crate::lab::Going::start(&mut slow);
-    std::thread::sleep(Duration::from_millis(2500));
+    let mut going = crate::lab::Going::start(&mut slow);
+    let path = format!(
+        "/release/v{}/bin/linux/amd64/kube-apiserver",
+        crate::lab::KUBERNETES
+    );
+    going.wait_until("it downloads", |_| !mirror.requests(&path).is_empty());
     going.signal("INT");
     going
         .finish()

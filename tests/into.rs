@@ -304,6 +304,21 @@ fn a_directory_of_another_cluster_is_refused() {
 }
 
 #[test]
+fn pins_that_rest_on_too_little_are_not_installed() {
+    let lab = pushed();
+    let before = trees(&lab);
+    // The lockfile is older than the demand.
+    lab.edit("[source]", "[source]\nrequire = \"published\"");
+    lab.edit("audit-log-maxage = 60", "audit-log-maxage = 61");
+    for command in ["plan", "push"] {
+        lab.run([command, "inventory.toml", "--into", "nodes"])
+            .exits(5)
+            .says("kube-apiserver 1.32.99 amd64: it rests on ");
+    }
+    assert_eq!(trees(&lab), before);
+}
+
+#[test]
 fn some_nodes_alone_can_be_meant() {
     let lab = Lab::new();
     lab.run([

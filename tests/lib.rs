@@ -7,12 +7,14 @@
 )]
 
 mod bed;
+mod benchmark;
 mod bundle;
 mod cache;
 mod digests;
 mod faults;
 mod fetch;
 mod generations;
+mod genuine;
 mod golden;
 mod hardening;
 mod init;
@@ -22,12 +24,16 @@ mod killed;
 mod lab;
 mod members;
 mod mirror;
+mod own;
 mod push;
 mod quoting;
+mod servers;
 mod through;
 mod tidy;
 mod tree;
 mod unfit;
 mod uninstall;
+mod users;
+mod vault;
 mod versions;
 mod waves;

@@ -20,7 +20,7 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         generation: recorded.generation,
     });
     let transport = &run.transports[node];
-    let snapshot = survey::look_at(transport, &recorded.manifest)
+    let snapshot = survey::look_at(transport, &recorded.manifest, [])
         .await
         .map_err(in_words)?;
     let difference = diff::between(&recorded.manifest, &snapshot);

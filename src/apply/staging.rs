@@ -1,5 +1,6 @@
 //! Sending a node the contents it lacks: one stream, compressed beforehand, checked there.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub(super) async fn stage(
 ) -> Result<(), Error> {
     let node = transport.node().clone();
     let encoding = encoding(run, &node);
-    let mut pieces = Vec::new();
+    let mut large = Vec::new();
     let mut small = Vec::new();
     let (mut unpacked, mut total) = (0, 0);
     for digest in digests {
@@ -100,11 +101,18 @@ pub(super) async fn stage(
                 let encoded = &run.store[&(*digest, encoding)];
                 unpacked += size;
                 total += encoded.size;
-                pieces.push(Piece::File(encoded.path.clone()));
+                large.push(encoded);
             }
             None => unreachable!("compose gives every digest of a manifest a content"),
         }
     }
+    // The node hashes each while the next arrives: after the smallest it is soon done.
+    large.sort_by_key(|encoded| Reverse(encoded.size));
+    let large_count = large.len().to_string();
+    let files = large
+        .iter()
+        .map(|encoded| Piece::File(encoded.path.clone()));
+    let mut pieces: Vec<Piece> = files.collect();
     let tail = Secret::new(tail(&small, encoding));
     total += tail.expose().len() as u64;
     pieces.push(Piece::Bytes(tail));
@@ -116,7 +124,7 @@ pub(super) async fn stage(
     let sent = Arc::clone(&body.sent);
     let needed = (unpacked + RESERVE_BYTES) / 1024;
     let needed_text = needed.to_string();
-    let arguments = [encoding.name(), needed_text.as_str()];
+    let arguments = [encoding.name(), needed_text.as_str(), large_count.as_str()];
     let call = transport.call(script::STAGE, &arguments, body);
     tokio::pin!(call);
     let reply = loop {

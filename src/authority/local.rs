@@ -6,10 +6,14 @@
 //!
 //! Where certificates come from a directory, that is read and never written: what it lacks is
 //! signed with its authorities' keys, if they are there, and kept in `pki/` like all else.
+//!
+//! Where they come from Vault, what it issues is kept here too, and asked for again only when it
+//! no longer serves.
 
 mod existing;
 mod once;
 mod record;
+mod remote;
 mod rotation;
 mod sign;
 mod store;
@@ -21,9 +25,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use rcgen::KeyPair;
 
 use self::existing::{Existing, Paths, is_of_type};
+use self::remote::Fetched;
 use self::sign::Signer;
 use self::store::{Store, Write};
 use super::directory::Directory;
+use super::vault::Vault;
 use super::{Authority, Error, Item, Note, Obtained, Outcome, Reason};
 use crate::certificate::check::{self, Severity};
 use crate::certificate::table::signer;
@@ -44,6 +50,8 @@ pub struct Local {
     directory: Option<Directory>,
     /// Where that lies.
     directory_path: std::path::PathBuf,
+    /// Who makes certificates elsewhere.
+    vault: Option<Vault>,
 }
 
 const DAY_SECONDS: i64 = 86_400;
@@ -54,7 +62,7 @@ impl Local {
     /// The authority of an inventory: its files lie in `pki/` in the inventory's directory.
     pub fn of(inventory: &Inventory) -> Result<Self, Error> {
         let (directory, directory_path) = match &inventory.pki.from {
-            PkiSource::Local => (None, std::path::PathBuf::new()),
+            PkiSource::Local | PkiSource::Vault(_) => (None, std::path::PathBuf::new()),
             PkiSource::Directory(path) => {
                 let path = inventory.directory.join(path);
                 (Some(Directory::read(&path)?), path)
@@ -67,13 +75,14 @@ impl Local {
             encryption: inventory.encryption.clone(),
             directory,
             directory_path,
+            vault: Vault::of(inventory),
         })
     }
 }
 
 impl Authority for Local {
     fn foresee(&self, requests: &[Request], now: i64) -> Result<Obtained, Error> {
-        let (obtained, _) = self.prepare(requests, &BTreeSet::new(), now)?;
+        let (obtained, _) = self.prepare(requests, &BTreeSet::new(), None, now)?;
         Ok(obtained)
     }
 
@@ -88,7 +97,8 @@ impl Authority for Local {
         now: i64,
     ) -> Result<Obtained, Error> {
         let lock = self.store.lock()?;
-        let (obtained, writes) = self.prepare(requests, ids, now)?;
+        let fetched = self.fetch(requests, ids, now)?;
+        let (obtained, writes) = self.prepare(requests, ids, Some(&fetched), now)?;
         self.store.write_all(&writes)?;
         drop(lock);
         Ok(obtained)
@@ -133,6 +143,8 @@ struct Gathered {
     writes: Vec<Write>,
     /// What nobody can sign.
     missing: Vec<CertificateId>,
+    /// What is made up: Vault alone could make it.
+    made_up: BTreeSet<CertificateId>,
 }
 
 impl Gathered {
@@ -147,11 +159,13 @@ impl Gathered {
 }
 
 impl Local {
-    /// Everything that is asked for, and what must be written for it to last.
+    /// Everything that is asked for, and what must be written for it to last. Where nothing was
+    /// fetched it is only foreseen, and what Vault would make is made up.
     fn prepare(
         &self,
         requests: &[Request],
         asked: &BTreeSet<CertificateId>,
+        fetched: Option<&Fetched>,
         now: i64,
     ) -> Result<(Obtained, Vec<Write>), Error> {
         let mut gathered = Gathered {
@@ -159,12 +173,18 @@ impl Local {
             notes: Vec::new(),
             writes: Vec::new(),
             missing: Vec::new(),
+            made_up: BTreeSet::new(),
         };
         let signers = self.signers(requests, &mut gathered)?;
         self.record(&signers, &mut gathered)?;
         let signer_for = |name| &signers[&signer(self.pki.authorities, name)];
         let mut leaves = BTreeMap::new();
         for request in requests {
+            if let Some(order) = self.order(request)? {
+                let leaf = self.remote_leaf(request, &order, fetched, &mut gathered)?;
+                leaves.insert(request.id.clone(), leaf);
+                continue;
+            }
             let is_asked = asked.contains(&request.id);
             let leaf = self.leaf(request, signer_for(request.signer), is_asked, &mut gathered)?;
             leaves.extend(leaf.map(|leaf| (request.id.clone(), leaf)));
@@ -187,7 +207,11 @@ impl Local {
             encryption_history: self.encryption_history()?,
             signing_key_pem: signer_for(AuthorityName::ApiserverClient).key_pem(),
         };
-        let doubts = self.check(requests, &credentials, now)?;
+        let known = requests.iter();
+        let known = known.filter(|request| !gathered.made_up.contains(&request.id));
+        let known: Vec<Request> = known.cloned().collect();
+        let mut doubts = self.check(&known, &credentials, now)?;
+        doubts.extend(fetched.into_iter().flat_map(|it| it.doubts.iter().cloned()));
         let obtained = Obtained {
             credentials,
             notes: gathered.notes,
@@ -249,6 +273,9 @@ impl Local {
                     return Err(Error::NoAuthority { name, path });
                 }
             }
+        }
+        if self.is_remote(name, requests)? {
+            return self.remote_signer(name, gathered);
         }
         let (certificate_path, key_path) = (format!("ca/{name}.pem"), format!("ca/{name}.key"));
         let key = self.key(&key_path)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use super::vault::Refusal;
 use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId};
 use crate::encryption;
@@ -38,6 +39,39 @@ pub enum Error {
     #[diagnostic(help("put these certificates and their keys there, or the key of the authority"))]
     CannotSign {
         /// The certificates.
+        ids: Vec<CertificateId>,
+    },
+    /// Vault did not issue everything.
+    #[error("Vault did not issue every certificate:{}", refusals(.0))]
+    #[diagnostic(help(
+        "whatever else it issued is kept in `pki/` and not asked for again: mend what Vault says, \
+         and run the same command once more"
+    ))]
+    Vault(Vec<Refusal>),
+    /// A name for Vault cannot be made.
+    #[error("{}", unsaid(.id, .key, .word.as_deref()))]
+    #[diagnostic(help(
+        "say it in `[pki.vault]` for all, in `[pki.vault.set.NAME]` for a set, or in \
+         `[pki.vault.certificate.NAME]` for one kind of certificate; what the whole cluster shares \
+         has no node"
+    ))]
+    VaultNames {
+        /// The certificate.
+        id: CertificateId,
+        /// The key of the inventory.
+        key: &'static str,
+        /// The word in braces that there is nothing for.
+        word: Option<String>,
+    },
+    /// Some certificates of one authority come from Vault and others do not.
+    #[error("one authority signs the certificates of a set, and of `{name}` these have no `mount`: {}", listed(.ids))]
+    #[diagnostic(help(
+        "say a `mount` for the whole set in `[pki.vault.set.NAME]`, or for none of its certificates"
+    ))]
+    PartlyVault {
+        /// The authority.
+        name: AuthorityName,
+        /// The certificates without a mount.
         ids: Vec<CertificateId>,
     },
     /// The directory and `pki/` hold two service-account pairs.
@@ -212,6 +246,20 @@ pub enum Error {
 fn listed(ids: &[CertificateId]) -> String {
     let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
     ids.join(", ")
+}
+
+fn refusals(refusals: &[Refusal]) -> String {
+    let line = |refusal: &Refusal| format!("\n  {refusal}");
+    refusals.iter().map(line).collect()
+}
+
+fn unsaid(id: &CertificateId, key: &str, word: Option<&str>) -> String {
+    match word {
+        Some(word) => {
+            format!("`{key}` for the certificate `{id}` wants `{{{word}}}`, and it has none")
+        }
+        None => format!("there is no `{key}` for the certificate `{id}`"),
+    }
 }
 
 fn lines(findings: &[Finding]) -> String {

@@ -281,3 +281,32 @@ async fn nothing_of_a_bad_bundle_comes_into_the_cache() {
     assert_eq!(about.name, "kube-scheduler");
     assert!(about.from.unwrap().starts_with("file:///"));
 }
+
+/// Whatever a bundle holds, what is taken out of it is what its manifest says, or it is refused.
+#[test]
+fn no_bundle_is_too_hostile() {
+    let blocks = sound();
+    let plain = blocks.concat();
+    let packed = [gzip(&plain), zstd::encode_all(&*plain, 1).unwrap()];
+    crate::fuzz::run(|random| {
+        let bytes = if random.one_in(4) {
+            let mut bytes = packed[usize::from(random.one_in(2))].clone();
+            crate::fuzz::hurt(&mut bytes, random);
+            bytes
+        } else {
+            let mut bytes = plain.clone();
+            crate::fuzz::hurt(&mut bytes, random);
+            if !random.one_in(4) {
+                crate::fuzz::heal_checksums(&mut bytes);
+            }
+            gzip(&bytes)
+        };
+        if let Ok((bundle, contents)) = read_all(&bytes) {
+            let stated = bundle.manifest.contents();
+            let found = contents
+                .iter()
+                .map(|content| (Digest::of(content), content.len() as u64));
+            assert_eq!(found.collect::<BTreeMap<_, _>>(), stated);
+        }
+    });
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::inventory::{
-    Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San, Source, Ssh,
-    VersionPlaces,
+    Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role, Rollout, San,
+    Source, Ssh, VersionPlaces,
 };
 use crate::version::Version;
 
@@ -29,8 +29,11 @@ pub(crate) fn inventory() -> Inventory {
         places: VersionPlaces::default(),
         source: Source::default(),
         pki: Pki::default(),
+        etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: crate::template::Own::default(),
         components: BTreeMap::new(),
         nodes: nodes.into(),
     }
@@ -45,6 +48,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, number * 10 + 2, 1].into(),
         etcd_address: first.then_some([10, 240, 1, 2].into()),
         roles: [Role::Etcd, Role::ControlPlane].into(),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: own("kube-apiserver.az1.k8s.home"),
         etcd_domain: own("etcd.az1.k8s.home"),

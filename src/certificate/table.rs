@@ -3,11 +3,14 @@
 //! The rows follow what kubeadm and the guides for a cluster made by hand agree on
 //! (<https://kubernetes.io/docs/setup/best-practices/certificates/>).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{AuthorityName, CertificateId, Kind, Request, Usage};
-use crate::inventory::{Authorities, DomainName, Inventory, Node, NodeName, Role, San};
+use crate::inventory::{Authorities, DomainName, Inventory, Node, NodeName, Pattern, Role, San};
 
 /// The certificates a cluster needs, in the order of the table and then of the nodes' names.
 pub fn requests(inventory: &Inventory) -> Vec<Request> {
@@ -32,9 +35,9 @@ pub fn signer(mode: Authorities, name: AuthorityName) -> AuthorityName {
 }
 
 /// Whether each node of a role has one of its own.
-pub(super) fn is_of_a_node(kind: Kind) -> bool {
+pub fn is_of_a_node(kind: Kind, inventory: &Inventory) -> bool {
     ROWS.iter()
-        .any(|row| row.kind == kind && row.each.is_some())
+        .any(|row| row.kind == kind && row.each(inventory).is_some())
 }
 
 struct Row {
@@ -52,6 +55,8 @@ struct Row {
 #[derive(Clone, Copy)]
 enum CommonName {
     Fixed(&'static str),
+    /// The user that a kube-apiserver is to etcd: what the inventory says, else this one.
+    EtcdUser(&'static str),
     /// The name of the node that the certificate is for.
     Node,
     /// The user that a node is to kube-apiserver.
@@ -109,7 +114,7 @@ static ROWS: [Row; 13] = [
     Row {
         kind: Kind::ApiserverEtcdClient,
         set: AuthorityName::EtcdClient,
-        common_name: CommonName::Fixed("kube-apiserver-etcd-client"),
+        common_name: CommonName::EtcdUser("kube-apiserver-etcd-client"),
         organization: None,
         usages: CLIENT,
         each: None,
@@ -206,7 +211,7 @@ static ROWS: [Row; 13] = [
 impl Row {
     fn requests(&self, inventory: &Inventory) -> Vec<Request> {
         let has_workers = inventory.with_role(Role::Worker).next().is_some();
-        match self.each {
+        match self.each(inventory) {
             None if self.kind == Kind::KubeProxy && !has_workers => vec![],
             None => vec![self.request(inventory, None)],
             Some(role) => inventory
@@ -216,11 +221,26 @@ impl Row {
         }
     }
 
+    /// The role whose nodes have one each, if they have.
+    fn each(&self, inventory: &Inventory) -> Option<Role> {
+        let user = inventory.etcd.user.as_ref();
+        match self.common_name {
+            CommonName::EtcdUser(_) if user.is_some_and(Pattern::is_of_a_node) => {
+                Some(Role::ControlPlane)
+            }
+            _ => self.each,
+        }
+    }
+
     fn request(&self, inventory: &Inventory, node: Option<&Node>) -> Request {
         let node_name = node.map(|node| node.name.clone());
         Request {
             common_name: match (self.common_name, &node_name) {
                 (CommonName::Fixed(name), _) => name.to_owned(),
+                (CommonName::EtcdUser(usual), _) => {
+                    let said = inventory.etcd_user(node);
+                    said.unwrap_or_else(|| usual.to_owned())
+                }
                 (CommonName::Node, Some(name)) => name.to_string(),
                 (CommonName::NodeUser, Some(name)) => format!("system:node:{name}"),
                 (CommonName::Node | CommonName::NodeUser, None) => self.kind.name().to_owned(),
@@ -332,139 +352,4 @@ fn host_name(name: &NodeName) -> San {
 fn domain_name(text: &str) -> DomainName {
     text.parse()
         .expect("labels joined by dots are a domain name")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::certificate::fixture;
-
-    #[track_caller]
-    fn check(id: &str, authorities: Authorities, expected: &str) {
-        let mut inventory = fixture::inventory();
-        inventory.pki.authorities = authorities;
-        for node in inventory.nodes.values_mut() {
-            node.roles.insert(Role::Worker);
-        }
-        let request = requests(&inventory)
-            .into_iter()
-            .find(|request| request.id.to_string() == id)
-            .unwrap();
-        let sans: Vec<_> = request.sans.iter().map(San::to_string).collect();
-        let line = format!(
-            "{} CN={} O={} {:?} {}",
-            request.signer,
-            request.common_name,
-            request.organizations.join(","),
-            request.usages,
-            sans.join(" "),
-        );
-        assert_eq!(line, expected);
-    }
-
-    const MEMBER: &str = "CN=az1 O= {Server, Client} az1 etcd.az1.k8s.home extra.home \
-        kube-apiserver.az1.k8s.home localhost 10.0.12.1 10.240.1.2 127.0.0.1 192.168.1.21 ::1";
-    const OTHER_MEMBER: &str = "CN=az2 O= {Server, Client} az2 localhost 10.0.22.1 127.0.0.1 ::1";
-    const APISERVER: &str = "CN=kube-apiserver O= {Server} az1 az2 az3 extra.home \
-        kube-apiserver.az1.k8s.home kube-apiserver.k8s.home kubernetes kubernetes.default \
-        kubernetes.default.svc kubernetes.default.svc.cluster.local localhost \
-        10.0.12.1 10.0.22.1 10.0.32.1 10.32.0.1 127.0.0.1 192.168.1.21 ::1";
-
-    #[test]
-    fn each_row_says_who_signs_whom_for_what() {
-        let rows = [
-            ("etcd-peer-az1", "etcd-peer", MEMBER),
-            ("etcd-server-az1", "etcd", MEMBER),
-            ("etcd-peer-az2", "etcd-peer", OTHER_MEMBER),
-            (
-                "etcd-healthcheck-client",
-                "etcd-client",
-                "CN=kube-etcd-healthcheck-client O= {Client} ",
-            ),
-            (
-                "apiserver-etcd-client",
-                "etcd-client",
-                "CN=kube-apiserver-etcd-client O= {Client} ",
-            ),
-            ("apiserver-az1", "kubernetes", APISERVER),
-            (
-                "apiserver-kubelet-client",
-                "kubelet-client",
-                "CN=kube-apiserver-kubelet-client O=system:masters {Client} ",
-            ),
-            (
-                "front-proxy-client",
-                "front-proxy",
-                "CN=front-proxy-client O= {Client} ",
-            ),
-            (
-                "controller-manager",
-                "apiserver-client",
-                "CN=system:kube-controller-manager O=system:kube-controller-manager {Client} ",
-            ),
-            (
-                "scheduler",
-                "apiserver-client",
-                "CN=system:kube-scheduler O=system:kube-scheduler {Client} ",
-            ),
-            (
-                "admin",
-                "apiserver-client",
-                "CN=kubernetes-admin O=system:masters {Client} ",
-            ),
-            (
-                "kubelet-client-az2",
-                "apiserver-client",
-                "CN=system:node:az2 O=system:nodes {Client} ",
-            ),
-            (
-                "kubelet-server-az2",
-                "kubelet-server",
-                "CN=system:node:az2 O=system:nodes {Server} \
-                 az2 localhost 10.0.22.1 127.0.0.1 ::1",
-            ),
-            (
-                "kube-proxy",
-                "apiserver-client",
-                "CN=system:kube-proxy O=system:node-proxier {Client} ",
-            ),
-        ];
-        for (id, separate, rest) in rows {
-            let kubeadm = match separate {
-                "etcd" | "etcd-peer" | "etcd-client" => "etcd",
-                "front-proxy" => "front-proxy",
-                _ => "kubernetes",
-            };
-            let single = kubeadm.replace("etcd", "kubernetes");
-            check(id, Authorities::Separate, &format!("{separate} {rest}"));
-            check(id, Authorities::Kubeadm, &format!("{kubeadm} {rest}"));
-            check(id, Authorities::Single, &format!("{single} {rest}"));
-        }
-    }
-
-    #[test]
-    fn each_certificate_is_asked_for_once() {
-        let requests = requests(&fixture::inventory());
-        let ids: BTreeSet<_> = requests.iter().map(|request| &request.id).collect();
-        assert_eq!(ids.len(), requests.len());
-        assert_eq!(
-            requests.len(),
-            7 + 3 * 3,
-            "seven shared, three for each node"
-        );
-    }
-
-    #[test]
-    fn only_the_nodes_of_a_role_get_its_certificates() {
-        let mut inventory = fixture::inventory();
-        for node in inventory.nodes.values_mut().skip(1) {
-            node.roles = [Role::ControlPlane].into();
-        }
-        let etcd: Vec<_> = requests(&inventory)
-            .into_iter()
-            .filter(|request| request.id.kind == Kind::EtcdPeer)
-            .map(|request| request.id.to_string())
-            .collect();
-        assert_eq!(etcd, ["etcd-peer-az1"]);
-    }
 }

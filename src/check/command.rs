@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{Finding, environment, reliance};
+use super::{Finding, environment, own, reliance};
 use crate::component::Component;
 use crate::flags::{self, Problem, Severity};
 use crate::inventory::{ComponentSettings, Inventory, Node, Word};
@@ -24,19 +24,24 @@ pub(super) struct Case<'a> {
     pub(super) command: Command,
 }
 
+/// Where a component runs, as far as it is known before anything is contacted.
+pub(super) fn situation<'a>(inventory: &'a Inventory, node: &'a Node) -> Situation<'a> {
+    Situation {
+        inventory,
+        node,
+        arch: node.arch,
+        // Whether it is at hand is known later; the flags it brings are kinstall's own.
+        signing_key: true,
+    }
+}
+
 /// The command line of a component on a node.
 pub(super) fn foreseen(
     inventory: &Inventory,
     node: &Node,
     component: &'static Component,
 ) -> Command {
-    let situation = Situation {
-        inventory,
-        node,
-        arch: node.arch,
-        // Whether it is at hand is known later; the flags it brings are kinstall's own.
-        signing_key: true,
-    };
+    let situation = situation(inventory, node);
     let version = inventory.version(component.name, node);
     let command = Command::foreseen(component, version, &situation);
     command.expect("a test renders every flag of the table")
@@ -63,6 +68,7 @@ pub(super) fn findings(
     findings.extend(case.length());
     findings.extend(reliance::findings(&case));
     findings.extend(environment::findings(&case));
+    findings.extend(own::findings(&case, inventory));
     findings
 }
 

@@ -28,6 +28,9 @@ const WRITTEN: [(&str, &str, &str); 3] = [
 /// Directories that a unit hides from its program (`ProtectHome=`, `PrivateTmp=`).
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
+/// All that etcd's unit lets it see (`RootDirectory=`, `BindReadOnlyPaths=`).
+const SEEN_BY_ETCD: [&str; 5] = ["/etc/etcd", "/var/lib/etcd", "/usr", "/dev", "/proc"];
+
 /// What is wrong with the flags that the user gave.
 pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
     let given = case.command.flags.iter();
@@ -118,8 +121,13 @@ fn written(case: &Case<'_>, given: &Given) -> Option<Finding> {
         let message = format!(
             "{component} may not write `{path}`: its unit lets it write below `{directory}` only"
         );
+        let directive = if component == &"etcd" {
+            "BindPaths="
+        } else {
+            "ReadWritePaths="
+        };
         let help = format!(
-            "mount the disk at `{directory}`, or add a drop-in of your own with `ReadWritePaths=`"
+            "mount the disk at `{directory}`, or add a drop-in of your own with `{directive}`"
         );
         warning(case, given, message, help)
     })
@@ -127,12 +135,23 @@ fn written(case: &Case<'_>, given: &Given) -> Option<Finding> {
 
 fn hidden(case: &Case<'_>, given: &Given) -> Option<Finding> {
     let path = given.value.as_str();
-    let below = |directory: &&&str| {
+    let is_below = |directory: &&&str| {
         let rest = path.strip_prefix(**directory);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let directory = HIDDEN.iter().find(below)?;
     let component = case.component.name;
+    if component == "etcd" && path.starts_with('/') && WRITTEN.iter().all(|row| row.1 != given.name)
+    {
+        let seen = SEEN_BY_ETCD.iter().any(|directory| is_below(&directory));
+        return (!seen).then(|| {
+            let message =
+                format!("etcd does not see `{path}`: its unit gives it a root of its own");
+            let help = "put the file below `/etc/etcd`, readable for the user `etcd`, or add a \
+                        drop-in of your own with `BindReadOnlyPaths=`";
+            warning(case, given, message, help.to_owned())
+        });
+    }
+    let directory = HIDDEN.iter().find(is_below)?;
     let message = format!("{component} does not see `{path}`: its unit hides `{directory}`");
     let help = "put the file below `/etc`, readable for the program's user".to_owned();
     Some(warning(case, given, message, help))

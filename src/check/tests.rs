@@ -161,7 +161,7 @@ fn a_unit_bounds_what_a_flag_may_be() {
         &[
             "warning at \"/data\": etcd may not write `/data`: its unit lets it write below \
              `/var/lib/etcd` only (mount the disk at `/var/lib/etcd`, or add a drop-in of your \
-             own with `ReadWritePaths=`)",
+             own with `BindPaths=`)",
         ],
     );
     check(
@@ -262,12 +262,40 @@ home: Kubernetes 1.23.5 to 1.26.15, a minor version at a time: push 1.24.17, the
 
 #[test]
 fn etcd_goes_along_and_its_floors_are_told() {
+    let mut old = inventory(&lab("1.33.4", ""));
+    old.cluster.etcd = Version::new(3, 5, 24);
+    let path = upgrade(&old, &[Version::new(1, 34, 2)]).unwrap();
+    let floor = "etcd 3.5.24 is too old to become 3.6";
+    let findings = &path.steps[0].findings;
+    assert!(
+        findings.iter().any(|it| it.message == floor),
+        "{findings:#?}"
+    );
     let text = told(&lab("1.33.4", ""), &["1.34.2"]);
-    assert!(text.contains("1.33.4 to 1.34.2, etcd 3.5.24 to 3.6.5\n  error: etcd 3.6.5: etcd 3.5.24 is too old to become 3.6\n    help: set `etcd = \"3.5.32\"`"), "{text}");
-    let text = told(&lab("1.33.4", "etcd = \"3.5.32\""), &["1.34.2"]);
+    assert!(
+        text.contains("1.33.4 to 1.34.2, etcd 3.5.32 to 3.6.5\n"),
+        "{text}"
+    );
     assert!(!text.contains("error"), "{text}");
     let text = told(&lab("1.30.0", "etcd = \"3.5.9\""), &["1.31.1"]);
     assert!(text.contains("only with etcd 3.4.31 or 3.5.13"), "{text}");
+}
+
+#[test]
+fn nothing_is_wrong_with_what_is_said_by_default() {
+    for minor in pairing::KUBERNETES {
+        let inventory = inventory(&lab(&format!("1.{minor}.0"), ""));
+        assert_eq!(command_lines(&inventory), [], "1.{minor}");
+        let path = upgrade(&inventory, &[Version::new(1, minor, 0)]).unwrap();
+        assert!(!path.has_findings(), "1.{minor}");
+    }
+    let inventory = inventory(&lab("1.20.2", ""));
+    let path = upgrade(&inventory, &[Version::new(1, 37, 0)]).unwrap();
+    let findings = path.steps.iter().flat_map(|step| &step.findings);
+    let errors: Vec<_> = findings
+        .filter(|it| it.severity == Severity::Error)
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
 }
 
 #[test]

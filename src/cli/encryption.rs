@@ -18,8 +18,8 @@ use super::plan::Ask;
 use super::prepare::{self, Keep};
 use super::{Common, Exit, Failure, Login, push};
 use crate::authority::Local;
-use crate::encryption::{Config, KeyName, Standing};
-use crate::inventory::Inventory;
+use crate::encryption::{self, Config, KeyName, Standing};
+use crate::inventory::{Inventory, Provider};
 use crate::secret::Secret;
 use crate::terminal::Terminal;
 
@@ -98,16 +98,20 @@ impl Desk {
         Ok(Self { inventory, local })
     }
 
-    fn config(&self) -> Result<(Secret, Config), Failure> {
+    fn text(&self) -> Result<Secret, Failure> {
         let text = self.local.encryption().map_err(failed)?;
-        let text = text.ok_or_else(|| {
+        text.ok_or_else(|| {
             let help = "run `kinstall push` first";
             Failure::words(
                 Exit::Failed,
                 "there is no encryption configuration yet",
                 help,
             )
-        })?;
+        })
+    }
+
+    fn config(&self) -> Result<(Secret, Config), Failure> {
+        let text = self.text()?;
         let config = Config::parse(&text).map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok((text, config))
     }
@@ -120,7 +124,16 @@ fn failed(error: crate::authority::Error) -> Failure {
 impl Status {
     async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.inventory, terminal)?;
-        let (text, config) = desk.config()?;
+        let text = desk.text()?;
+        let outlined = encryption::outline(&text);
+        let (resources, keys) = match Config::parse(&text) {
+            Ok(config) => {
+                let keys = config.keys().iter().map(KeyName::to_string).collect();
+                (config.resources(), keys)
+            }
+            // The keys are elsewhere, or there are none.
+            Err(_) => outlined.map_err(|error| Failure::new(Exit::Failed, error))?,
+        };
         let rotating = desk.local.rotation().map_err(failed)?;
         let servers =
             verify::Servers::reach(&desk.inventory, common, &self.login, terminal).await?;
@@ -129,8 +142,8 @@ impl Status {
         servers.close().await;
         let told = Told {
             cluster: desk.inventory.cluster.name.to_string(),
-            resources: config.resources(),
-            keys: config.keys().iter().map(KeyName::to_string).collect(),
+            resources,
+            keys,
             rotating: rotating.map(|key| key.to_string()),
             behind,
             stored,
@@ -294,8 +307,18 @@ fn begin(desk: &Desk, terminal: Terminal) -> Result<KeyName, Failure> {
         let help = "rotate first, with `resources` as they were";
         return Err(Failure::words(Exit::Usage, message, help));
     }
+    let provider = desk.inventory.encryption.provider;
+    if !Provider::WITH_KEYS.contains(&provider) {
+        let message = format!(
+            "a rotation cannot bring in `{}`: it has no key here",
+            provider.name()
+        );
+        let help = "a rotation exchanges one key in the configuration for another: name one of \
+                    `aescbc`, `aesgcm` and `secretbox` in `[encryption]`";
+        return Err(Failure::words(Exit::Usage, message, help));
+    }
     let key = KeyName {
-        provider: desk.inventory.encryption.provider,
+        provider,
         name: config.free_name(),
     };
     desk.local.keep_rotation(Some(&key)).map_err(failed)?;

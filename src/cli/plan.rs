@@ -7,7 +7,7 @@ use base64::Engine;
 use clap::Args;
 
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, members};
+use super::{Common, Exit, Failure, Login, members, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::diff::{ChangeKind, Difference};
@@ -56,13 +56,16 @@ impl PlanCommand {
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
-        let listing = outcome?;
+        let (listing, users) = outcome?;
         terminal.print(&if common.json {
             serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers") + "\n"
         } else {
             listing.text(terminal.uses_color())
         });
-        Ok(if listing.changes {
+        for missing in &users {
+            terminal.say(&format!("etcd would get: {missing}"));
+        }
+        Ok(if listing.changes || !users.is_empty() {
             Exit::Found
         } else {
             Exit::Done
@@ -76,15 +79,16 @@ async fn plan(
     common: &Common,
     terminal: Terminal,
     events: &Events,
-) -> Result<Listing, Failure> {
+) -> Result<(Listing, Vec<String>), Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
     let plan = Plan::with_members(&views, Direction::Forward, desk.members.as_ref())
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     drop(views);
+    let users = users::look(inventory, &desk).await;
     desk.site.close().await;
-    Ok(listing)
+    Ok((listing, users))
 }
 
 /// How plan and push look at a cluster.
@@ -140,10 +144,14 @@ pub(super) async fn desk(
         .iter()
         .filter(|program| lockfile.program(program).is_none())
         .collect();
-    if !unpinned.is_empty() {
-        if ask.keep == Keep::No {
+    // What is pinned may rest on less than is required since; pinning looks for something better.
+    let enough = fetch::check_required(inventory, &programs, &lockfile);
+    if ask.keep == Keep::No {
+        if !unpinned.is_empty() {
             return Err(not_pinned(&unpinned));
         }
+        enough.map_err(prepare::fetch_failure)?;
+    } else if !unpinned.is_empty() || enough.is_err() {
         let options = fetch::Options {
             bundle: ask.bundle.map(Path::to_owned),
             ..prepare::fetch_options(common)

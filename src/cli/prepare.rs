@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, own};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{Authority, Local};
@@ -14,10 +14,11 @@ use crate::bundle::{self, Bundle};
 use crate::certificate::{self, CertificateId, Credentials};
 use crate::check;
 use crate::diff::{self, Difference};
+use crate::digest::Digest;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
-use crate::lockfile::Lockfile;
+use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Stage, UnitName};
 use crate::plan::View;
 use crate::probe::Prober;
@@ -95,7 +96,7 @@ impl Read {
     }
 }
 
-/// Reads an inventory.
+/// Reads an inventory, and the user's own templates beside it.
 pub(super) fn read(path: &Path) -> Result<Read, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         let help = "`kinstall init` writes a starter inventory";
@@ -106,8 +107,14 @@ pub(super) fn read(path: &Path) -> Result<Read, Failure> {
         _ => PathBuf::from("."),
     };
     let name = path.display().to_string();
-    let (inventory, warnings) = Inventory::parse(&text, &name, &directory)
+    let (mut inventory, warnings) = Inventory::parse(&text, &name, &directory)
         .map_err(|problems| Failure::new(Exit::Usage, problems))?;
+    let refuse = |bad| Failure::all(Exit::Usage, bad);
+    inventory.own = own::read(&inventory).map_err(refuse)?;
+    let bad = check::bad_texts(&inventory);
+    if !bad.is_empty() {
+        return Err(refuse(bad));
+    }
     Ok(Read {
         inventory,
         text,
@@ -365,6 +372,17 @@ pub(super) fn programs(
     archs: &BTreeMap<NodeName, Arch>,
 ) -> BTreeSet<Program> {
     artifact::of_cluster(inventory, archs)
+}
+
+/// Programs that are not pinned have a place in the tree, and no bytes that anybody writes.
+pub(super) fn supposed(mut lockfile: Lockfile, programs: &BTreeSet<Program>) -> Lockfile {
+    for program in programs {
+        if lockfile.program(program).is_none() {
+            let digest = Digest::of(program.to_string().as_bytes());
+            lockfile.suppose(program, PinnedProgram { digest, size: 0 });
+        }
+    }
+    lockfile
 }
 
 /// How a fetch that went wrong ends.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::carry::{Task, carry_out, early_stop, stop_on_interrupt, stopped};
 use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, through};
+use super::{Common, Exit, Failure, Login, through, users};
 use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
 use crate::backup;
@@ -131,6 +131,7 @@ async fn push(
         }
     }
     if plan.is_empty() {
+        users::make(inventory, &desk, users::Mode::Enable, events).await?;
         desk.site.close().await;
         return Ok(Exit::Done);
     }
@@ -146,6 +147,7 @@ async fn push(
     if upgrade {
         snapshot(inventory, &desk, events).await?;
     }
+    users::prepare(inventory, &desk, events).await;
     let task = Task {
         command: "push",
         plan: &plan,
@@ -154,6 +156,7 @@ async fn push(
         credentials: &desk.credentials,
     };
     carry_out(inventory, &desk.site, task, common, events, stop).await?;
+    users::make(inventory, &desk, users::Mode::Enable, events).await?;
     desk.site.close().await;
     Ok(Exit::Done)
 }

@@ -9,12 +9,9 @@ use clap::Args;
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure};
 use crate::arch::Arch;
-use crate::artifact::Program;
-use crate::digest::Digest;
 use crate::event::Events;
 use crate::fetch;
 use crate::inventory::{Inventory, NodeName};
-use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{Content, Desired, Entry, Kind};
 use crate::remote_path::RemotePath;
 use crate::terminal::Terminal;
@@ -70,7 +67,7 @@ impl Render {
                 .map_err(prepare::fetch_failure)?;
             lockfile
         } else {
-            supposed(prepare::lockfile(inventory)?, &programs)
+            prepare::supposed(prepare::lockfile(inventory)?, &programs)
         };
         let desired = prepare::compose(inventory, &archs, &lockfile, &credentials)?;
         let mut files = 0;
@@ -165,15 +162,4 @@ fn write_file(at: &Path, entry: &Entry, source: &mut dyn std::io::Read) -> Resul
     // The mask of the user may have taken bits away.
     fs_err::set_permissions(at, std::fs::Permissions::from_mode(mode))?;
     Ok(())
-}
-
-/// Programs that are not pinned have a place in the tree, and no bytes that anybody writes.
-fn supposed(mut lockfile: Lockfile, programs: &BTreeSet<Program>) -> Lockfile {
-    for program in programs {
-        if lockfile.program(program).is_none() {
-            let digest = Digest::of(program.to_string().as_bytes());
-            lockfile.suppose(program, PinnedProgram { digest, size: 0 });
-        }
-    }
-    lockfile
 }

@@ -3,12 +3,14 @@
 //! Which flag exists in which etcd is told by upstream's changelogs and upgrade guides
 //! (`CHANGELOG-3.4.md` to `CHANGELOG-3.7.md`).
 
+use super::shared::{SMALL_GOGC, small_heap};
 use super::{
     Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Variable, When, flag,
 };
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::manifest::Stage;
+use crate::template::builtin;
 use crate::version::{Minor, Version};
 
 /// etcd: a member on each node of the role.
@@ -72,7 +74,7 @@ pub(super) const ETCD: Component = Component {
     service: Some(Service {
         home: "/var/lib/etcd",
         stage: Stage::Etcd,
-        template: include_str!("../../templates/etc/systemd/system/etcd.service.hbs"),
+        template: builtin!("etc/systemd/system/etcd.service.hbs"),
         flags: FLAGS,
         first_start: FIRST_START,
         environment: &[
@@ -90,6 +92,10 @@ pub(super) const ETCD: Component = Component {
                 valid: Valid::before(3, 5),
                 when: When::Arm64,
             },
+            // The database is mapped, not on Go's heap: what is left there on a home's cluster is
+            // well below this.
+            small_heap("384MiB"),
+            SMALL_GOGC,
         ],
         reach: Reach::Members,
         probe: Probe {
@@ -173,10 +179,13 @@ const FLAGS: &[Flag] = &[
     ),
     // Metrics and health for whoever is on the node, without a client certificate.
     flag("listen-metrics-urls", "http://127.0.0.1:2381"),
-    // The default of 2 GiB turns a large cluster read-only.
-    flag("quota-backend-bytes", "8589934592"),
-    // 3.6's default; before it 100000, which costs a small machine its memory.
-    flag("snapshot-count", "10000"),
+    // The default of 2 GiB turns a large cluster read-only. A small machine has no room for more in
+    // its page cache, nor on its card.
+    flag("quota-backend-bytes", "8589934592").when(When::NotSmall),
+    flag("quota-backend-bytes", "2147483648").when(When::Small),
+    // 3.6's default; before it 100000. So many entries are kept in memory.
+    flag("snapshot-count", "10000").when(When::NotSmall),
+    flag("snapshot-count", "5000").when(When::Small),
     // capnslog was the default before 3.5.
     flag("logger", "zap").valid(Valid::between(Version::new(3, 4, 0), Minor::new(3, 5))),
     flag("experimental-initial-corrupt-check", "true").valid(Valid::before(3, 6)),

@@ -5,12 +5,13 @@
 
 use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
-    KUBERNETES_CA, SERVICE_ACCOUNT,
+    KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::certificate::{AuthorityName, Kind};
 use crate::inventory::Role;
 use crate::manifest::Stage;
+use crate::template::builtin;
 
 const OWN: Access = Access::User("kube-apiserver");
 
@@ -86,7 +87,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
         },
         File::Template {
             path: "/etc/k8s/kube-apiserver/audit-policy.yaml",
-            text: include_str!("../../templates/etc/k8s/kube-apiserver/audit-policy.yaml"),
+            text: builtin!("etc/k8s/kube-apiserver/audit-policy.yaml"),
             access: OWN,
         },
     ],
@@ -94,10 +95,14 @@ pub(super) const KUBE_APISERVER: Component = Component {
     service: Some(Service {
         home: "/nonexistent",
         stage: Stage::Apiserver,
-        template: include_str!("../../templates/etc/systemd/system/kube-apiserver.service.hbs"),
+        template: builtin!("etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
         first_start: &[],
-        environment: &[],
+        environment: &[
+            // kube-apiserver has most of the heap: its caches of everything that is watched.
+            small_heap("768MiB"),
+            SMALL_GOGC,
+        ],
         reach: Reach::Cluster,
         // Anonymous requests are refused, so health is asked for with a certificate.
         probe: Probe {
@@ -153,6 +158,7 @@ const FLAGS: &[Flag] = &[
         "etcd-keyfile",
         "/etc/k8s/kube-apiserver/certs/etcd/kube-apiserver.key",
     ),
+    flag("etcd-prefix", "{{etcd.prefix}}").when(When::EtcdPrefix),
     flag(
         "encryption-provider-config",
         "/etc/k8s/kube-apiserver/encryption-config.yaml",
@@ -220,6 +226,10 @@ const FLAGS: &[Flag] = &[
     flag("audit-log-maxage", "30"),
     flag("audit-log-maxbackup", "10"),
     flag("audit-log-maxsize", "100"),
+    // Half of the defaults: what a small machine answers in time, it answers; the rest waits or is
+    // told to come again, and memory is not the first to give in.
+    flag("max-requests-inflight", "200").when(When::Small),
+    flag("max-mutating-requests-inflight", "100").when(When::Small),
     // Several servers: clients spread again after a restart, and leave one that is going.
     flag("goaway-chance", "0.001").when(When::SeveralApiservers),
     flag("shutdown-delay-duration", "10s").when(When::SeveralApiservers),

@@ -2,12 +2,13 @@
 
 use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
-    KUBERNETES_CA, SERVICE_ACCOUNT,
+    KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::Stage;
+use crate::template::builtin;
 
 const OWN: Access = Access::User("kube-controller-manager");
 const KUBECONFIG: &str = "/etc/k8s/kube-controller-manager/kube-controller-manager.kubeconfig";
@@ -45,12 +46,10 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
     service: Some(Service {
         home: "/nonexistent",
         stage: Stage::Controllers,
-        template: include_str!(
-            "../../templates/etc/systemd/system/kube-controller-manager.service.hbs"
-        ),
+        template: builtin!("etc/systemd/system/kube-controller-manager.service.hbs"),
         flags: FLAGS,
         first_start: &[],
-        environment: &[],
+        environment: &[small_heap("256MiB"), SMALL_GOGC],
         reach: Reach::Machine,
         probe: Probe {
             port: 10257,

@@ -1,10 +1,11 @@
 //! kube-scheduler, which talks to the kube-apiserver of its own node.
 
-use super::shared::ETC_K8S;
+use super::shared::{ETC_K8S, SMALL_GOGC, small_heap};
 use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Word, flag};
 use crate::inventory::Role;
 use crate::kubeconfig::Client;
 use crate::manifest::Stage;
+use crate::template::builtin;
 use crate::version::{Minor, Version};
 
 const OWN: Access = Access::User("kube-scheduler");
@@ -31,7 +32,7 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
         },
         File::Template {
             path: CONFIG,
-            text: include_str!("../../templates/etc/k8s/kube-scheduler/kube-scheduler.yaml.hbs"),
+            text: builtin!("etc/k8s/kube-scheduler/kube-scheduler.yaml.hbs"),
             access: OWN,
         },
     ],
@@ -39,10 +40,10 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
     service: Some(Service {
         home: "/nonexistent",
         stage: Stage::Controllers,
-        template: include_str!("../../templates/etc/systemd/system/kube-scheduler.service.hbs"),
+        template: builtin!("etc/systemd/system/kube-scheduler.service.hbs"),
         flags: FLAGS,
         first_start: &[],
-        environment: &[],
+        environment: &[small_heap("192MiB"), SMALL_GOGC],
         reach: Reach::Machine,
         probe: Probe {
             port: 10259,

@@ -1,11 +1,31 @@
 //! What several components of a node have in common: `/etc/k8s` and `/etc/k8s/shared`.
 
-use super::{Access, Directory, File};
+use super::{Access, Directory, File, Valid, Variable, When};
 use crate::certificate::AuthorityName;
 
 /// The group that may read the private service-account key: kube-apiserver signs with it,
 /// kube-controller-manager too.
 pub(super) const SERVICE_ACCOUNT_GROUP: &str = "kube-service-account";
+
+/// On a small node Go's collector runs when half as much garbage as living data has gathered,
+/// rather than as much: less memory for a little more work (runtime/debug.SetGCPercent).
+pub(super) const SMALL_GOGC: Variable = Variable {
+    name: "GOGC",
+    value: "50",
+    valid: Valid::ALWAYS,
+    when: When::Small,
+};
+
+/// What the heap of a program should stay below on a small node. To Go it is a wish, not a wall
+/// (runtime/debug.SetMemoryLimit), and programs built before Go 1.19 do not know it.
+pub(super) const fn small_heap(value: &'static str) -> Variable {
+    Variable {
+        name: "GOMEMLIMIT",
+        value,
+        valid: Valid::ALWAYS,
+        when: When::Small,
+    }
+}
 
 /// Where the configuration of Kubernetes lies.
 pub(super) const ETC_K8S: Directory = Directory {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::Yaml;
 use zeroize::Zeroizing;
 
-use super::{API_VERSION, KIND, Problem, STANDARD, list};
+use super::{API_VERSION, KIND, Problem, STANDARD, document, list};
 use crate::inventory::Provider;
 use crate::secret::Secret;
 use base64::Engine;
@@ -72,15 +72,8 @@ pub enum Standing {
 impl Config {
     /// Reads a configuration whose providers keep their keys in the file.
     pub fn parse(text: &Secret) -> Result<Self, Problem> {
-        let not_yaml = Problem::NotYaml { line: 1 };
-        let text = text.expose_text().ok_or(not_yaml.clone())?;
-        let documents = YamlLoader::load_from_str(text).map_err(|error| Problem::NotYaml {
-            line: error.marker().line(),
-        })?;
-        let [document] = &documents[..] else {
-            return Err(not_yaml);
-        };
-        let rules = list(document, "resources")?.iter().map(Rule::parse);
+        let document = document(text)?;
+        let rules = list(&document, "resources")?.iter().map(Rule::parse);
         let rules = rules.collect::<Result<_, _>>()?;
         Ok(Self { rules })
     }
@@ -221,11 +214,14 @@ impl Rule {
             let entry = provider.as_hash().and_then(|hash| hash.iter().next());
             let (name, settings) = entry.ok_or(Problem::Lacks("providers"))?;
             let name = name.as_str().unwrap_or_default();
+            if name == "identity" && rule.keys.is_empty() {
+                return Err(Problem::Plain);
+            }
             if name == "identity" {
                 rule.plain = true;
                 continue;
             }
-            let provider = Provider::ALL.into_iter().find(|it| it.name() == name);
+            let provider = Provider::WITH_KEYS.into_iter().find(|it| it.name() == name);
             let provider = provider.ok_or_else(|| Problem::KeyElsewhere(name.to_owned()))?;
             for key in list(settings, "keys")? {
                 let text = |word: &str| key[word].as_str().unwrap_or_default().to_owned();
@@ -262,6 +258,7 @@ mod tests {
         let encryption = Encryption {
             provider,
             resources: vec!["secrets".to_owned(), "configmaps".to_owned()],
+            kms: None,
         };
         Config::parse(&render(&encryption, &[7; KEY_BYTES])).unwrap()
     }
@@ -273,10 +270,11 @@ mod tests {
 
     #[test]
     fn what_kinstall_writes_is_read_and_written_the_same() {
-        for provider in Provider::ALL {
+        for provider in Provider::WITH_KEYS {
             let encryption = Encryption {
                 provider,
                 resources: vec!["secrets".to_owned()],
+                kms: None,
             };
             let text = render(&encryption, &[7; KEY_BYTES]);
             let config = Config::parse(&text).unwrap();
@@ -286,8 +284,8 @@ mod tests {
 
     #[test]
     fn a_rotation_goes_through_every_standing() {
-        for from in Provider::ALL {
-            for to in Provider::ALL {
+        for from in Provider::WITH_KEYS {
+            for to in Provider::WITH_KEYS {
                 let mut config = config(from);
                 let name = key(to, &config.free_name());
                 assert_eq!(name.name, "key2");
@@ -305,6 +303,7 @@ mod tests {
                 let asked = Encryption {
                     provider: to,
                     resources: config.resources(),
+                    kms: None,
                 };
                 assert_eq!(check(&config.render(), &asked), Ok(()));
             }

@@ -380,4 +380,44 @@ mod tests {
         assert!(read_etcd(&whole[..whole.len() / 2], 1 << 20).is_err());
         assert!(read_etcd(b"<html>", 1 << 20).is_err());
     }
+
+    /// A release's archive with a name of each kind in it, not yet compressed.
+    fn sound() -> Vec<u8> {
+        let entries = [
+            entry("e/", EntryType::Directory, b""),
+            file("e/README.md"),
+            entry("././@LongLink", EntryType::GNULongName, b"e/etcdctl\0"),
+            file("e/short"),
+            entry("PaxHeaders/e", EntryType::XHeader, b"15 path=e/etcd\n"),
+            file("e/short"),
+            vec![0; 1024],
+        ];
+        entries.concat()
+    }
+
+    /// What comes out of any archive is a program of the size stated, or a refusal: never a panic,
+    /// and never more than the limit.
+    #[test]
+    fn no_archive_is_too_hostile() {
+        let plain = sound();
+        let packed = archive(std::slice::from_ref(&plain));
+        assert_eq!(read_etcd(&packed, 1 << 20).unwrap(), b"program");
+        crate::fuzz::run(|random| {
+            let mut bytes = plain.clone();
+            if random.one_in(4) {
+                bytes.clone_from(&packed);
+                crate::fuzz::hurt(&mut bytes, random);
+            } else {
+                crate::fuzz::hurt(&mut bytes, random);
+                if !random.one_in(4) {
+                    crate::fuzz::heal_checksums(&mut bytes);
+                }
+                bytes = archive(&[bytes]);
+            }
+            let limit = 1 << 12;
+            if let Ok(program) = read_etcd(&bytes, limit) {
+                assert!(program.len() as u64 <= limit);
+            }
+        });
+    }
 }

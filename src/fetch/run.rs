@@ -21,6 +21,14 @@ use crate::artifact::{Artifact, Origin, Program};
 use crate::inventory::{Inventory, Requirement};
 use crate::lockfile::{Lockfile, Pin, PinnedProgram, Trust};
 
+/// What an inventory requires pins to rest on: `[source] require`.
+pub(super) fn required(inventory: &Inventory) -> Option<Trust> {
+    inventory.source.require.map(|require| match require {
+        Requirement::BuiltIn => Trust::BuiltIn,
+        Requirement::Published => Trust::Published,
+    })
+}
+
 /// One call of [`super::pin`] or [`super::ensure`].
 pub(super) struct Run<'a> {
     directory: &'a Path,
@@ -63,16 +71,12 @@ impl<'a> Run<'a> {
         lockfile: &'b Lockfile,
         options: &'b Options,
     ) -> Choice<'b> {
-        let of_inventory = inventory.source.require.map(|require| match require {
-            Requirement::BuiltIn => Trust::BuiltIn,
-            Requirement::Published => Trust::Published,
-        });
         Choice {
             origins: &self.origins,
             lockfile,
             update: &options.update,
             // The stricter of both.
-            require: of_inventory.into_iter().chain(options.require).min(),
+            require: required(inventory).into_iter().chain(options.require).min(),
             archive: inventory.source.archive,
         }
     }

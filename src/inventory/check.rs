@@ -1,5 +1,6 @@
 //! What no single key can tell: whether the parts of an inventory fit each other.
 
+mod etcd;
 mod group;
 mod network;
 mod version;
@@ -9,6 +10,7 @@ use super::table::Found;
 
 /// Everything that is wrong between the parts.
 pub(super) fn all(draft: &Draft, found: &mut Found) {
+    etcd::users(draft, found);
     group::distinct(draft, found);
     group::members(draft, found);
     network::sizes(draft, found);

@@ -11,9 +11,9 @@ use ipnet::IpNet;
 
 use super::cluster::Endpoint;
 use super::name::{ClusterName, DomainName, NodeName};
-use super::node::{Role, San};
+use super::node::{Profile, Role, San};
 use super::pairing::etcd_for;
-use super::settings::{ComponentSettings, Encryption, Pki, Rollout, Source};
+use super::settings::{ComponentSettings, Encryption, EtcdAccess, Pki, Rollout, Source};
 use super::table::{At, Found, Table, Value};
 use crate::arch::Arch;
 use crate::version::Version;
@@ -95,6 +95,9 @@ pub(super) struct Draft {
     pub(super) cluster: ClusterDraft,
     pub(super) source: Source,
     pub(super) pki: Pki,
+    pub(super) etcd: EtcdAccess,
+    /// Where `[etcd]` says the user.
+    pub(super) etcd_user_place: Range<usize>,
     pub(super) encryption: Encryption,
     pub(super) rollout: Rollout,
     pub(super) ssh: SshDraft,
@@ -115,6 +118,8 @@ pub(super) struct ClusterDraft {
     pub(super) endpoint: Said<Endpoint>,
     pub(super) service_cidr: Said<IpNet>,
     pub(super) pod_cidr: Said<IpNet>,
+    pub(super) profile: Said<Profile>,
+    pub(super) templates: Said<std::path::PathBuf>,
 }
 
 /// `[[node]]`, half read.
@@ -129,6 +134,7 @@ pub(super) struct NodeDraft {
     pub(super) etcd_address: Said<IpAddr>,
     pub(super) roles: Said<BTreeSet<Role>>,
     pub(super) arch: Said<Arch>,
+    pub(super) profile: Said<Profile>,
     pub(super) domain: Said<DomainName>,
     pub(super) etcd_domain: Said<DomainName>,
     pub(super) zone: Said<String>,

@@ -43,6 +43,22 @@ impl fmt::Display for Role {
     }
 }
 
+/// How much machine a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// A server, a VM, a PC: the table of components as it stands.
+    #[default]
+    Standard,
+    /// A Raspberry Pi and the like, of one to four gigabytes: less memory, fewer requests at once.
+    Small,
+}
+
+impl Profile {
+    /// All of them, by the word in the inventory.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("standard", Self::Standard), ("small", Self::Small)];
+}
+
 /// A name or an address that a certificate may be valid for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum San {
@@ -74,6 +90,8 @@ pub struct Node {
     pub roles: BTreeSet<Role>,
     /// The architecture the inventory says it has; found on the node where it says nothing.
     pub arch: Option<Arch>,
+    /// How much machine it is: its own word, else the cluster's.
+    pub profile: Profile,
     /// Its domain name.
     pub domain: Option<DomainName>,
     /// The domain name of its etcd member, where that is another.
@@ -91,6 +109,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// What stands for a word of a pattern.
+    pub fn word(&self, word: &str) -> Option<String> {
+        match word {
+            "node" => Some(self.name.to_string()),
+            "zone" => self.zone.clone(),
+            "address" => Some(self.address.to_string()),
+            "domain" => self.domain.as_ref().map(ToString::to_string),
+            _ => None,
+        }
+    }
+
     /// The address of its etcd member.
     pub fn etcd_address(&self) -> IpAddr {
         self.etcd_address.unwrap_or(self.address)

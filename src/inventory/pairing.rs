@@ -17,16 +17,19 @@ pub const ARMHF_LAST: Version = Version::new(1, 26, 15);
 ///
 /// Source: `SupportedEtcdVersion` of kubeadm's constants in each line's last releases. Of 1.27 and
 /// 1.28 only "3.5" is certain: they get their successors' 3.5.24, since 3.5.11 is the least that
-/// the Kubernetes documentation recommends for production. All of them are published for amd64 and
-/// arm64.
+/// the Kubernetes documentation recommends for production. 1.33 and 1.36 have a later patch than
+/// kubeadm's: the one that etcd's upgrade guides ask for before the line of etcd that the next
+/// Kubernetes brings (3.5.32 before 3.6, 3.6.11 before 3.7). All of them are published for amd64
+/// and arm64.
 pub fn etcd_for(kubernetes: Minor) -> Option<Version> {
     let (minor, patch) = match (kubernetes.major, kubernetes.minor) {
         (1, 20..=21) => (4, 13),
         (1, 22..=26) => (5, 6),
-        (1, 27..=33) => (5, 24),
+        (1, 27..=32) => (5, 24),
+        (1, 33) => (5, 32),
         (1, 34) => (6, 5),
         (1, 35) => (6, 6),
-        (1, 36) => (6, 8),
+        (1, 36) => (6, 11),
         (1, 37) => (7, 0),
         _ => return None,
     };

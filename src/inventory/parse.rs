@@ -3,8 +3,11 @@
 mod address;
 mod cluster;
 mod component;
+mod etcd;
+mod kms;
 mod node;
 mod settings;
+mod vault;
 mod word;
 
 use std::collections::BTreeMap;
@@ -15,13 +18,14 @@ use toml::de::{DeTable, Error};
 
 use super::cluster::{Cluster, Endpoint};
 use super::draft::{ClusterDraft, ComponentDraft, Draft, NodeDraft, Said, SshDraft};
-use super::node::{Node, Role, San, Ssh};
+use super::node::{Node, Profile, Role, San, Ssh};
 use super::pairing::etcd_for;
 use super::place::VersionPlaces;
 use super::problem::{Problem, Problems};
 use super::settings::ComponentSettings;
 use super::table::{Found, Table};
 use super::{Inventory, check};
+use crate::template::Own;
 
 impl Inventory {
     /// Reads an inventory, and answers it with what is doubtful in it.
@@ -97,6 +101,9 @@ fn read(root: &Spanned<DeTable<'_>>, found: &mut Found) -> Draft {
     if let Some(table) = section(&mut root, "pki", found) {
         draft.pki = settings::pki(table, found);
     }
+    if let Some(table) = section(&mut root, "etcd", found) {
+        (draft.etcd, draft.etcd_user_place) = etcd::read(table, found);
+    }
     if let Some(table) = section(&mut root, "encryption", found) {
         draft.encryption = settings::encryption(table, &draft.cluster, found);
     }
@@ -130,7 +137,8 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
         etcd: draft.cluster.etcd.this().map(|etcd| etcd.span.clone()),
     };
     let common = draft.ssh;
-    let node = |node: NodeDraft| finish_node(node, &common);
+    let profile = draft.cluster.profile.value().unwrap_or_default();
+    let node = |node: NodeDraft| finish_node(node, &common, profile);
     let nodes = draft.nodes.into_iter().map(node);
     let nodes: Option<Vec<Node>> = nodes.collect();
     Some(Inventory {
@@ -139,8 +147,11 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
         places,
         source: draft.source,
         pki: draft.pki,
+        etcd: draft.etcd,
         encryption: draft.encryption,
         rollout: draft.rollout,
+        templates: draft.cluster.templates.value(),
+        own: Own::default(),
         components: finish_components(draft.components),
         nodes: nodes?
             .into_iter()
@@ -184,13 +195,14 @@ fn api_port(common: &BTreeMap<&'static str, ComponentDraft>, node: &NodeDraft) -
     port.unwrap_or(Endpoint::PORT)
 }
 
-fn finish_node(draft: NodeDraft, common: &SshDraft) -> Option<Node> {
+fn finish_node(draft: NodeDraft, common: &SshDraft, profile: Profile) -> Option<Node> {
     Some(Node {
         roles: draft.roles()?,
         name: draft.name.value()?,
         address: draft.address.value()?,
         etcd_address: draft.etcd_address.value(),
         arch: draft.arch.value(),
+        profile: draft.profile.value().unwrap_or(profile),
         domain: draft.domain.value(),
         etcd_domain: draft.etcd_domain.value(),
         zone: draft.zone.value(),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::pattern::Pattern;
 use super::place::{Places, Word};
+use super::vault::Vault;
 use crate::version::Version;
 
 /// What is done about a host key that `known_hosts` does not have. A changed key is always refused.
@@ -97,6 +99,8 @@ pub enum PkiSource {
     Local,
     /// A directory that cfssl or kubeadm made, relative to the inventory.
     Directory(PathBuf),
+    /// The PKI engine of a Vault.
+    Vault(Box<Vault>),
 }
 
 /// How many authorities sign the cluster's certificates (conventions of the field: one; kubeadm's
@@ -122,6 +126,31 @@ pub enum KeyType {
     Rsa4096,
 }
 
+/// `[etcd]`: who may do what in etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// Whether etcd asks who a client is: by the common name of its certificate.
+    pub auth: bool,
+    /// The role that kube-apiservers have.
+    pub role: String,
+    /// The user that a kube-apiserver is to etcd: the common name of its client certificate. One
+    /// for all, or where it names the node, one for each.
+    pub user: Option<Pattern>,
+    /// Where kube-apiserver keeps everything; none where nothing is said.
+    pub prefix: Option<String>,
+}
+
+impl Default for EtcdAccess {
+    fn default() -> Self {
+        Self {
+            auth: false,
+            role: "k8s".to_owned(),
+            user: None,
+            prefix: None,
+        }
+    }
+}
+
 /// `[encryption]`: encryption at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encryption {
@@ -129,6 +158,32 @@ pub struct Encryption {
     pub provider: Provider,
     /// The resources that are encrypted, as `EncryptionConfiguration` names them.
     pub resources: Vec<String>,
+    /// The plugin of the provider `kms`.
+    pub kms: Option<Kms>,
+}
+
+/// `[encryption.kms]`: a plugin that keeps the key, as kube-apiserver is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kms {
+    /// Its name, which is in every value it encrypts.
+    pub name: String,
+    /// Its socket: `unix:///...`.
+    pub endpoint: String,
+    /// The version of its API.
+    pub api: KmsApi,
+    /// How long a call may take, as Go writes durations.
+    pub timeout: Option<String>,
+    /// How many keys are kept in memory; only v1 has such a cache to set.
+    pub cache_size: Option<u32>,
+}
+
+/// The version of a KMS plugin's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KmsApi {
+    /// A call to the plugin for each new value.
+    V1,
+    /// A key hierarchy: few calls.
+    V2,
 }
 
 impl Default for Encryption {
@@ -136,11 +191,12 @@ impl Default for Encryption {
         Self {
             provider: Provider::Aescbc,
             resources: vec!["secrets".to_owned()],
+            kms: None,
         }
     }
 }
 
-/// A provider of `EncryptionConfiguration` that uses a local key.
+/// A provider of `EncryptionConfiguration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Provider {
     /// AES-CBC with PKCS#7 padding: the documents' choice.
@@ -149,11 +205,24 @@ pub enum Provider {
     Aesgcm,
     /// `XSalsa20` and Poly1305.
     Secretbox,
+    /// Plain text.
+    Identity,
+    /// A plugin keeps the key.
+    Kms,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
+    pub const ALL: [Self; 5] = [
+        Self::Aescbc,
+        Self::Aesgcm,
+        Self::Secretbox,
+        Self::Identity,
+        Self::Kms,
+    ];
+
+    /// Those whose keys are in the configuration itself, so that kinstall makes and rotates them.
+    pub const WITH_KEYS: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
 
     /// The word in `EncryptionConfiguration`.
     pub const fn name(self) -> &'static str {
@@ -161,6 +230,8 @@ impl Provider {
             Self::Aescbc => "aescbc",
             Self::Aesgcm => "aesgcm",
             Self::Secretbox => "secretbox",
+            Self::Identity => "identity",
+            Self::Kms => "kms",
         }
     }
 }

@@ -101,7 +101,8 @@ const MIDDLE: &str = r#"
 # user = "ubuntu"
 # sudo = true                # unless the user is root
 
-# Certificates: by default kinstall's own authority, kept in `pki/` beside this file.
+# Certificates: by default kinstall's own authority, kept in `pki/` beside this file. `from` may also be
+# "directory" (what cfssl or kubeadm made, in `dir`) or "vault" (with a table `[pki.vault]`).
 # [pki]
 # days = 365
 # ca-days = 3650

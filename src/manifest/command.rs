@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use super::compose::context;
 use crate::arch::Arch;
 use crate::component::{Component, Service, Valid, When};
-use crate::inventory::{Authorities, Inventory, Node, Role};
-use crate::template::{self, Context, Renderer};
+use crate::inventory::{Authorities, Inventory, Node, Profile, Role};
+use crate::template::{self, Context, Renderer, ServiceWords, Unquotable};
 use crate::version::Version;
 
 /// Where a service runs.
@@ -26,7 +26,7 @@ pub struct Situation<'a> {
 }
 
 /// Renders what is only looked at.
-static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
+pub(super) static RENDERER: LazyLock<Renderer> = LazyLock::new(Renderer::default);
 
 /// A command line and an environment.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +55,23 @@ pub enum By {
     Kinstall,
     /// The inventory.
     User,
+}
+
+/// Something that cannot stand in a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unwritable {
+    /// The value of a flag.
+    Flag {
+        /// The flag.
+        flag: String,
+        /// Why.
+        source: Unquotable,
+    },
+    /// A variable.
+    Variable {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Given {
@@ -99,6 +116,32 @@ impl Command {
         Self::of(component, service, version, situation, &context, &RENDERER)
     }
 
+    /// It as it stands in a unit, quoted; `networks` are those it may talk to.
+    pub fn words(self, component: &str, networks: Vec<String>) -> Result<ServiceWords, Unwritable> {
+        let mut arguments = Vec::new();
+        for flag in self.flags {
+            let argument = template::exec_argument(&flag.argument());
+            arguments.push(argument.map_err(|source| Unwritable::Flag {
+                flag: flag.name,
+                source,
+            })?);
+        }
+        let mut environment = Vec::new();
+        for variable in self.environment {
+            let assignment = template::environment_assignment(&variable.name, &variable.value).ok();
+            let assignment = assignment.filter(|_| is_variable(&variable.name));
+            environment.push(assignment.ok_or(Unwritable::Variable {
+                name: variable.name,
+            })?);
+        }
+        Ok(ServiceWords {
+            program: program_of(component),
+            arguments,
+            environment,
+            networks,
+        })
+    }
+
     /// The words behind the program.
     pub fn arguments(&self) -> Vec<String> {
         self.flags.iter().map(Given::argument).collect()
@@ -110,6 +153,19 @@ impl Command {
     }
 }
 
+/// The path of a component's program.
+pub fn program_of(component: &str) -> String {
+    format!("/usr/local/bin/{component}")
+}
+
+/// Whether systemd takes a text for the name of a variable.
+fn is_variable(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty()
+        && name.bytes().all(inner)
+        && !name.starts_with(|char: char| char.is_ascii_digit())
+}
+
 impl Situation<'_> {
     /// Whether something is written here.
     pub fn holds(&self, when: When) -> bool {
@@ -119,6 +175,9 @@ impl Situation<'_> {
             When::NotWorker => !self.node.roles.contains(&Role::Worker),
             When::SigningKey => self.signing_key,
             When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,
+            When::Small => self.node.profile == Profile::Small,
+            When::NotSmall => self.node.profile != Profile::Small,
+            When::EtcdPrefix => self.inventory.etcd.prefix.is_some(),
             When::Armhf => self.arch == Some(Arch::Armhf),
             When::Arm64 => self.arch == Some(Arch::Arm64),
         }

@@ -11,7 +11,7 @@ mod tree;
 mod words;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -26,8 +26,8 @@ use serde::Serialize;
 pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
-pub(super) use self::words::of_node as context;
-use super::{Beginning, Desired, Manifest, Probe, Unit, UnitName};
+pub(super) use self::words::{networks, of_node as context};
+use super::{Beginning, Desired, Manifest, Probe, Unit, UnitName, UnitTexts};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
@@ -36,7 +36,7 @@ use crate::digest::Digest;
 use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
-use crate::template::{self, Context, Renderer, ServiceWords};
+use crate::template::{self, Context, Renderer, ServiceWords, builtin};
 
 /// The directories that kinstall puts things into and that are not its own: their owner and mode
 /// are left as they are. Where one is missing (a bare tree), it is made 0755 for root. Every other
@@ -63,7 +63,7 @@ pub fn compose(
     lockfile: &Lockfile,
     credentials: &Credentials,
 ) -> Result<Desired, Error> {
-    let renderer = Renderer::default();
+    let renderer = Renderer::with(&inventory.own)?;
     let mut desired = Desired {
         manifests: BTreeMap::new(),
         contents: BTreeMap::new(),
@@ -145,16 +145,15 @@ impl Composer<'_> {
                 watches.extend(paths);
                 self.versions
                     .insert(component.name.to_owned(), program.version.to_string());
-                let words = component.words.iter();
-                let words = words.filter(|word| word.valid.contains(program.version));
-                self.context.word = words.map(|word| (word.name, word.value)).collect();
+                self.context.word = component.words_in(program.version);
                 if let Some(service) = &component.service {
                     self.context.service = self.command(component, service, program.version)?;
                 }
             }
         }
         for directory in component.directories {
-            self.tree.directory(directory);
+            let path = RemotePath::fixed(directory.path);
+            self.tree.directory(&path, directory.access);
         }
         for file in component.files {
             let paths = self.file(file)?;
@@ -196,13 +195,21 @@ impl Composer<'_> {
         let name: UnitName = format!("{}.service", component.name)
             .parse()
             .expect("the name of a component is the name of a service");
-        let path = RemotePath::fixed("/etc/systemd/system").join(name.as_str())?;
-        let text = self.text(path.as_str(), service.template)?;
+        let path = name.path();
+        let own = &self.inventory.own;
+        let texts = UnitTexts::of(service, own, &self.context, self.renderer)?;
         // Nobody but root: what the CIS benchmark asks of the control plane's configuration, and
         // the environment may hold a proxy's password. systemd would let others read it, and says
         // so in its journal; they still have to ask systemd, and the file is no weaker for it.
-        self.tree.open(&path, text, Access::Root);
+        self.tree.open(&path, texts.unit, Access::Root);
         watches.insert(path);
+        let directory = name.drop_ins();
+        for (file, text) in texts.drop_ins {
+            self.tree.directory(&directory, Access::Anyone);
+            let path = directory.join(&file)?;
+            self.tree.open(&path, text, Access::Root);
+            watches.insert(path);
+        }
         let probe = Probe {
             port: self.port(component, service)?,
             path: service.probe.path.to_owned(),
@@ -233,10 +240,11 @@ impl Composer<'_> {
             let name = argument.split('=').next().unwrap_or_default();
             !service.first_start.contains(&name)
         });
-        let text = self.text("a unit", service.template)?;
+        let own = &self.inventory.own;
+        let texts = UnitTexts::of(service, own, &self.context, self.renderer)?;
         let members = self.context.etcd.initial_cluster.split(',');
         Ok(Some(Beginning {
-            lasting: Digest::of(text.as_bytes()),
+            lasting: Digest::of(texts.unit.as_bytes()),
             members: members.map(ToOwned::to_owned).collect(),
         }))
     }
@@ -252,14 +260,14 @@ impl Composer<'_> {
     /// The accounts and owners last, when all entries are known; then the whole.
     fn finish(mut self) -> Result<Manifest, Error> {
         if !self.accounts.users.is_empty() {
-            let text = include_str!("../../templates/etc/sysusers.d/kinstall.conf.hbs");
-            let text = self.renderer.render(SYSUSERS, text, &self.accounts)?;
+            let text = builtin!("etc/sysusers.d/kinstall.conf.hbs");
+            let text = self.renderer.builtin(text, &self.accounts)?;
             let path = RemotePath::fixed(SYSUSERS);
             self.tree.open(&path, text, Access::Anyone);
         }
         if !self.tree.is_empty() {
-            let text = include_str!("../../templates/etc/tmpfiles.d/kinstall.conf.hbs");
-            let text = self.renderer.render(TMPFILES, text, &self.tree.owners())?;
+            let text = builtin!("etc/tmpfiles.d/kinstall.conf.hbs");
+            let text = self.renderer.builtin(text, &self.tree.owners())?;
             let path = RemotePath::fixed(TMPFILES);
             self.tree.open(&path, text, Access::Anyone);
         }

@@ -9,6 +9,7 @@ use crate::action::{Action, Group, Put};
 use crate::arch::Arch;
 use crate::diff::{self, Difference};
 use crate::digest::Digest;
+use crate::fuzz::Random;
 use crate::inventory::NodeName;
 use crate::manifest::{Entry, Kind, Manifest, Mode, Probe, Stage, Unit, UnitName};
 use crate::plan::{Direction, Plan, View};
@@ -20,27 +21,6 @@ static NONE: BTreeSet<Digest> = BTreeSet::new();
 const CASES_DEFAULT: u64 = 500;
 /// Pushes of one case that may fail before the last one, which does not.
 const PUSHES_MAX: u64 = 6;
-
-/// Numbers that are the same for the same seed (`SplitMix64`).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// What an inventory says, as far as a plan is concerned: the version of each thing.
 #[derive(Debug, Clone, Copy)]

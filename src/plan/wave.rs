@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Stages, View, member, puts};
 use crate::action::{Action, Group, Put, Wave, WaveName};
+use crate::diff;
 use crate::inventory::NodeName;
 use crate::manifest::{Stage, Unit, UnitName};
 use crate::membership::Changes;
@@ -102,7 +103,11 @@ fn one_by_one(
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
 pub(super) fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut steps = Vec::new();
-    let puts = puts(view, Some(stage), stages);
+    let mut puts = puts(view, Some(stage), stages);
+    for (name, _, _) in units(stage, view) {
+        let dropped = diff::dropped(view.difference, name);
+        puts.extend(dropped.cloned().map(Put::Remove));
+    }
     let rereads = rereads(stage, view, &puts);
     if !puts.is_empty() {
         steps.push(Action::Install(puts));

@@ -1,6 +1,7 @@
 # Unpacks a stream of contents into the node's store and keeps those whose bytes are what their
-# name says. Arguments: ROOT ENCODING(zstd|gzip) KILOBYTES. Input: a compressed tar archive whose
-# members are named by their SHA-256. What arrived whole is kept even when the stream broke off.
+# name says. Arguments: ROOT ENCODING(zstd|gzip) KILOBYTES LARGE. Input: a compressed tar archive
+# whose members are named by their SHA-256, the first LARGE of them worth keeping one by one. What arrived whole is kept even when the stream broke off, or
+# stops without a word because the network is gone.
 set -u
 umask 077
 export LC_ALL=C
@@ -28,22 +29,35 @@ case $2 in
   zstd) unpack='zstd -dcq' ;;
   *) unpack='gzip -dc' ;;
 esac
-# Neither holds the lock: what waits for a lost connection ends long after this script.
-$unpack 2>"$incoming/.unpack" 8>&- | tar -xmf - -C "$incoming" --no-same-owner 2>"$incoming/.tar" 8>&-
-status=$?
-cd "$incoming" || exit 3
-set -- [0-9a-f]*
-if [ -e "$1" ]; then
-  sync "$@" || status=3
-  sha256sum "$@" | while read -r digest name; do
-    if [ "$digest" = "$name" ]; then
-      mv -f "$name" "../$name" && echo "stored $name"
-    elif [ "$status" = 0 ]; then
-      echo "differs $name $digest"
-    fi
+keep() { # what has the right bytes goes to the store, once they are on the disk
+  sync "$@" && sha256sum "$@" | while read -r digest name; do
+    [ "$digest" != "$name" ] || { mv -f "$name" "../$name" && echo "stored $name"; }
   done
-fi
+}
+cd "$incoming" || exit 3
+# Neither of the two holds the lock: what waits for a lost connection ends long after this script.
+{
+  $unpack 2>.unpack 8>&- | tar -xvmf - --no-same-owner 2>.tar 8>&-
+  echo $? >.status
+} | {
+  # tar names each member when it begins, so that the one before is whole. A large one is kept at
+  # once, while the next arrives: a lost connection costs no more than the one that was under way.
+  large=$4 last=
+  while read -r name; do
+    [ -z "$last" ] || keep "$last"
+    last=
+    [ "$large" -le 0 ] || last=$name
+    large=$((large - 1))
+  done
+}
+status=$(cat .status)
+# What is small is brought to the disk together, which is quicker.
+set -- [0-9a-f]*
+[ ! -e "$1" ] || keep "$@" || status=3
 if [ "$status" != 0 ]; then
   cat .unpack .tar >&2
   exit 4
 fi
+for name in [0-9a-f]*; do
+  [ ! -e "$name" ] || echo "differs $name"
+done

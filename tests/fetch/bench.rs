@@ -11,8 +11,8 @@ use kinstall::artifact::Program;
 use kinstall::digest::Digest;
 use kinstall::fetch::{self, Cache, Error, Event, Limits, Options};
 use kinstall::inventory::{
-    Authorities, Cluster, Encryption, Endpoint, Inventory, KeyType, Pki, PkiSource, Rollout, San,
-    Source, VersionPlaces,
+    Authorities, Cluster, Encryption, Endpoint, EtcdAccess, Inventory, KeyType, Pki, PkiSource,
+    Rollout, San, Source, VersionPlaces,
 };
 use kinstall::lockfile::Lockfile;
 use kinstall::version::Version;
@@ -161,8 +161,11 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
             days: 365,
             ca_days: 3650,
         },
+        etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
+        templates: None,
+        own: kinstall::template::Own::default(),
         components: BTreeMap::new(),
         nodes: BTreeMap::new(),
     }

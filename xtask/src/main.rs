@@ -3,8 +3,11 @@
 mod bench;
 mod checksums;
 mod command;
+mod cross_arm;
 mod demo;
+mod dist;
 mod flag_table;
+mod fuzz;
 mod mirror;
 mod nodes;
 mod say;
@@ -41,6 +44,9 @@ enum Chore {
     Demo(demo::Arguments),
     Test(test::Arguments),
     Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
+    CrossArm(cross_arm::Arguments),
+    Dist(dist::Arguments),
     /// Adds digests of releases to `src/artifact/SHA256SUMS`
     Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
@@ -57,6 +63,9 @@ impl Chore {
             Self::Demo(arguments) => Ok(demo::run(&arguments)?),
             Self::Test(arguments) => Ok(test::run(&arguments)?),
             Self::Bench(arguments) => Ok(bench::run(&arguments)?),
+            Self::Fuzz(arguments) => Ok(fuzz::run(&arguments)?),
+            Self::CrossArm(arguments) => Ok(cross_arm::run(&arguments)?),
+            Self::Dist(arguments) => Ok(dist::run(&arguments)?),
             Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;

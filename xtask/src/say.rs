@@ -30,3 +30,9 @@ pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     }
     sentence
 }
+
+/// A size in bytes, in megabytes with one digit after the point.
+pub(crate) fn size(bytes: u64) -> String {
+    let tenths = bytes.div_ceil(100_000);
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}

@@ -14,7 +14,7 @@ use std::time::Instant;
 use clap::Args;
 use thiserror::Error;
 
-use crate::command::CommandError;
+use crate::command::{CommandError, Program};
 use crate::mirror::{self, Mirror, Wish};
 use crate::nodes::{self, Bed, Tool, Why};
 use crate::say;
@@ -33,6 +33,8 @@ const TEST_SECONDS: u64 = 4500;
 const MIRROR_VARIABLE: &str = "KINSTALL_MIRROR";
 /// The variable with the program that makes more stand-ins.
 const STANDIN_VARIABLE: &str = "KINSTALL_STANDIN";
+/// The variable with the directory of a mirror of genuine kubectls of several lines.
+const KUBECTLS_VARIABLE: &str = "KINSTALL_KUBECTLS";
 /// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
 const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
 
@@ -108,19 +110,10 @@ struct Stage {
 }
 
 /// The real peers that tests talk to, and the packages they come from.
-const PEERS: [Tool; 7] = [
-    Tool {
-        command: "etcd",
-        package: "etcd-server",
-    },
-    Tool {
-        command: "etcdctl",
-        package: "etcd-client",
-    },
-    Tool {
-        command: "kubectl",
-        package: "kubernetes-client",
-    },
+///
+/// etcd, etcdctl and kubectl are the mirror's: a package of etcd would start a service on this
+/// machine, and not every distribution has one of kubectl.
+const PEERS: [Tool; 4] = [
     Tool {
         command: "cfssl",
         package: "golang-cfssl",
@@ -157,12 +150,17 @@ impl Stage {
             seat.subnet
         ));
         let lab = Lab::open(&seat, NODES, Afterwards::Down)?;
+        let kubectls = mirror::kubectls(&seat.name)?;
         let mut environment = BTreeMap::from([
+            ("PATH", path(&seat, &mirror)?),
             (STANDIN_VARIABLE, mirror.standin().into_os_string()),
             (MIRROR_VARIABLE, mirror.directory.into_os_string()),
         ]);
         for (name, value) in lab.bed.environment()? {
             environment.insert(name, value.into_os_string());
+        }
+        if let Some(kubectls) = kubectls {
+            environment.insert(KUBECTLS_VARIABLE, kubectls.into_os_string());
         }
         if let Some(genuine) = &arguments.mirror {
             let genuine = fs_err::canonicalize(genuine)?;
@@ -174,6 +172,26 @@ impl Stage {
             _seat: seat,
         })
     }
+}
+
+/// Where tests find programs: what this machine has, after the genuine ones of a mirror.
+fn path(seat: &Seat, mirror: &Mirror) -> Result<OsString, Error> {
+    let directory = nodes::cached(&format!("{}-programs", seat.name));
+    if directory.exists() {
+        fs_err::remove_dir_all(&directory)?;
+    }
+    fs_err::create_dir_all(&directory)?;
+    Program::new("tar")
+        .args(["--strip-components=1", "-xzf"])
+        .arg(mirror.etcd_archive())
+        .arg("-C")
+        .arg(&directory)
+        .done()?;
+    let kubectl = mirror.program(mirror.kubectl, "kubectl");
+    fs_err::os::unix::fs::symlink(kubectl, directory.join("kubectl"))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(directory).chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(all).map_err(std::io::Error::other)?)
 }
 
 /// How many tests came to which end.

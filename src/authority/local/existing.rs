@@ -98,7 +98,7 @@ impl Existing {
 
     /// Whether little is left of it, and a new one would last longer: one that ends with its
     /// authority would be renewed in vain, on every run.
-    fn is_expiring(&self, new_end: i64, now: i64) -> bool {
+    pub(super) fn is_expiring(&self, new_end: i64, now: i64) -> bool {
         let Description {
             not_before,
             not_after,

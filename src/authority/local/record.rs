@@ -24,7 +24,7 @@ impl Local {
     ) -> Result<(), Error> {
         let mode = self.pki.authorities.name();
         let mut record = format!("mode {mode}\n");
-        for (name, signer) in signers {
+        for (name, signer) in signers.iter().filter(|(_, signer)| !signer.is_made_up()) {
             writeln!(record, "{name} {}", digest(&signer.pem)).expect("a string takes all");
         }
         let Some(before) = self.text(RECORD)? else {
@@ -51,6 +51,7 @@ impl Local {
                 });
             }
             let signer = signers.iter().find(|(name, _)| name.name() == word);
+            let signer = signer.filter(|(_, signer)| !signer.is_made_up());
             if let Some((name, signer)) = signer
                 && digest(&signer.pem) != said
                 && !self.is_trusted_besides(*name, said, &digest(&signer.pem))?
@@ -81,7 +82,12 @@ impl Local {
     }
 
     /// Whether peers already trust both the authority before and the one after it.
-    fn is_trusted_besides(&self, name: AuthorityName, old: &str, new: &str) -> Result<bool, Error> {
+    pub(super) fn is_trusted_besides(
+        &self,
+        name: AuthorityName,
+        old: &str,
+        new: &str,
+    ) -> Result<bool, Error> {
         let text = self.text(&trust_path(name))?.unwrap_or_default();
         let digests: Vec<String> = certificates(&text).into_iter().map(digest).collect();
         Ok([old, new]
@@ -91,12 +97,12 @@ impl Local {
 }
 
 /// Where certificates lie that are trusted besides an authority's own.
-fn trust_path(name: AuthorityName) -> String {
+pub(super) fn trust_path(name: AuthorityName) -> String {
     format!("trust/{name}.pem")
 }
 
 /// What stands for an authority: its key stays when its certificate is made anew.
-fn digest(pem: &str) -> String {
+pub(super) fn digest(pem: &str) -> String {
     let key = public_key(pem).unwrap_or_default();
     Digest::of(&key).to_string()
 }

@@ -25,7 +25,9 @@ impl Local {
     pub fn rotation(&self) -> Result<Option<KeyName>, Error> {
         let text = self.text(ROTATION)?.unwrap_or_default();
         Ok(text.trim().split_once(' ').and_then(|(provider, name)| {
-            let provider = Provider::ALL.into_iter().find(|it| it.name() == provider)?;
+            let provider = Provider::WITH_KEYS
+                .into_iter()
+                .find(|it| it.name() == provider)?;
             let name = name.to_owned();
             Some(KeyName { provider, name })
         }))

@@ -33,6 +33,7 @@ pub(super) struct Signer {
     parents: String,
     /// None where its key is not at hand.
     issuer: Option<Issuer<'static, KeyPair>>,
+    made_up: bool,
 }
 
 impl Signer {
@@ -50,6 +51,7 @@ impl Signer {
             not_after,
             parents,
             issuer,
+            made_up: false,
         })
     }
 
@@ -92,6 +94,24 @@ impl Signer {
         ];
         let certificate = params.self_signed(&key).map_err(fail)?;
         Self::read(certificate.pem(), end, Some(key))
+    }
+
+    /// Whether it was made up: nothing of it is on record.
+    pub(super) const fn is_made_up(&self) -> bool {
+        self.made_up
+    }
+
+    /// One that stands in for an authority elsewhere, as long as nothing is kept.
+    pub(super) fn made_up(
+        name: AuthorityName,
+        cluster: &ClusterName,
+        days: u32,
+        now: i64,
+    ) -> Result<Self, Error> {
+        let key = new_key(KeyType::EcdsaP256)?;
+        let mut signer = Self::create(name, cluster, key, days, now)?;
+        signer.made_up = true;
+        Ok(signer)
     }
 
     /// Its private key, where it is at hand.

@@ -1,5 +1,7 @@
 //! Tests of the local authority: what reruns do, and what is never done.
 
+mod etcd;
+mod handshake;
 mod openssl;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -247,7 +249,9 @@ fn a_run_that_was_stopped_anywhere_is_taken_up() {
     let local = Local::of(&Site::bare().inventory).unwrap();
     let mut requests = requests(&fixture::inventory());
     requests.truncate(3);
-    let (whole, writes) = local.prepare(&requests, &BTreeSet::new(), NOW).unwrap();
+    let (whole, writes) = local
+        .prepare(&requests, &BTreeSet::new(), None, NOW)
+        .unwrap();
     assert_eq!(writes.len(), 2 * 2 + 1 + 3 * 2 + 2 + 1);
     for written in 0..=writes.len() {
         let site = Site::bare();
@@ -468,7 +472,7 @@ fn no_key_shows_in_debug() {
     );
     let (_, writes) = Local::of(&Site::new().inventory)
         .unwrap()
-        .prepare(&[], &BTreeSet::new(), NOW)
+        .prepare(&[], &BTreeSet::new(), None, NOW)
         .unwrap();
     assert!(!format!("{writes:?}").contains("PRIVATE KEY"));
 }

@@ -72,6 +72,8 @@ pub enum Flaw {
     NotYetValid { from: i64 },
     #[error("ends in {days} days, on {}", day(*end))]
     NearEnd { days: i64, end: i64 },
+    #[error("ends on {}, though {asked} days were asked for: its role or authority allows no more", day(*end))]
+    Shorter { asked: u32, end: i64 },
     #[error("outlives its authority, which ends on {}", day(*end))]
     Outlives { end: i64 },
     #[error("its key is weak: {key}")]
@@ -96,6 +98,7 @@ impl Flaw {
             Self::NoGateway
             | Self::TooPowerful
             | Self::NearEnd { .. }
+            | Self::Shorter { .. }
             | Self::Outlives { .. }
             | Self::OpenKey { .. } => Severity::Warning,
             _ => Severity::Error,
@@ -127,6 +130,7 @@ impl Flaw {
             Self::Expired { .. } => "expired",
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::NearEnd { .. } => "near-end",
+            Self::Shorter { .. } => "shorter",
             Self::Outlives { .. } => "outlives-authority",
             Self::WeakKey { .. } => "weak-key",
             Self::WeakSignature { .. } => "weak-signature",

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::authority::{Authority, Local};
+use crate::certificate::table::is_of_a_node;
 use crate::certificate::{fixture, requests};
 use crate::inventory::{Authorities, Inventory, Role};
 use crate::secret::Secret;
@@ -82,7 +83,7 @@ fn spoilt(spoil: impl FnOnce(&mut Credentials), now: i64, expected: &[&str]) {
 }
 
 fn id(kind: Kind) -> CertificateId {
-    let node = kind.is_of_a_node().then(|| "az1".parse().unwrap());
+    let node = is_of_a_node(kind, &fixture::inventory()).then(|| "az1".parse().unwrap());
     CertificateId { kind, node }
 }
 

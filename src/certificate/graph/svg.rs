@@ -19,7 +19,7 @@ const LOOP: i32 = 96;
 
 /// Told apart by people who see red and green alike (Okabe and Ito's palette, darkened for text).
 const COLORS: [&str; 8] = [
-    "#0072B2", "#B84A00", "#00795A", "#9C4F86", "#8A6D00", "#2E86C1", "#444444", "#A3122F",
+    "#0072B2", "#B84A00", "#00795A", "#9C4F86", "#8A6D00", "#5E35B1", "#444444", "#A3122F",
 ];
 
 const LEFT: [Party; 6] = [

@@ -33,6 +33,8 @@ pub(super) struct Servers {
     names: Vec<NodeName>,
     /// One with etcd.
     member: Option<NodeName>,
+    /// Where kube-apiserver keeps everything in it.
+    prefix: String,
 }
 
 impl Servers {
@@ -54,11 +56,14 @@ impl Servers {
         let credentials = prepare::credentials(inventory, Keep::No, &talk.events);
         talk.close().await;
         let name = |node: &crate::inventory::Node| node.name.clone();
+        let first = inventory.with_role(Role::ControlPlane).next();
+        let prefix = first.map(|node| inventory.etcd_prefix(node));
         Ok(Self {
             site: site?,
             credentials: credentials?,
             names: inventory.with_role(Role::ControlPlane).map(name).collect(),
             member: inventory.with_role(Role::Etcd).map(name).next(),
+            prefix: prefix.expect("an inventory has a node of the control plane"),
         })
     }
 
@@ -171,7 +176,9 @@ impl Servers {
             return Ok(BTreeMap::new());
         };
         let transport = &self.site.transports[member];
-        let output = transport.run(script::ETCD_KEYS, &[], Body::default()).await;
+        let output = transport
+            .run(script::ETCD_KEYS, &[&self.prefix], Body::default())
+            .await;
         let output = output.map_err(|error| Failure::new(Exit::Failed, error))?;
         let count = |line: &str| {
             let (count, prefix) = line.split_once(' ')?;

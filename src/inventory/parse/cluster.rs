@@ -20,6 +20,8 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> ClusterDraft {
         endpoint: table.read("endpoint", found, address::endpoint),
         service_cidr: table.read("service-cidr", found, address::network),
         pod_cidr: table.read("pod-cidr", found, address::network),
+        profile: table.read("profile", found, super::node::profile),
+        templates: table.read("templates", found, word::local_path),
     };
     table.finish(found);
     draft

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{address, component, word};
 use crate::arch::Arch;
 use crate::inventory::draft::{NodeDraft, SshDraft};
-use crate::inventory::node::{Role, San};
+use crate::inventory::node::{Profile, Role, San};
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::HostKeys;
 use crate::inventory::table::{At, Found, Table, Value, shown};
@@ -67,6 +67,7 @@ fn one(element: &Value<'_>, found: &mut Found) -> Option<NodeDraft> {
         etcd_address: table.read("etcd-address", found, address::machine),
         roles: table.read("roles", found, roles),
         arch: table.read("arch", found, arch),
+        profile: table.read("profile", found, profile),
         domain: table.read("domain", found, address::domain),
         etcd_domain: table.read("etcd-domain", found, address::domain),
         zone: table.read("zone", found, word::zone),
@@ -113,6 +114,11 @@ fn roles(value: &Value<'_>, found: &mut Found) -> Option<At<BTreeSet<Role>>> {
 fn arch(value: &Value<'_>, found: &mut Found) -> Option<At<Arch>> {
     let words = Arch::ALL.map(|arch| (arch.name(), arch));
     value.word(&words, &ARCH_ALIASES, found)
+}
+
+/// `profile`, of a node or of all.
+pub(super) fn profile(value: &Value<'_>, found: &mut Found) -> Option<At<Profile>> {
+    value.word(&Profile::ALL, &[], found)
 }
 
 fn labels(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> {

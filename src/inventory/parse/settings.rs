@@ -1,6 +1,6 @@
 //! `[source]`, `[pki]`, `[encryption]` and `[rollout]`.
 
-use super::{address, word};
+use super::{address, kms, vault, word};
 use crate::inventory::draft::{ClusterDraft, Said};
 use crate::inventory::name::DomainName;
 use crate::inventory::problem::Problem;
@@ -99,9 +99,14 @@ pub(super) fn pki(mut table: Table<'_>, found: &mut Found) -> Pki {
     let ca_days = table.read("ca-days", found, self::days);
     leaf_within_authority(&days, &ca_days, found);
     table.finish(found);
+    // Of Vault each mount is an authority of its own.
+    let usual = match from {
+        Some(PkiSource::Vault(_)) => Authorities::Separate,
+        _ => default.authorities,
+    };
     Pki {
         from: from.unwrap_or(default.from),
-        authorities: authorities.value().unwrap_or(default.authorities),
+        authorities: authorities.value().unwrap_or(usual),
         key: key.value().unwrap_or(default.key),
         days: days.value().unwrap_or(default.days),
         ca_days: ca_days.value().unwrap_or(default.ca_days),
@@ -110,7 +115,6 @@ pub(super) fn pki(mut table: Table<'_>, found: &mut Found) -> Pki {
 
 /// `from`, and what belongs to each of its words.
 fn pki_source(table: &mut Table<'_>, found: &mut Found) -> Option<PkiSource> {
-    /// The words; Vault's is known, and refused with a message of its own.
     #[derive(Clone, Copy, PartialEq)]
     enum From {
         Local,
@@ -126,46 +130,56 @@ fn pki_source(table: &mut Table<'_>, found: &mut Found) -> Option<PkiSource> {
     let from = table.read("from", found, |value, found| {
         value.word(&words, &aliases, found)
     });
-    let dir_place = table.take("dir");
-    let vault = table.take("vault");
-    let from_word = from.or_default(From::Local).map(|(from, _)| from);
-    let asked_of_vault = from.this().filter(|from| from.value == From::Vault);
-    if let Some(place) = asked_of_vault
-        .map(|from| from.span.clone())
-        .or(vault.map(|vault| vault.key_span))
-    {
-        let message = "this version of kinstall does not take certificates from Vault yet";
-        let help = "use `from = \"local\"`, or let Vault's certificates be written into a \
-                    directory and use `from = \"directory\"`";
-        found.push(Problem::new(place, "not yet possible", message).help(help));
+    let (dir, vault) = (table.take("dir"), table.take("vault"));
+    let (from_word, _) = from.or_default(From::Local)?;
+    let place = from.this().map_or(table.span.clone(), |it| it.span.clone());
+    let mut idle = |value: &Option<Value<'_>>, message: &str, help: &str| {
+        if let Some(value) = value {
+            let problem = Problem::new(value.key_span.clone(), "not used", message);
+            found.push(problem.help(help));
+        }
+    };
+    if from_word != From::Directory {
+        idle(
+            &dir,
+            "`dir` says nothing where certificates come from elsewhere",
+            "add `from = \"directory\"`, or leave `dir` out: kinstall's own lie in `pki/` beside \
+             the inventory",
+        );
     }
-    match (from_word?, dir_place) {
-        (From::Directory, Some(dir)) => {
+    if from_word != From::Vault {
+        idle(
+            &vault,
+            "`[pki.vault]` says nothing where certificates come from elsewhere",
+            "add `from = \"vault\"` to `[pki]`, or leave the table out",
+        );
+    }
+    let lack = |message: &str, help: &str| Problem::new(place, "which?", message).help(help);
+    match (from_word, dir, vault) {
+        (From::Local, None, None) => Some(PkiSource::Local),
+        (From::Local, ..) => None,
+        (From::Directory, Some(dir), _) => {
             let dir = word::local_path(&dir, found)?;
             Some(PkiSource::Directory(dir.value))
         }
-        (From::Directory, None) => {
-            let place = from
-                .this()
-                .map_or(table.span.clone(), |from| from.span.clone());
-            let message = "`from = \"directory\"` wants a `dir`";
-            let help = "name the directory: `dir = \"pki\"`";
-            refuse(
-                found,
-                Problem::new(place, "which directory?", message).help(help),
-            )
+        (From::Directory, None, _) => refuse(
+            found,
+            lack(
+                "`from = \"directory\"` wants a `dir`",
+                "name the directory: `dir = \"pki\"`",
+            ),
+        ),
+        (From::Vault, _, Some(value)) => {
+            let table = value.table("`[pki.vault]`", found)?;
+            Some(PkiSource::Vault(Box::new(vault::read(table, found)?)))
         }
-        (From::Local, Some(dir)) => {
-            let message = "`dir` says nothing where certificates are kinstall's own";
-            let help = "add `from = \"directory\"`, or leave `dir` out: kinstall's own lie in \
-                        `pki/` beside the inventory";
-            refuse(
-                found,
-                Problem::new(dir.key_span, "not used", message).help(help),
-            )
-        }
-        (From::Local, None) => Some(PkiSource::Local),
-        (From::Vault, _) => None,
+        (From::Vault, _, None) => refuse(
+            found,
+            lack(
+                "`from = \"vault\"` wants a table `[pki.vault]`",
+                "write `[pki.vault]` with `address`, `mount` and `role`",
+            ),
+        ),
     }
 }
 
@@ -207,8 +221,7 @@ pub(super) fn encryption(
     found: &mut Found,
 ) -> Encryption {
     let default = Encryption::default();
-    let words = [Provider::Aescbc, Provider::Aesgcm, Provider::Secretbox];
-    let words = words.map(|provider| (provider.name(), provider));
+    let words = Provider::ALL.map(|provider| (provider.name(), provider));
     let provider = table.read("provider", found, |value, found| {
         value.word(&words, &[], found)
     });
@@ -219,8 +232,10 @@ pub(super) fn encryption(
     let resources = table.read("resources", found, |value, found| {
         resources(value, kubernetes, found)
     });
+    let kms = kms::read(&mut table, &provider, kubernetes, found);
     table.finish(found);
     Encryption {
+        kms,
         provider: provider.value().unwrap_or(default.provider),
         resources: resources.value().unwrap_or(default.resources),
     }

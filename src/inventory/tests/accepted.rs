@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::{accepted, expanded, parse};
 use crate::arch::Arch;
 use crate::inventory::{
-    Authorities, Encryption, HostKeys, Inventory, KeyType, NodeName, Pki, PkiSource, Provider,
-    Requirement, Role, Rollout, San, Source, Ssh,
+    Authorities, Encryption, HostKeys, Inventory, KeyType, NodeName, Pki, PkiSource, Profile,
+    Provider, Requirement, Role, Rollout, San, Source, Ssh,
 };
 use crate::version::Version;
 
@@ -213,6 +213,24 @@ sans = ["gateway.home", "10.9.9.9"]"#,
         San::Ip("10.9.9.9".parse().unwrap()),
     ];
     assert!(az1.sans.iter().eq(&sans));
+}
+
+#[test]
+fn a_node_s_profile_is_its_own_or_the_cluster_s() {
+    use Profile::{Small, Standard};
+    let profiles = |text: &str| {
+        let inventory = accepted(text);
+        ["az1", "az2", "az3"].map(|name| node(&inventory, name).profile)
+    };
+    let nodes = "@az1\n@az2\nprofile = \"small\"\n@az3\nprofile = \"standard\"";
+    assert_eq!(
+        profiles(&format!("@cluster\n{nodes}")),
+        [Standard, Small, Standard]
+    );
+    assert_eq!(
+        profiles(&format!("@cluster\nprofile = \"small\"\n{nodes}")),
+        [Small, Small, Standard]
+    );
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::{Composer, Error, words};
 use crate::component::{Component, Service};
+use crate::manifest::command::Unwritable;
 use crate::manifest::{Command, Situation};
-use crate::template::{self, ServiceWords};
+use crate::template::ServiceWords;
 use crate::version::Version;
 
 impl Composer<'_> {
@@ -23,33 +24,27 @@ impl Composer<'_> {
             &self.context,
             self.renderer,
         )?;
-        let mut arguments = Vec::new();
-        for flag in command.flags {
-            let argument = template::exec_argument(&flag.argument());
-            arguments.push(argument.map_err(|source| Error::Flag {
-                node: self.node.name.clone(),
-                component: component.name,
-                flag: flag.name,
-                source,
-            })?);
-        }
-        let mut environment = Vec::new();
-        for variable in command.environment {
-            let assignment = template::environment_assignment(&variable.name, &variable.value).ok();
-            let assignment = assignment.filter(|_| is_variable(&variable.name));
-            environment.push(assignment.ok_or_else(|| Error::Variable {
-                node: self.node.name.clone(),
-                component: component.name,
-                name: variable.name,
-            })?);
-        }
         let settings = self.inventory.component(component.name, self.node);
-        Ok(ServiceWords {
-            program: format!("/usr/local/bin/{}", component.name),
-            arguments,
-            environment,
-            networks: words::networks(self.inventory, service, settings.networks.as_deref()),
-        })
+        let networks = words::networks(self.inventory, service, settings.networks.as_deref());
+        let words = command.words(component.name, networks);
+        words.map_err(|unwritable| self.unwritable(component, unwritable))
+    }
+
+    fn unwritable(&self, component: &'static Component, unwritable: Unwritable) -> Error {
+        let (node, component) = (self.node.name.clone(), component.name);
+        match unwritable {
+            Unwritable::Flag { flag, source } => Error::Flag {
+                node,
+                component,
+                flag,
+                source,
+            },
+            Unwritable::Variable { name } => Error::Variable {
+                node,
+                component,
+                name,
+            },
+        }
     }
 
     /// Where the services of the node run.
@@ -78,12 +73,4 @@ impl Composer<'_> {
             value: value.clone(),
         })
     }
-}
-
-/// Whether systemd takes a text for the name of a variable.
-fn is_variable(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty()
-        && name.bytes().all(inner)
-        && !name.starts_with(|char: char| char.is_ascii_digit())
 }

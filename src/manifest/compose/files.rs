@@ -31,7 +31,7 @@ impl<'a> Composer<'a> {
         match *file {
             File::Template { path, text, access } => {
                 let path = self.path(path, "")?;
-                let text = self.text(path.as_str(), text)?;
+                let text = self.renderer.builtin(text, &self.context)?;
                 self.tree.open(&path, text, access);
                 Ok(vec![path])
             }

@@ -8,8 +8,8 @@ use crate::certificate::{
 };
 use crate::digest::Digest;
 use crate::inventory::{
-    Authorities, Cluster, Encryption, Endpoint, Inventory, Node, NodeName, Pki, Role, Rollout, San,
-    Source, Ssh, VersionPlaces,
+    Authorities, Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role,
+    Rollout, San, Source, Ssh, VersionPlaces,
 };
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
@@ -68,8 +68,11 @@ impl Fixture {
             places: VersionPlaces::default(),
             source: Source::default(),
             pki: Pki::default(),
+            etcd: EtcdAccess::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
+            templates: None,
+            own: crate::template::Own::default(),
             components: BTreeMap::new(),
             nodes: (1..=nodes).map(node).collect(),
         };
@@ -79,6 +82,19 @@ impl Fixture {
             archs: names.map(|name| (name.clone(), Arch::Arm64)).collect(),
             inventory,
             credentials,
+        }
+    }
+
+    /// A cluster of an inventory's text; nodes that say no architecture are of `arm64`.
+    pub(crate) fn of(text: &str) -> Self {
+        let (inventory, _) = Inventory::parse(text, "x", std::path::Path::new("/inventory"))
+            .unwrap_or_else(|problems| panic!("{:?}", problems.iter().collect::<Vec<_>>()));
+        let nodes = inventory.nodes.values();
+        let arch = |node: &Node| (node.name.clone(), node.arch.unwrap_or(Arch::Arm64));
+        Self {
+            archs: nodes.map(arch).collect(),
+            credentials: credentials(inventory.nodes.keys()),
+            inventory,
         }
     }
 
@@ -155,6 +171,7 @@ fn node(number: u8) -> Node {
         address: [10, 0, 10 * number + 2, 1].into(),
         etcd_address: None,
         roles: BTreeSet::from([Role::Etcd, Role::ControlPlane]),
+        profile: crate::inventory::Profile::default(),
         arch: None,
         domain: Some(format!("api.az{number}.k8s.home").parse().unwrap()),
         etcd_domain: Some(format!("etcd.az{number}.k8s.home").parse().unwrap()),

@@ -2,6 +2,7 @@
 //! the manifests are composed from.
 
 use super::{Error, words};
+use crate::certificate::table::is_of_a_node;
 use crate::certificate::{AuthorityName, CertificateId};
 use crate::component::{COMPONENTS, File, SHARES};
 use crate::inventory::{Inventory, NodeName};
@@ -43,7 +44,7 @@ pub fn places(inventory: &Inventory) -> Result<Vec<Place>, Error> {
             for file in component.files {
                 let own = |kind: crate::certificate::Kind| CertificateId {
                     kind,
-                    node: kind.is_of_a_node().then(|| node.name.clone()),
+                    node: is_of_a_node(kind, inventory).then(|| node.name.clone()),
                 };
                 let (path, ending, holds) = match *file {
                     File::Authority { path, name } => (path, "", Holds::Authority(name)),

@@ -51,6 +51,7 @@ pub enum Error {
     Path(#[from] NotARemotePath),
     /// A template does not render.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Template(#[from] template::Error),
     /// A flag's value cannot stand in a unit.
     #[error("the flag `{flag}` of `{component}` on the node `{node}` cannot be written")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::component::{Access, Directory};
+use crate::component::Access;
 use crate::digest::Digest;
 use crate::lockfile::PinnedProgram;
 use crate::manifest::{Content, Entry, Kind, Mode};
@@ -59,10 +59,10 @@ impl<'a> Tree<'a> {
         self.entries
     }
 
-    pub(super) fn directory(&mut self, directory: &Directory) {
-        let (user, group, mode) = directory.access.of_directory();
+    pub(super) fn directory(&mut self, path: &RemotePath, access: Access) {
+        let (user, group, mode) = access.of_directory();
         let entry = entry(Kind::Directory, user, group, mode, Care::Plain);
-        self.insert(&RemotePath::fixed(directory.path), entry);
+        self.insert(path, entry);
     }
 
     /// A file that anyone may see in a diff.

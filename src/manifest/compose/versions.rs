@@ -1,9 +1,12 @@
 //! What differs from version to version and from machine to machine.
 
+use std::path::Path;
+
 use super::fixture::{Fixture, arguments, text};
 use crate::arch::Arch;
 use crate::component::COMPONENTS;
 use crate::flags;
+use crate::inventory::Profile;
 use crate::version::Version;
 
 /// The etcd that upstream pairs with each line of Kubernetes, and one more of the line.
@@ -52,6 +55,66 @@ fn every_flag_is_right_for_its_version() {
             }
         }
     }
+}
+
+/// Releases around which flags or configuration change.
+const REVIEWED: [&str; 8] = [
+    "1.20.2", "1.23.17", "1.24.17", "1.26.15", "1.27.16", "1.31.14", "1.34.2", "1.36.3",
+];
+
+/// The example inventories, each with a node that has everything.
+const EXAMPLES: [(&str, &str); 4] = [
+    ("home-lab", "az1"),
+    ("home-lab-armhf", "az1"),
+    ("kubenet", "control0"),
+    ("single-node", "node1"),
+];
+
+const TEXTS: [&str; 5] = [
+    "/etc/systemd/system/etcd.service",
+    "/etc/systemd/system/kube-apiserver.service",
+    "/etc/systemd/system/kube-controller-manager.service",
+    "/etc/systemd/system/kube-scheduler.service",
+    "/etc/k8s/kube-scheduler/kube-scheduler.yaml",
+];
+
+/// `UPDATE_GOLDEN=1 cargo test --lib reviewed` writes `tests/golden/versions/` anew.
+#[test]
+fn each_version_of_each_example_gets_the_units_that_were_reviewed() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for (example, node) in EXAMPLES {
+        let file = project.join(format!("inventories/{example}.toml"));
+        let inventory = fs_err::read_to_string(file).unwrap();
+        let said = inventory
+            .lines()
+            .find(|line| line.starts_with("kubernetes = "));
+        for version in REVIEWED {
+            // Nothing is built for 32-bit ARM after that.
+            if example.ends_with("armhf") && version > "1.26.15" {
+                continue;
+            }
+            let said_so =
+                inventory.replacen(said.unwrap(), &format!("kubernetes = \"{version}\""), 1);
+            let desired = Fixture::of(&said_so).composed();
+            for path in TEXTS {
+                let rendered = text(&desired, node, path);
+                let (minor, _) = version.rsplit_once('.').unwrap();
+                let golden = project
+                    .join("tests/golden/versions")
+                    .join(example)
+                    .join(minor);
+                let golden = golden.join(Path::new(path).file_name().unwrap());
+                if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                    fs_err::create_dir_all(golden.parent().unwrap()).unwrap();
+                    fs_err::write(&golden, &rendered).unwrap();
+                } else if fs_err::read_to_string(&golden).ok().as_deref() != Some(&rendered) {
+                    wrong.push(golden);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "changed, or new: {wrong:#?}");
 }
 
 #[test]
@@ -141,4 +204,55 @@ fn a_foreign_etcd_on_arm_is_told_that_it_may_run() {
     );
     check(Arch::Arm64, "3.5.21", None);
     check(Arch::Amd64, "3.4.27", None);
+}
+
+#[test]
+fn a_small_node_is_asked_for_less() {
+    let mut fixture = Fixture::new(2, "1.32.3", "3.5.21");
+    let small = fixture.inventory.nodes.get_mut(&"az2".parse().unwrap());
+    small.unwrap().profile = Profile::Small;
+    let desired = fixture.composed();
+    let line = |node: &str, service: &str, start: &str| {
+        let unit = text(
+            &desired,
+            node,
+            &format!("/etc/systemd/system/{service}.service"),
+        );
+        let mut lines = unit.lines().map(|line| line.trim().trim_end_matches(" \\"));
+        let found = lines.find_map(|line| line.strip_prefix(start).map(ToOwned::to_owned));
+        found.map(|value| value.trim_matches('"').to_owned())
+    };
+    let check = |service: &str, start: &str, standard: Option<&str>, small: Option<&str>| {
+        let found = ["az1", "az2"].map(|node| line(node, service, start));
+        let found = found.each_ref().map(|value| value.as_deref());
+        assert_eq!(found, [standard, small], "{service} {start}");
+    };
+    check("etcd", "Environment=GOGC=", None, Some("50"));
+    check("etcd", "--snapshot-count=", Some("10000"), Some("5000"));
+    let quotas = (Some("8589934592"), Some("2147483648"));
+    check("etcd", "--quota-backend-bytes=", quotas.0, quotas.1);
+    check(
+        "kube-apiserver",
+        "Environment=GOMEMLIMIT=",
+        None,
+        Some("768MiB"),
+    );
+    check(
+        "kube-apiserver",
+        "--max-requests-inflight=",
+        None,
+        Some("200"),
+    );
+    check(
+        "kube-controller-manager",
+        "Environment=GOGC=",
+        None,
+        Some("50"),
+    );
+    check(
+        "kube-scheduler",
+        "Environment=GOMEMLIMIT=",
+        None,
+        Some("192MiB"),
+    );
 }

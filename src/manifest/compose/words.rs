@@ -72,11 +72,12 @@ fn etcd(inventory: &Inventory, node: &Node) -> EtcdWords {
         servers,
         initial_cluster,
         listen_client_urls: listen.join(","),
+        prefix: inventory.etcd_prefix(node),
     }
 }
 
 /// The networks that a service is kept to, its own machine first; none where it is not.
-pub(super) fn networks(
+pub(in crate::manifest) fn networks(
     inventory: &Inventory,
     service: &Service,
     said: Option<&[IpNet]>,

@@ -1,0 +1,341 @@
+//! Certificates that Vault makes: which of those that are kept still serve, and what is kept of
+//! what it issues.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::vault::{Issued, Order, Refusal};
+use super::super::{Error, Item, Outcome, Reason};
+use super::record::{digest, trust_path};
+use super::sign::{self, Signer};
+use super::store::Write;
+use super::{DAY_SECONDS, Gathered, Local};
+use crate::certificate::check::{self, About, Finding, Flaw, Severity};
+use crate::certificate::{
+    AuthorityName, CertificateId, Credentials, Description, Leaf, Request, ServiceAccountPair,
+    describe, key,
+};
+use crate::secret::Secret;
+
+/// A certificate that lasts a tenth less than was asked for is told of.
+const SHORTER_PERCENT: i64 = 90;
+
+/// What Vault issued in this run.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    outcomes: BTreeMap<CertificateId, Outcome>,
+    pub(super) doubts: Vec<Finding>,
+}
+
+impl Local {
+    /// What is to be asked of Vault for a certificate, if it is the one who makes it.
+    pub(super) fn order(&self, request: &Request) -> Result<Option<Order>, Error> {
+        match &self.vault {
+            Some(vault) => vault.order(request),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether an authority's certificates come from Vault: all of them or none.
+    pub(super) fn is_remote(
+        &self,
+        name: AuthorityName,
+        requests: &[Request],
+    ) -> Result<bool, Error> {
+        let (mut any, mut own) = (false, Vec::new());
+        for request in requests.iter().filter(|request| request.signer == name) {
+            match self.order(request)? {
+                Some(_) => any = true,
+                None => own.push(request.id.clone()),
+            }
+        }
+        if any && !own.is_empty() {
+            return Err(Error::PartlyVault { name, ids: own });
+        }
+        Ok(any)
+    }
+
+    /// Has Vault issue what is missing, no longer serves, or was asked for, and keeps each that
+    /// does. The lock must be held.
+    pub(super) fn fetch(
+        &self,
+        requests: &[Request],
+        asked: &BTreeSet<CertificateId>,
+        now: i64,
+    ) -> Result<Fetched, Error> {
+        let mut fetched = Fetched::default();
+        for name in AuthorityName::ALL {
+            self.is_remote(name, requests)?;
+        }
+        // An authority that is exchanged by what is fetched first makes more of it due.
+        for asked in [asked, &BTreeSet::new()] {
+            self.fetch_due(requests, asked, now, &mut fetched)?;
+        }
+        Ok(fetched)
+    }
+
+    fn fetch_due(
+        &self,
+        requests: &[Request],
+        asked: &BTreeSet<CertificateId>,
+        now: i64,
+        fetched: &mut Fetched,
+    ) -> Result<(), Error> {
+        let Some(vault) = &self.vault else {
+            return Ok(());
+        };
+        let mut due = BTreeMap::new();
+        for request in requests {
+            let Some(order) = self.order(request)? else {
+                continue;
+            };
+            let outcome = match self.standing(request, &order, now)? {
+                Standing::Serves(_) if asked.contains(&request.id) => {
+                    Outcome::Renewed(Reason::Asked)
+                }
+                Standing::Serves(_) => continue,
+                Standing::Fails(reason) => Outcome::Renewed(reason),
+                Standing::Missing => Outcome::Created,
+            };
+            due.insert(request.id.clone(), (request, order, outcome));
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let orders: Vec<Order> = due.values().map(|(_, order, _)| order.clone()).collect();
+        let mut refusals = Refusals::default();
+        for (id, answer) in vault.issue(&orders)? {
+            let (request, order, outcome) = &due[&id];
+            let kept = match answer {
+                Ok(issued) => self.keep(request, order, &issued, now)?,
+                Err(why) => Err(why),
+            };
+            match kept {
+                Ok(doubts) => {
+                    fetched.doubts.extend(doubts);
+                    fetched.outcomes.insert(id, *outcome);
+                }
+                Err(why) => refusals.note(id, why),
+            }
+        }
+        refusals.none()
+    }
+
+    /// An authority elsewhere, as far as it is known.
+    pub(super) fn remote_signer(
+        &self,
+        name: AuthorityName,
+        gathered: &mut Gathered,
+    ) -> Result<Signer, Error> {
+        if let Some(known) = self.certificate(&format!("ca/{name}.pem"))? {
+            gathered.note(Item::Authority(name), Outcome::Reused);
+            return Signer::read(known.pem, known.description.not_after, None);
+        }
+        gathered.note(Item::Authority(name), Outcome::Created);
+        Signer::made_up(name, &self.cluster, self.pki.ca_days, gathered.now)
+    }
+
+    /// A certificate from Vault: what is kept, or where that does not serve, one that is made up
+    /// to foresee with.
+    pub(super) fn remote_leaf(
+        &self,
+        request: &Request,
+        order: &Order,
+        fetched: Option<&Fetched>,
+        gathered: &mut Gathered,
+    ) -> Result<Leaf, Error> {
+        let item = Item::Certificate(request.id.clone());
+        let outcome = match self.standing(request, order, gathered.now)? {
+            Standing::Serves(leaf) => {
+                let made = fetched.and_then(|it| it.outcomes.get(&request.id));
+                gathered.note(item, made.copied().unwrap_or(Outcome::Reused));
+                return Ok(leaf);
+            }
+            Standing::Fails(reason) => Outcome::Renewed(reason),
+            Standing::Missing => Outcome::Created,
+        };
+        if fetched.is_some() {
+            let mut refusals = Refusals::default();
+            let why = "what is kept of it does not serve, and Vault was not asked again";
+            refusals.note(request.id.clone(), why.to_owned());
+            refusals.none()?;
+        }
+        gathered.note(item, outcome);
+        gathered.made_up.insert(request.id.clone());
+        let days = self.pki.ca_days;
+        let signer = Signer::made_up(request.signer, &self.cluster, days, gathered.now)?;
+        signer.issue(request, &sign::new_key(request.key)?, None, gathered.now)
+    }
+
+    /// Whether what is kept of a certificate serves.
+    fn standing(&self, request: &Request, order: &Order, now: i64) -> Result<Standing, Error> {
+        let Some(existing) = self.certificate(&format!("issued/{}.pem", request.id))? else {
+            return Ok(Standing::Missing);
+        };
+        let Some(authority) = self.text(&format!("ca/{}.pem", request.signer))? else {
+            return Ok(Standing::Fails(Reason::Signer));
+        };
+        let key = self.store.read(&format!("issued/{}.key", request.id))?;
+        let leaf = Leaf {
+            chain_pem: existing.pem.clone(),
+            key_pem: key.unwrap_or_else(|| Secret::new("")),
+            not_before: existing.description.not_before,
+            not_after: existing.description.not_after,
+        };
+        let authority_end = describe(&authority).map_or(now, |it| it.not_after);
+        if let Some(flaw) = flaws(request, &leaf, &authority, now).into_iter().next() {
+            return Ok(Standing::Fails(reason(&flaw)));
+        }
+        let found = &existing.description;
+        let differs = differs(order, found);
+        let new_end = authority_end.min(now + i64::from(request.days) * DAY_SECONDS);
+        let expiring = existing.is_expiring(new_end, now);
+        let expiring = expiring.then_some(Reason::Expiring);
+        let fails = differs.map(|(reason, _)| reason).or(expiring);
+        Ok(fails.map_or(Standing::Serves(leaf), Standing::Fails))
+    }
+
+    /// Keeps what Vault issued, or says why it would not do.
+    fn keep(
+        &self,
+        request: &Request,
+        order: &Order,
+        issued: &Issued,
+        now: i64,
+    ) -> Result<Result<Vec<Finding>, String>, Error> {
+        let Some(pair) = key::read(&issued.key) else {
+            return Ok(Err(
+                "Vault's answer has no private key that can be read".to_owned()
+            ));
+        };
+        let Ok(found) = describe(&issued.chain) else {
+            return Ok(Err("Vault's answer has no certificate".to_owned()));
+        };
+        let leaf = Leaf {
+            chain_pem: issued.chain.clone(),
+            key_pem: sign::key_pem(&pair),
+            not_before: found.not_before,
+            not_after: found.not_after,
+        };
+        let flaws = flaws(request, &leaf, &issued.authority, now);
+        if !flaws.is_empty() {
+            let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
+            return Ok(Err(format!("Vault issued one that {}", flaws.join("; "))));
+        }
+        if let Some((_, why)) = differs(order, &found) {
+            return Ok(Err(format!("Vault issued one that {why}")));
+        }
+        let path = format!("ca/{}.pem", request.signer);
+        let mut writes = Vec::new();
+        let mut write = |path: String, bytes: Secret| writes.push(Write { path, bytes });
+        match self.text(&path)? {
+            Some(known) if digest(&known) == digest(&issued.authority) => {}
+            Some(known) => {
+                let (old, new) = (digest(&known), digest(&issued.authority));
+                if !self.is_trusted_besides(request.signer, &old, &new)? {
+                    return Ok(Err(self.another(request.signer, &issued.authority)));
+                }
+                write(path, Secret::new(issued.authority.as_bytes()));
+            }
+            None => write(path, Secret::new(issued.authority.as_bytes())),
+        }
+        write(format!("issued/{}.key", order.id), leaf.key_pem.clone());
+        let pem = Secret::new(leaf.chain_pem.as_bytes());
+        write(format!("issued/{}.pem", order.id), pem);
+        self.store.write_all(&writes)?;
+        let asked = i64::from(request.days) * DAY_SECONDS;
+        let is_shorter = leaf.not_after - now < asked / 100 * SHORTER_PERCENT;
+        let doubt = is_shorter.then(|| Finding {
+            about: About::Certificate(request.id.clone()),
+            flaw: Flaw::Shorter {
+                asked: request.days,
+                end: leaf.not_after,
+            },
+        });
+        Ok(Ok(doubt.into_iter().collect()))
+    }
+
+    fn another(&self, name: AuthorityName, pem: &str) -> String {
+        let issuer = describe(pem).map(|it| it.subject.to_string());
+        let trust = self.store.path(&trust_path(name));
+        format!(
+            "Vault signed it with `{}`, which is another authority than the one this cluster \
+             trusts for `{name}`: put the certificates of both into `{}`, push, and run this again",
+            issuer.unwrap_or_default(),
+            trust.display()
+        )
+    }
+}
+
+/// What is kept of a certificate.
+enum Standing {
+    Missing,
+    Fails(Reason),
+    Serves(Leaf),
+}
+
+/// What Vault refused, by why: the same for many certificates is said once.
+#[derive(Default)]
+struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    fn note(&mut self, id: CertificateId, why: String) {
+        match self.0.iter_mut().find(|refusal| refusal.why == why) {
+            Some(refusal) => refusal.ids.push(id),
+            None => self.0.push(Refusal { ids: vec![id], why }),
+        }
+    }
+
+    fn none(self) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Vault(self.0))
+    }
+}
+
+/// How a certificate is otherwise than was asked for.
+fn differs(order: &Order, found: &Description) -> Option<(Reason, String)> {
+    let name = found.subject.common_name.as_deref().unwrap_or_default();
+    if name != order.common_name {
+        let why = format!("is for `{name}`, not for `{}`", order.common_name);
+        return Some((Reason::Subject, why));
+    }
+    let mut names = order.dns.iter().chain(&order.addresses);
+    let missing = names.find(|name| !found.sans.contains(*name))?;
+    Some((Reason::Names, format!("is not valid for `{missing}`")))
+}
+
+/// What is so wrong with a certificate that some peer would refuse it.
+fn flaws(request: &Request, leaf: &Leaf, authority: &str, now: i64) -> Vec<Flaw> {
+    let credentials = Credentials {
+        authorities: [(request.set, authority.to_owned())].into(),
+        leaves: [(request.id.clone(), leaf.clone())].into(),
+        service_account: ServiceAccountPair {
+            private_pem: Secret::new(""),
+            public_pem: String::new(),
+        },
+        encryption_config: Secret::new(""),
+        encryption_history: Vec::new(),
+        signing_key_pem: None,
+    };
+    let about = About::Certificate(request.id.clone());
+    let findings = check::check(std::slice::from_ref(request), &credentials, now, 0);
+    let own = findings.into_iter().filter(|found| found.about == about);
+    own.map(|found| found.flaw)
+        .filter(|flaw| flaw.severity() == Severity::Error)
+        .collect()
+}
+
+/// Why a certificate with this flaw is asked for again.
+const fn reason(flaw: &Flaw) -> Reason {
+    match flaw {
+        Flaw::NotAKey | Flaw::OtherKey => Reason::Key,
+        Flaw::WeakKey { .. } => Reason::KeyType,
+        Flaw::LacksName { .. } | Flaw::NoNames => Reason::Names,
+        Flaw::LacksUsage { .. } | Flaw::MayNotSign => Reason::Usages,
+        Flaw::CommonName { .. } | Flaw::Organization { .. } => Reason::Subject,
+        Flaw::Expired { .. } => Reason::Expiring,
+        Flaw::NotYetValid { .. } => Reason::NotYetValid,
+        _ => Reason::Signer,
+    }
+}

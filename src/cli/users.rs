@@ -1,0 +1,134 @@
+//! etcd's users: a kube-apiserver is to etcd whom its client certificate names, and may touch
+//! nothing but what is kept below its prefix.
+//!
+//! Users are there before a kube-apiserver comes that is one of them, and authentication is turned
+//! on last of all, when every kube-apiserver that runs is one.
+
+use std::collections::BTreeSet;
+
+use super::plan::Desk;
+use super::{Exit, Failure};
+use crate::certificate::{Kind, describe};
+use crate::event::{Event, Events};
+use crate::inventory::{Inventory, Role};
+use crate::manifest::Stage;
+use crate::script;
+use crate::snapshot::UnitState;
+use crate::transport::{self, Body, Transport};
+
+/// What is done about users that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// They are told.
+    Look,
+    /// They are made.
+    Grant,
+    /// They are made, and authentication is turned on.
+    Enable,
+}
+
+impl Mode {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Grant => "grant",
+            Self::Enable => "enable",
+        }
+    }
+}
+
+/// What etcd lacks of users, as far as a member that runs tells.
+pub(super) async fn look(inventory: &Inventory, desk: &Desk) -> Vec<String> {
+    match running(desk) {
+        Some(transport) if inventory.etcd.auth => {
+            let missing = ask(inventory, desk, transport, Mode::Look).await;
+            missing.unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Makes users before a rollout, where etcd runs already. Where that fails the rollout goes on:
+/// it may be what mends etcd.
+pub(super) async fn prepare(inventory: &Inventory, desk: &Desk, events: &Events) {
+    let Some(transport) = running(desk).filter(|_| inventory.etcd.auth) else {
+        return;
+    };
+    match ask(inventory, desk, transport, Mode::Grant).await {
+        Ok(missing) => tell(&missing, events),
+        Err(error) => {
+            let message = format!("etcd's users cannot be made before the rollout: {error}");
+            events.send(Event::Warning(message));
+        }
+    }
+}
+
+/// Makes users when everything runs.
+pub(super) async fn make(
+    inventory: &Inventory,
+    desk: &Desk,
+    mode: Mode,
+    events: &Events,
+) -> Result<(), Failure> {
+    if !inventory.etcd.auth {
+        return Ok(());
+    }
+    let members = inventory.with_role(Role::Etcd);
+    let mut members = members.filter_map(|node| desk.site.transports.get(&node.name));
+    let Some(transport) = members.find(|transport| transport.ssh().is_some()) else {
+        let message = "no member of etcd was reached: its users are left as they are";
+        events.send(Event::Note(message.to_owned()));
+        return Ok(());
+    };
+    let made = ask(inventory, desk, transport, mode).await;
+    let made = made.map_err(|error| Failure::new(Exit::Failed, error))?;
+    tell(&made, events);
+    Ok(())
+}
+
+fn tell(missing: &[String], events: &Events) {
+    for thing in missing {
+        events.send(Event::Note(format!("etcd has now: {thing}")));
+    }
+}
+
+/// A node whose member of etcd runs.
+fn running(desk: &Desk) -> Option<&Transport> {
+    desk.desired.manifests.iter().find_map(|(node, manifest)| {
+        let mut units = manifest.units.iter();
+        let (name, _) = units.find(|(_, unit)| unit.stage == Stage::Etcd)?;
+        let transport = desk.site.transports.get(node)?;
+        transport.ssh()?;
+        let state = desk.site.snapshots[node].units.get(name);
+        state.is_some_and(UnitState::is_active).then_some(transport)
+    })
+}
+
+async fn ask(
+    inventory: &Inventory,
+    desk: &Desk,
+    transport: &Transport,
+    mode: Mode,
+) -> Result<Vec<String>, transport::Error> {
+    let named = |kind: Kind| -> BTreeSet<String> {
+        let leaves = desk.credentials.leaves.iter();
+        let own = leaves.filter(|(id, _)| id.kind == kind);
+        // What etcd reads, wherever the certificate came from.
+        own.filter_map(|(_, leaf)| describe(&leaf.chain_pem).ok()?.subject.common_name)
+            .collect()
+    };
+    let (admins, users) = (
+        named(Kind::EtcdHealthcheckClient),
+        named(Kind::ApiserverEtcdClient),
+    );
+    let first = inventory.with_role(Role::ControlPlane).next();
+    let prefix = first.map(|node| inventory.etcd_prefix(node));
+    let prefix = prefix.expect("an inventory has a node of the control plane");
+    let admin = admins.first().map(String::as_str).unwrap_or_default();
+    let mut arguments = vec![mode.word(), &inventory.etcd.role, &prefix, admin];
+    arguments.extend(users.iter().map(String::as_str));
+    let output = transport
+        .run(script::ETCD_USERS, &arguments, Body::default())
+        .await?;
+    Ok(output.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,194 @@
+//! `[pki.vault]`.
+
+use std::collections::BTreeMap;
+
+use super::{address, word};
+use crate::inventory::pattern::{Fault, Pattern, WORDS};
+use crate::inventory::problem::{Problem, alternatives, nearest};
+use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
+use crate::inventory::vault::{AskedNames, CERTIFICATES, Names, SETS, SecretPlace, Vault};
+
+/// Reads `[pki.vault]`.
+pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Option<Vault> {
+    let example = "address = \"https://vault.home:8200\"";
+    let place = table.span.clone();
+    let errors = |found: &Found| found.iter().filter(|it| !it.is_warning()).count();
+    let before = errors(found);
+    let address = table.read_required("address", example, found, address::server);
+    let ca = table.read("ca", found, word::local_path);
+    let seconds = table.read("seconds", found, |value, found| {
+        let seconds = value.integer("seconds", 1..=600, found)?;
+        Some(value.at(u64::from(seconds)))
+    });
+    let sets = groups(&mut table, "set", &SETS, found);
+    let certificates = groups(&mut table, "certificate", &CERTIFICATES, found);
+    let common = names(&mut table, found);
+    table.finish(found);
+    let vault = Vault {
+        address: address.value()?,
+        ca: ca.value(),
+        seconds: seconds.value().unwrap_or(Vault::SECONDS),
+        common,
+        sets,
+        certificates,
+    };
+    // What is wrong may be what is missing.
+    if errors(found) == before {
+        complete(&vault, &place, found);
+    }
+    Some(vault)
+}
+
+/// Tells what nobody says and somebody must.
+fn complete(vault: &Vault, place: &std::ops::Range<usize>, found: &mut Found) {
+    let groups = || vault.sets.values().chain(vault.certificates.values());
+    let any = |is: fn(&Names) -> bool| is(&vault.common) || groups().any(is);
+    let mut lack = |message: &str, help: &str| {
+        let problem = Problem::new(place.clone(), "in this table", message);
+        found.push(problem.help(help));
+    };
+    if !any(|names| names.mount.is_some()) {
+        lack(
+            "no `mount` is said for any certificate: nothing would come from Vault",
+            "say where the PKI engine is mounted: `mount = \"pki\"`, for all or for one set",
+        );
+    }
+    if !any(|names| names.role.is_some()) {
+        lack(
+            "no `role` is said for any certificate",
+            "say which role of the engine is asked: `role = \"{domain}-server-role\"`",
+        );
+    }
+    if any(|names| names.user.is_some()) && !any(|names| names.password.is_some()) {
+        lack(
+            "a `user` logs in, and nothing says where the password is",
+            "say `password-env = \"VAULT_PASSWORD\"`, or `password-file = \"secrets/{user}\"`",
+        );
+    }
+}
+
+/// `[pki.vault.set.NAME]` and its like.
+fn groups(
+    table: &mut Table<'_>,
+    key: &'static str,
+    known: &[&'static str],
+    found: &mut Found,
+) -> BTreeMap<String, Names> {
+    let mut groups = BTreeMap::new();
+    let group = table.take(key);
+    let Some(mut group) = group.and_then(|value| value.table(format!("`vault.{key}`"), found))
+    else {
+        return groups;
+    };
+    for (name, value) in group.take_all() {
+        if !known.contains(&name) {
+            let help = match nearest(name, known) {
+                Some(meant) => format!("perhaps `{meant}` is meant"),
+                None => format!("there are {}", alternatives(known)),
+            };
+            let message = format!("there is no {key} `{}`", shown(name));
+            let problem = Problem::new(value.key_span, "unknown name", message);
+            found.push(problem.help(help));
+            continue;
+        }
+        let title = format!("`[pki.vault.{key}.{name}]`");
+        if let Some(mut table) = value.table(title, found) {
+            groups.insert(name.to_owned(), names(&mut table, found));
+            table.finish(found);
+        }
+    }
+    groups
+}
+
+fn names(table: &mut Table<'_>, found: &mut Found) -> Names {
+    let mut read = |key| table.read(key, found, pattern).value();
+    let (mount, role, user) = (read("mount"), read("role"), read("user"));
+    let (login, domain, common_name) = (read("login-mount"), read("domain"), read("common-name"));
+    let alt_names = table.read("alt-names", found, |value, found| {
+        let elements = value.elements("an array of strings", found)?;
+        let read: Option<Vec<_>> = elements
+            .iter()
+            .map(|element| Some(pattern(element, found)?.value))
+            .collect();
+        Some(value.at(read?))
+    });
+    let words = [("all", AskedNames::All), ("needed", AskedNames::Needed)];
+    let asked = table.read("names", found, |value, found| {
+        value.word(&words, &[], found)
+    });
+    Names {
+        mount,
+        role,
+        user,
+        password: secret(table, "password", ["password-env", "password-file"], found),
+        token: secret(table, "token", ["token-env", "token-file"], found),
+        login,
+        domain,
+        common_name,
+        alt_names: alt_names.value(),
+        names: asked.value(),
+    }
+}
+
+/// Where a secret is; the secret itself is refused, and not shown.
+fn secret(
+    table: &mut Table<'_>,
+    word: &str,
+    [env, file]: [&'static str; 2],
+    found: &mut Found,
+) -> Option<SecretPlace> {
+    if let Some(value) = table.take_foreign(word) {
+        let message = format!("a {word} does not belong in an inventory");
+        let help = format!(
+            "say where it is: `{env}` names a variable of the environment, `{file}` a file"
+        );
+        found.push(Problem::new(value.key_span, "a secret", message).help(help));
+    }
+    let (in_env, in_file) = (table.take(env), table.take(file));
+    if let (Some(one), Some(other)) = (&in_env, &in_file) {
+        let message = format!("`{env}` and `{file}` both say where the {word} is");
+        let problem = Problem::new(one.key_span.clone(), "here", message)
+            .and_at(other.key_span.clone(), "and here")
+            .help("leave one of them out");
+        return refuse(found, problem);
+    }
+    match (in_env, in_file) {
+        (Some(value), _) => Some(SecretPlace::Environment(secret_pattern(&value, found)?)),
+        (None, Some(value)) => Some(SecretPlace::File(secret_pattern(&value, found)?)),
+        (None, None) => None,
+    }
+}
+
+/// The name of a variable or a file may also be made of the user's.
+fn secret_pattern(value: &Value<'_>, found: &mut Found) -> Option<Pattern> {
+    pattern(value, found).map(|pattern| pattern.value)
+}
+
+/// A text with words in braces.
+pub(super) fn pattern(value: &Value<'_>, found: &mut Found) -> Option<At<Pattern>> {
+    let text = value.text(found)?;
+    let problem = match Pattern::parse(text) {
+        Ok(_) if text.chars().any(|c| c.is_whitespace() || c.is_control()) => value
+            .problem("not a name", format!("`{}` has a space in it", value.key))
+            .help("names of Vault, etcd and files here are written without"),
+        Ok(pattern) => return Some(value.at(pattern)),
+        Err(Fault::Empty) => value
+            .problem("empty", format!("`{}` is empty", value.key))
+            .help("write a name, or leave the key out"),
+        Err(Fault::Brace) => value
+            .problem(
+                "a brace alone",
+                format!("the braces in `{}` do not fit", value.key),
+            )
+            .help(format!("in braces stand {}", alternatives(&WORDS))),
+        Err(Fault::Word(word)) => {
+            let message = format!("`{}` has `{{{}}}` in it", value.key, shown(&word));
+            let help = match nearest(&word, &WORDS) {
+                Some(meant) => format!("perhaps `{{{meant}}}` is meant"),
+                None => format!("in braces stand {}", alternatives(&WORDS)),
+            };
+            value.problem("unknown word in braces", message).help(help)
+        }
+    };
+    refuse(found, problem)
+}

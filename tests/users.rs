@@ -1,0 +1,100 @@
+//! Promises about etcd's users, on real nodes with a real etcd.
+
+use crate::bed::{Bed, NODES, PUSH};
+
+const ADMIN: &str = "/etc/etcd/certs/healthcheck/etcd-healthcheck-client";
+const APISERVER: &str = "/etc/k8s/kube-apiserver/certs/etcd/kube-apiserver";
+
+/// What etcdctl says with a certificate.
+fn ask(bed: &Bed, node: &str, stem: &str, words: &str) -> String {
+    let line = format!(
+        "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
+         --cacert=/etc/etcd/certs/rootCA.pem --cert={stem}.pem --key={stem}.key {words} 2>&1"
+    );
+    bed.try_on(node, &line).stdout
+}
+
+#[test]
+fn etcd_keeps_each_user_to_its_prefix() {
+    let Some(mut bed) = Bed::take("etcd_keeps_each_user_to_its_prefix") else {
+        return;
+    };
+    let lab = bed.fresh();
+    let access =
+        "[etcd]\nauth = true\nuser = \"kube-apiserver-{node}\"\nprefix = \"/k8s\"\n\n[ssh]";
+    lab.edit("[ssh]", access);
+    lab.run(PUSH)
+        .exits(0)
+        .says("etcd has now: user kube-apiserver-node3")
+        .says("etcd has now: authentication");
+    lab.run(PUSH)
+        .exits(0)
+        .never_says("etcd has now")
+        .says("nothing to do");
+    lab.run(["plan", "inventory.toml"])
+        .exits(0)
+        .never_says("etcd would get");
+    lab.run(["status", "inventory.toml"])
+        .exits(0)
+        .prints("all healthy");
+    for node in NODES {
+        let name = ask(&bed, node, APISERVER, "put /k8s/a b");
+        assert!(name.starts_with("OK"), "{name}");
+        assert!(ask(&bed, node, APISERVER, "get /k8s/a").contains("/k8s/a\nb"));
+    }
+    for words in [
+        "put /elsewhere x",
+        "get /registry/x",
+        "get / --prefix",
+        "user list",
+        "put /k8s0 x",
+    ] {
+        let refused = ask(&bed, "node1", APISERVER, words);
+        assert!(refused.contains("permission denied"), "{words}: {refused}");
+    }
+    assert!(ask(&bed, "node1", APISERVER, "put compact_rev_key 1").starts_with("OK"));
+    // etcd's own peer has a certificate that it trusts, and is no user.
+    let peer = "/etc/etcd/certs/server/node1";
+    let refused = ask(&bed, "node1", peer, "get /k8s/a");
+    assert!(!refused.contains("/k8s/a\nb"), "{refused}");
+    assert!(
+        refused.contains("permission denied") || refused.contains("user"),
+        "{refused}"
+    );
+    assert!(ask(&bed, "node1", ADMIN, "put /elsewhere x").starts_with("OK"));
+    // What was taken away comes back, a user before the kube-apiserver that is it; nothing else is
+    // touched.
+    ask(&bed, "node1", ADMIN, "user delete kube-apiserver-node2");
+    lab.run(["plan", "inventory.toml"])
+        .exits(3)
+        .says("etcd would get: user kube-apiserver-node2");
+    let again = lab
+        .run(PUSH)
+        .exits(0)
+        .says("etcd has now: role k8s of user kube-apiserver-node2");
+    let again = again.never_says("authentication").never_says("user root");
+    println!("putting a user back took {:.1} s", again.seconds);
+    // Certificates are renewed and etcd restarted with authentication on.
+    lab.run([
+        "certs",
+        "renew",
+        "inventory.toml",
+        "etcd-server",
+        "apiserver-etcd-client",
+    ])
+    .exits(0);
+    lab.run(["status", "inventory.toml"])
+        .exits(0)
+        .prints("all healthy");
+    let path = bed.upgrade(&lab, "kube-apiserver");
+    let snapshot = lab
+        .run(PUSH)
+        .exits(0)
+        .says("snapshot of etcd: ")
+        .says("digest verified");
+    assert!(
+        path.exists() && lab.path("backups").read_dir().unwrap().count() == 1,
+        "{snapshot}"
+    );
+    println!("the snapshot came with authentication on");
+}

@@ -1,0 +1,161 @@
+//! `cargo xtask dist`: release archives for every machine that kinstall runs on, the same bytes from
+//! the same tree.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use thiserror::Error;
+
+use crate::command::{CommandError, Program};
+use crate::cross_arm::{self, Target, toolchain::Toolchain};
+use crate::mirror;
+use crate::say;
+use crate::setup::{self, Profile};
+
+/// What an archive holds beside the program.
+const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+/// The shells that completions are made for.
+const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
+/// Build release archives for amd64, arm64 and armhf into `dist/`
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Build everything a second time, elsewhere, and compare
+    #[arg(long)]
+    check: bool,
+}
+
+/// Why there is no release.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file could not be read or written; the error names it.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// A digest could not be taken.
+    #[error(transparent)]
+    Mirror(#[from] mirror::Error),
+    /// Nothing could be built.
+    #[error(transparent)]
+    Setup(#[from] setup::Error),
+    /// Nothing could be built for ARM.
+    #[error(transparent)]
+    Cross(#[from] Box<cross_arm::Error>),
+    /// Two builds of the same tree differ.
+    #[error("{} is not the same the second time", archive.display())]
+    Differs {
+        /// The archive.
+        archive: PathBuf,
+    },
+}
+
+/// Builds them.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let triples = Release::ALL.map(Release::triple);
+    let toolchain = Toolchain::ready(&triples, false).map_err(Box::new)?;
+    let native = setup::build("kinstall", Profile::Debug)?;
+    let archives = all(&toolchain, &native, "cross")?;
+    let sums = sum(&archives)?;
+    if arguments.check {
+        say::line("dist: a second time");
+        let before: Vec<String> = sums;
+        let again = all(&toolchain, &native, "cross-again")?;
+        for ((archive, before), after) in archives.iter().zip(before).zip(sum(&again)?) {
+            if before != after {
+                return Err(Error::Differs {
+                    archive: archive.clone(),
+                });
+            }
+        }
+        say::data("dist: the same bytes the second time");
+    }
+    for archive in archives {
+        let size = say::size(fs_err::metadata(&archive)?.len());
+        say::data(format!("dist: {}, {size}", archive.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A machine that releases are for.
+#[derive(Clone, Copy)]
+enum Release {
+    Amd64,
+    Arm(Target),
+}
+
+impl Release {
+    const ALL: [Self; 3] = [
+        Self::Amd64,
+        Self::Arm(Target::Arm64),
+        Self::Arm(Target::Armhf),
+    ];
+
+    fn triple(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+            Self::Arm(target) => target.triple(),
+        }
+    }
+
+    fn dpkg(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm(target) => target.dpkg(),
+        }
+    }
+}
+
+fn all(toolchain: &Toolchain, native: &Path, folder: &str) -> Result<Vec<PathBuf>, Error> {
+    let mut archives = Vec::new();
+    for release in Release::ALL {
+        let (triple, arch) = (release.triple(), release.dpkg());
+        say::line(format!("dist: building for {triple}"));
+        let program = toolchain.build("kinstall", triple, Profile::Release, folder);
+        archives.push(pack(&program.map_err(Box::new)?, native, arch)?);
+    }
+    Ok(archives)
+}
+
+/// Packs a program with what belongs beside it, into `dist/`.
+pub(crate) fn pack(program: &Path, native: &Path, arch: &str) -> Result<PathBuf, Error> {
+    let name = format!("kinstall-{}-linux-{arch}", env!("CARGO_PKG_VERSION"));
+    let dist = setup::workspace().join("dist");
+    let tree = dist.join(&name);
+    if tree.exists() {
+        fs_err::remove_dir_all(&tree)?;
+    }
+    fs_err::create_dir_all(tree.join("completions"))?;
+    fs_err::copy(program, tree.join("kinstall"))?;
+    for document in DOCUMENTS {
+        fs_err::copy(setup::workspace().join(document), tree.join(document))?;
+    }
+    for shell in SHELLS {
+        let completions = Program::new(native).args(["completions", shell]).text()?;
+        fs_err::write(tree.join("completions").join(shell), completions + "\n")?;
+    }
+    let archive = dist.join(format!("{name}.tar.gz"));
+    // Whoever packs it and whenever, the same bytes come out.
+    let pack = "tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+                --mtime=@0 -cf - \"$0\" | gzip -9n >\"$0.tar.gz\"";
+    Program::new("sh")
+        .args(["-c", pack, &name])
+        .directory(&dist)
+        .done()?;
+    fs_err::remove_dir_all(&tree)?;
+    Ok(archive)
+}
+
+/// Writes the digests of archives beside them, and returns the lines.
+pub(crate) fn sum(archives: &[PathBuf]) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    for archive in archives {
+        let name = archive.file_name().unwrap_or_default().to_string_lossy();
+        lines.push(format!("{}  {name}\n", mirror::sha256(archive)?));
+    }
+    let sums = setup::workspace().join("dist/SHA256SUMS");
+    fs_err::write(sums, lines.concat())?;
+    Ok(lines)
+}

@@ -351,12 +351,21 @@ pub(crate) fn elf(seed: &str) -> Vec<u8> {
 
 /// The directory of a mirror in which Kubernetes' programs are.
 pub(crate) fn shelf(mirror: &Path) -> PathBuf {
-    mirror.join(format!("release/v{KUBERNETES}/bin/linux/amd64"))
+    shelf_of(mirror, KUBERNETES)
+}
+
+fn shelf_of(mirror: &Path, version: &str) -> PathBuf {
+    mirror.join(format!("release/v{version}/bin/linux/amd64"))
 }
 
 /// Puts a program into a mirror, and its digest beside it.
 pub(crate) fn stock(mirror: &Path, name: &str, content: &[u8]) {
-    let shelf = shelf(mirror);
+    stock_as(mirror, KUBERNETES, name, content);
+}
+
+/// The same for another version.
+pub(crate) fn stock_as(mirror: &Path, version: &str, name: &str, content: &[u8]) {
+    let shelf = shelf_of(mirror, version);
     fs::create_dir_all(&shelf).unwrap();
     fs::write(shelf.join(name), content).unwrap();
     let digest = Digest::of(content).to_string();

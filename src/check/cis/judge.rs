@@ -299,12 +299,12 @@ fn provider(view: &View<'_>) -> Judged {
     let said = format!("`[encryption] provider = \"{}\"`", provider.name());
     match provider {
         Provider::Aescbc | Provider::Secretbox | Provider::Kms => (Status::Pass, said),
-        Provider::Identity => {
-            let why = "it encrypts nothing; take `secretbox`";
-            (Status::Fail, format!("{said}: {why}"))
-        }
         Provider::Aesgcm => {
             let why = "its key must be exchanged every 200000 writes; take `secretbox`";
+            (Status::Fail, format!("{said}: {why}"))
+        }
+        Provider::Identity => {
+            let why = "Secrets lie in etcd as plain text; take `secretbox`";
             (Status::Fail, format!("{said}: {why}"))
         }
     }

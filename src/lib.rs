@@ -34,7 +34,9 @@ pub mod check;
 pub mod action;
 pub mod diff;
 pub mod event;
+pub mod membership;
 pub mod plan;
+pub mod removal;
 pub mod script;
 
 // Edges.

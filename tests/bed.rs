@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock};
+use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock_as};
 
 /// The nodes.
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
@@ -186,7 +186,16 @@ impl Bed {
         text
     }
 
+    /// Has the mirror offer a version of Kubernetes too.
+    pub(crate) fn offer(&self, version: &str) {
+        self.stock(&workshop().join("mirror"), version);
+    }
+
     fn make_mirror(&self, mirror: &Path) {
+        self.stock(mirror, KUBERNETES);
+    }
+
+    fn stock(&self, mirror: &Path, version: &str) {
         for name in [
             "kube-apiserver",
             "kube-controller-manager",
@@ -194,14 +203,19 @@ impl Bed {
         ] {
             let out = mirror.with_extension("new");
             let made = Command::new(&self.standin)
-                .args(["make", "--name", name, "--version", KUBERNETES, "--out"])
+                .args(["make", "--name", name, "--version", version, "--out"])
                 .arg(&out)
                 .status();
             assert!(made.unwrap().success());
-            stock(mirror, name, &fs::read(&out).unwrap());
+            stock_as(mirror, version, name, &fs::read(&out).unwrap());
             fs::remove_file(out).unwrap();
         }
-        stock(mirror, "kubectl", &elf("kubectl"));
+        stock_as(
+            mirror,
+            version,
+            "kubectl",
+            &elf(&format!("kubectl {version}")),
+        );
     }
 
     /// Puts a newer release of one server, of which the inventory says something already, into the

@@ -85,6 +85,7 @@ name = "home"
 kubernetes = "1.32.3"
 # etcd = "3.5.24"            # by default the one that upstream pairs with this Kubernetes
 # endpoint = "https://kube-apiserver.example.org:6443" # a balancer or a name for the API, if any
+# templates = "templates"    # your own units, configuration and drop-ins; by default that directory
 "#;
 
 const NETWORKS_IPV4: &str = r#"# service-cidr = "10.32.0.0/24"

@@ -1,5 +1,5 @@
 # Has the next start of a unit join a living etcd cluster: its command line, with two flags more that
-# only a first start reads, in a drop-in that is gone once it has started, or with the machine.
+# only a first start reads, in a drop-in that is gone when the run is recorded, or with the machine.
 # Arguments: ROOT UNIT INITIAL-CLUSTER.
 set -eu
 umask 022
@@ -14,7 +14,5 @@ mkdir -p "$place"
 drop=$place/kinstall-join.conf
 {
   printf '[Service]\nExecStart=\n%s \\\n    --initial-cluster-state=existing \\\n    "--initial-cluster=%s"\n' "$line" "$3"
-  # `+`: as root, outside of the unit's own sandbox.
-  printf 'ExecStartPost=+/bin/rm -f %s\n' "$drop"
 } >"$drop.new"
 mv -f "$drop.new" "$drop"

@@ -1,11 +1,12 @@
 //! What a run does to a node, one step at a time: plain data, made by [`crate::plan`], carried out
 //! by [`crate::apply`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::inventory::NodeName;
 use crate::manifest::{Entry, Kind, Probe, UnitName};
+use crate::membership::Change;
 use crate::remote_path::RemotePath;
 use crate::snapshot::Recorded;
 
@@ -20,6 +21,18 @@ pub enum Action {
     },
     /// Put entries in place, or remove them, in this order.
     Install(Vec<Put>),
+    /// Have systemd read unit files anew, restarting nothing.
+    Reload,
+    /// Change the members of the etcd cluster, through this node's, and wait until those that are
+    /// left are healthy.
+    Member(MemberAction),
+    /// Have the next start of a unit join a living etcd cluster.
+    Enlist {
+        /// The unit.
+        unit: UnitName,
+        /// All members and their addresses, the new one among them.
+        initial_cluster: String,
+    },
     /// Have the node put entries in place and start or restart what reads them.
     Turn(Box<Turn>),
     /// Stop a unit that the node should not have any more.
@@ -74,6 +87,9 @@ impl Action {
         match self {
             Self::Begin { .. } => "begin",
             Self::Install(_) => "install",
+            Self::Reload => "reload",
+            Self::Member(_) => "member",
+            Self::Enlist { .. } => "enlist",
             Self::Turn(_) => "turn",
             Self::Stop(_) => "stop",
             Self::Await { .. } => "await",
@@ -86,6 +102,62 @@ impl Action {
         match self {
             Self::Turn(turn) => &turn.forward.starts,
             _ => &[],
+        }
+    }
+}
+
+/// What is done about a member of etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberAction {
+    /// It is taken out.
+    Remove {
+        /// Its number.
+        id: u64,
+        /// What a user knows it by.
+        title: String,
+        /// Members that are down and go later: they are not waited for.
+        excused: BTreeSet<u64>,
+    },
+    /// Its peers reach it elsewhere from now on.
+    Move {
+        /// Its number.
+        id: u64,
+        /// Where.
+        peer_url: String,
+    },
+    /// It is let in without a vote.
+    Add {
+        /// Its name.
+        name: NodeName,
+        /// Where its peers reach it.
+        peer_url: String,
+    },
+    /// It is given its vote, as soon as it has caught up.
+    Promote {
+        /// Its name.
+        name: NodeName,
+        /// Where its peers reach it.
+        peer_url: String,
+    },
+}
+
+impl MemberAction {
+    /// What it does about a change, as far as the one who is told is concerned.
+    pub fn before(change: &Change, excused: BTreeSet<u64>) -> Option<Self> {
+        match change {
+            Change::Remove { id, title, .. } => Some(Self::Remove {
+                id: *id,
+                title: title.clone(),
+                excused,
+            }),
+            Change::Move { id, peer_url, .. } => Some(Self::Move {
+                id: *id,
+                peer_url: peer_url.clone(),
+            }),
+            Change::Join(join) => join.add.then(|| Self::Add {
+                name: join.node.clone(),
+                peer_url: join.peer_url.clone(),
+            }),
         }
     }
 }

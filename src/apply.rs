@@ -1,5 +1,6 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod member;
 mod pause;
 mod revert;
 mod staging;
@@ -201,6 +202,10 @@ impl Run<'_> {
 
     /// Takes the nodes on which a unit did not become healthy back to their recorded generations.
     async fn take_back(&self, errors: Vec<Error>) -> Vec<Error> {
+        // What was recorded was made for other members of etcd: it would cut off the new ones.
+        if !self.plan.members.is_empty() {
+            return errors;
+        }
         let mut outcomes = Vec::new();
         for error in errors {
             outcomes.push(match error {

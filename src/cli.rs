@@ -15,6 +15,8 @@ mod history;
 mod init;
 mod journal;
 mod kubeconfig;
+mod man;
+mod members;
 mod own;
 mod plan;
 mod prepare;
@@ -22,6 +24,8 @@ mod push;
 mod render;
 mod rollback;
 mod status;
+mod through;
+mod uninstall;
 mod users;
 
 use std::path::PathBuf;
@@ -107,6 +111,8 @@ enum Command {
     Status(status::Status),
     /// Take nodes back to a recorded generation
     Rollback(rollback::Rollback),
+    /// Take away what kinstall put on nodes, and nothing else
+    Uninstall(uninstall::Uninstall),
     /// Tell what runs did, and when
     History(history::History),
     /// List, check, renew and draw the cluster's certificates
@@ -117,6 +123,8 @@ enum Command {
     Kubeconfig(kubeconfig::KubeconfigCommand),
     /// Print completions for a shell
     Completions(completions::Completions),
+    /// Print a manual page, or write all of them
+    Man(man::Man),
 }
 
 /// How nodes are reached by the commands that reach them.
@@ -178,10 +186,12 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
         Command::Rollback(command) => command.run(common, terminal).await,
+        Command::Uninstall(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal).await,
         Command::Certs(command) => command.run(common, terminal).await,
         Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),
+        Command::Man(command) => command.run(terminal),
     }
 }

@@ -110,6 +110,8 @@ pub struct Service {
     pub template: Builtin,
     /// The flags of its command line, in the order they are written.
     pub flags: &'static [Flag],
+    /// Those of them that only its first start reads.
+    pub first_start: &'static [&'static str],
     /// Its environment, where kinstall has something to say.
     pub environment: &'static [Variable],
     /// Whom it has to talk to.

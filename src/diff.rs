@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::digest::Digest;
-use crate::manifest::{Entry, Kind, Manifest, UnitName};
+use crate::manifest::{Entry, Kind, Manifest, Unit, UnitName};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Found, FoundKind, Snapshot, UnitState};
 
@@ -118,9 +118,10 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
             .watches
             .iter()
             .filter(|path| difference.touches_process(path));
+        let changed = changed.filter(|path| !is_beginning_alone(name, unit, path, snapshot));
         let dropped = dropped(&difference, name);
         let changed: BTreeSet<RemotePath> = changed.chain(dropped).cloned().collect();
-        let fingerprint = fingerprint(manifest, &unit.watches);
+        let fingerprint = fingerprint(manifest, unit);
         if let Some(reason) = reason(&state, changed, &fingerprint, snapshot) {
             let running = state.is_active();
             difference.units.insert(
@@ -242,10 +243,40 @@ pub fn dropped<'a>(
         .filter(move |path| path.parent().as_ref() == Some(&directory))
 }
 
-/// What stands for everything a unit reads: equal exactly when all of it is equal.
-pub fn fingerprint(manifest: &Manifest, watches: &BTreeSet<RemotePath>) -> String {
+/// Whether a unit file changes in nothing but words for the first start, and lies there as it was
+/// recorded: the process that runs was started from all the others.
+fn is_beginning_alone(
+    name: &UnitName,
+    unit: &Unit,
+    path: &RemotePath,
+    snapshot: &Snapshot,
+) -> bool {
+    let (Some(beginning), Some(recorded)) = (&unit.beginning, &snapshot.recorded) else {
+        return false;
+    };
+    let before = recorded.manifest.units.get(name);
+    let before = before.and_then(|unit| unit.beginning.as_ref());
+    let lasts = before.is_some_and(|before| before.lasting == beginning.lasting);
+    let there = snapshot.entries.get(path).map(|found| &found.kind);
+    let entry = recorded.manifest.entries.get(path).map(|it| &it.kind);
+    let untouched = matches!(
+        (there, entry),
+        (Some(FoundKind::File { digest: Some(there), .. }), Some(Kind::File { digest, .. }))
+            if there == digest
+    );
+    unit.is_file(path) && lasts && untouched
+}
+
+/// What stands for everything a unit reads: equal exactly when all of it is equal. Words for its
+/// first start alone do not count.
+pub fn fingerprint(manifest: &Manifest, unit: &Unit) -> String {
     let mut text = String::new();
-    for path in watches {
+    for path in &unit.watches {
+        if let Some(beginning) = unit.beginning.as_ref().filter(|_| unit.is_file(path)) {
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "{path} {}", beginning.lasting);
+            continue;
+        }
         let what = match manifest.entries.get(path).map(|entry| &entry.kind) {
             Some(Kind::File { digest, .. }) => digest.to_string(),
             Some(Kind::Link { target }) => format!("-> {target}"),

@@ -43,7 +43,6 @@ pub(crate) fn run(case: impl Fn(&mut Random)) {
         let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Random(seed))));
         assert!(outcome.is_ok(), "the case of seed {seed} fails");
     }
-    println!("{runs} runs");
 }
 
 /// Hurts bytes in a few places: bits and whole blocks, cut off, put in, moved.

@@ -35,7 +35,9 @@ pub mod action;
 pub mod diff;
 pub mod event;
 pub mod journal;
+pub mod membership;
 pub mod plan;
+pub mod removal;
 pub mod script;
 
 // Edges.

@@ -193,6 +193,35 @@ pub struct Unit {
     pub probe: Probe,
     /// Entries whose change restarts it: its own unit file, its program, its configuration.
     pub watches: BTreeSet<RemotePath>,
+    /// Where its unit file holds words for its first start alone: what is to be known of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beginning: Option<Beginning>,
+}
+
+/// What a unit file holds for the first start of a service alone: with which others it makes a
+/// cluster. A process that runs is not restarted for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Beginning {
+    /// The digest of the unit file without those words, and without what systemd applies to a
+    /// service while it runs.
+    pub lasting: Digest,
+    /// The others, and itself.
+    pub members: BTreeSet<String>,
+}
+
+impl Unit {
+    /// Whether its unit file lies at a path.
+    pub fn is_file(&self, path: &RemotePath) -> bool {
+        let directory = path.parent();
+        directory.is_some_and(|parent| parent.as_str() == "/etc/systemd/system")
+            && path.file_name().strip_suffix(".service") == Some(&self.component)
+    }
+
+    /// With whom it makes a cluster; none for a service that stands alone.
+    pub fn members(&self) -> Option<&BTreeSet<String>> {
+        self.beginning.as_ref().map(|beginning| &beginning.members)
+    }
 }
 
 /// A question over HTTPS, asked from the node's own loopback.

@@ -3,6 +3,8 @@
 
 mod back;
 mod guard;
+mod hop;
+mod member;
 #[cfg(test)]
 mod model;
 mod skew;
@@ -13,13 +15,15 @@ mod wave;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use guard::Refusal;
-pub use skew::Problem as SkewProblem;
+pub use hop::{Hop, NoWay, hops};
+pub use skew::{Problem as SkewProblem, running};
 
 use crate::action::{Action, Group, Put, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
 use crate::manifest::{Entry, Manifest, Stage, UnitName};
+use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Recorded, Snapshot};
 
@@ -30,6 +34,8 @@ pub struct Plan {
     pub staging: BTreeMap<NodeName, BTreeSet<Digest>>,
     /// The waves, in order; those with nothing to do are left out.
     pub waves: Vec<Wave>,
+    /// How the members of etcd change, as a user is shown it; the waves have it in its place.
+    pub members: Vec<String>,
 }
 
 /// Whether a plan goes to what an inventory asks for, or back to what was.
@@ -71,12 +77,22 @@ pub struct View<'a> {
 }
 
 impl Plan {
-    /// The plan that makes every node hold what it should, or why there must be none.
+    /// The plan that makes every node hold what it should, or why there must be none. Nothing is
+    /// known of a living etcd cluster: its members stay.
     pub fn new(
         views: &BTreeMap<NodeName, View<'_>>,
         direction: Direction,
     ) -> Result<Self, Vec<Refusal>> {
-        let refusals = guard::refusals(views, direction);
+        Self::with_members(views, direction, None)
+    }
+
+    /// The same, with the changes of the members of a living etcd cluster, where it could be asked.
+    pub fn with_members(
+        views: &BTreeMap<NodeName, View<'_>>,
+        direction: Direction,
+        changes: Option<&Changes>,
+    ) -> Result<Self, Vec<Refusal>> {
+        let refusals = guard::refusals(views, direction, changes);
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -85,16 +101,30 @@ impl Plan {
             .filter(|(_, view)| !view.difference.missing.is_empty())
             .map(|(name, view)| (name.clone(), view.difference.missing.clone()))
             .collect();
-        let stages = direction.stages();
+        let stages = match changes {
+            Some(changes) if changes.only_shrinks() => {
+                [Stage::Apiserver, Stage::Etcd, Stage::Controllers]
+            }
+            _ => direction.stages(),
+        };
         let turns = stages
             .into_iter()
-            .map(|stage| wave::of_stage(stage, stages, views));
-        let waves = std::iter::once(base(views, stages))
+            .map(|stage| wave::of_stage(stage, stages, views, changes));
+        let mut waves: Vec<Wave> = std::iter::once(base(views, stages))
             .chain(turns)
             .chain(std::iter::once(record(views)))
             .filter(|wave| !wave.groups.is_empty())
             .collect();
-        Ok(Self { staging, waves })
+        if changes.is_some_and(|changes| !changes.steps.is_empty()) {
+            member::keep_forward(&mut waves);
+        }
+        let steps = changes.map_or(&[][..], |changes| &changes.steps);
+        let members = steps.iter().map(Change::words).collect();
+        Ok(Self {
+            staging,
+            waves,
+            members,
+        })
     }
 
     /// Whether there is nothing to do.
@@ -269,7 +299,7 @@ pub fn is_upgrade(views: &BTreeMap<NodeName, View<'_>>) -> bool {
                 .units
                 .get(name)
                 .filter(|state| state.is_active());
-            let running = state.and_then(skew::running);
+            let running = state.and_then(running);
             let wanted = view.manifest.versions.get(&unit.component);
             unit.stage != Stage::Controllers
                 && running.is_some_and(|running| wanted != Some(&running.to_string()))

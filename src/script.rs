@@ -50,6 +50,18 @@ script! {
     COURSE, "course"
 }
 script! {
+    /// Asks etcd for its members, or changes them.
+    MEMBER, "member"
+}
+script! {
+    /// Has a unit's next start join a living etcd cluster.
+    ENLIST, "enlist"
+}
+script! {
+    /// Has systemd read unit files anew.
+    RELOAD, "reload"
+}
+script! {
     /// Stops a unit for good.
     STOP, "stop"
 }
@@ -84,6 +96,10 @@ script! {
 script! {
     /// Holds the node for one run.
     LOCK, "lock"
+}
+script! {
+    /// Takes away what kinstall put on the node.
+    UNINSTALL, "uninstall"
 }
 script! {
     /// Runs one of the others as root.

@@ -1,5 +1,7 @@
 //! Reaching the nodes, all at once, and taking a snapshot of what each holds.
 
+pub mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};

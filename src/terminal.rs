@@ -84,6 +84,17 @@ impl Terminal {
         }
     }
 
+    /// Asks a person for a line; none where nobody sits at a terminal.
+    pub fn ask(&self, question: &str) -> Option<String> {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        _ = write!(std::io::stderr(), "{question}");
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).ok()?;
+        Some(line.trim().to_owned())
+    }
+
     /// Reports an error or a warning, with the place in the file where there is one.
     pub fn report(&self, diagnostic: &dyn Diagnostic) {
         let theme = if self.color {

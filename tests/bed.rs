@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock_version};
+use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock_as};
 
 /// The nodes.
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
@@ -202,6 +202,11 @@ impl Bed {
         text
     }
 
+    /// Has the mirror offer a version of Kubernetes too.
+    pub(crate) fn offer(&self, version: &str) {
+        stock_servers(&self.standin, &workshop().join("mirror"), version);
+    }
+
     fn make_mirror(&self, mirror: &Path) {
         stock_servers(&self.standin, mirror, KUBERNETES);
     }
@@ -258,10 +263,11 @@ pub(crate) fn stock_servers(standin: &Path, mirror: &Path, version: &str) {
             .arg(&out)
             .status();
         assert!(made.unwrap().success());
-        stock_version(mirror, version, name, &fs::read(&out).unwrap());
+        stock_as(mirror, version, name, &fs::read(&out).unwrap());
         fs::remove_file(out).unwrap();
     }
-    stock_version(mirror, version, "kubectl", &elf(version));
+    let kubectl = elf(&format!("kubectl {version}"));
+    stock_as(mirror, version, "kubectl", &kubectl);
 }
 
 /// Where the tests' mirror and cache are; the first to ask in a run empties what may be stale.

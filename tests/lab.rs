@@ -14,6 +14,8 @@ use kinstall::digest::Digest;
 
 /// The longest that one run of `kinstall` may take, in seconds.
 const RUN_SECONDS_MAX: u64 = 120;
+/// The same where genuine servers start and stop: each takes its time, one after the other.
+const RUN_SECONDS_MAX_GENUINE: u64 = 900;
 /// The Kubernetes of labs: a patch that never was, so that no digest of it is known beforehand.
 pub(crate) const KUBERNETES: &str = "1.32.99";
 /// Their etcd, unless they run on nodes.
@@ -214,7 +216,7 @@ impl Going {
     }
 
     fn is_late(&self) -> bool {
-        self.begun.elapsed() > Duration::from_secs(RUN_SECONDS_MAX)
+        self.begun.elapsed() > Duration::from_secs(run_seconds_max())
     }
 
     /// Waits for its end.
@@ -228,7 +230,8 @@ impl Going {
                 self.child.kill().unwrap();
                 self.child.wait().unwrap();
                 let (line, said) = (&self.line, self.said());
-                panic!("{line}\ndid not end within {RUN_SECONDS_MAX} s; it said:\n{said}");
+                let seconds = run_seconds_max();
+                panic!("{line}\ndid not end within {seconds} s; it said:\n{said}");
             }
             std::thread::sleep(Duration::from_millis(5));
         };
@@ -248,6 +251,14 @@ impl Going {
             stderr: text(self.stderr),
             seconds: self.begun.elapsed().as_secs_f64(),
         }
+    }
+}
+
+fn run_seconds_max() -> u64 {
+    if std::env::var_os("KINSTALL_KUBE_MIRROR").is_some() {
+        RUN_SECONDS_MAX_GENUINE
+    } else {
+        RUN_SECONDS_MAX
     }
 }
 
@@ -351,21 +362,21 @@ pub(crate) fn elf(seed: &str) -> Vec<u8> {
 
 /// The directory of a mirror in which Kubernetes' programs are.
 pub(crate) fn shelf(mirror: &Path) -> PathBuf {
-    shelf_version(mirror, KUBERNETES)
+    shelf_of(mirror, KUBERNETES)
 }
 
-fn shelf_version(mirror: &Path, version: &str) -> PathBuf {
+fn shelf_of(mirror: &Path, version: &str) -> PathBuf {
     mirror.join(format!("release/v{version}/bin/linux/amd64"))
 }
 
 /// Puts a program into a mirror, and its digest beside it.
 pub(crate) fn stock(mirror: &Path, name: &str, content: &[u8]) {
-    stock_version(mirror, KUBERNETES, name, content);
+    stock_as(mirror, KUBERNETES, name, content);
 }
 
 /// The same for another version.
-pub(crate) fn stock_version(mirror: &Path, version: &str, name: &str, content: &[u8]) {
-    let shelf = shelf_version(mirror, version);
+pub(crate) fn stock_as(mirror: &Path, version: &str, name: &str, content: &[u8]) {
+    let shelf = shelf_of(mirror, version);
     fs::create_dir_all(&shelf).unwrap();
     fs::write(shelf.join(name), content).unwrap();
     let digest = Digest::of(content).to_string();

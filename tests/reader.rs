@@ -10,7 +10,7 @@ use base64::Engine;
 use fs_err as fs;
 
 use crate::bed::{Bed, NODES, PUSH, stock_servers, workshop};
-use crate::lab::{KUBERNETES, Lab, elf, stock_version};
+use crate::lab::{KUBERNETES, Lab, elf, stock_as};
 
 /// A mirror of genuine Kubernetes servers of this version, if there is one.
 const GENUINE_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
@@ -241,7 +241,7 @@ fn genuine_servers_are_changed_without_a_failed_request_elsewhere() {
     let lab = bed.lab_named("genuine", &NODES);
     let own = workshop().join("mirror");
     // Nobody asks this one anything.
-    stock_version(&own, GENUINE, "kubectl", &elf("kubectl"));
+    stock_as(&own, GENUINE, "kubectl", &elf("kubectl"));
     lab.edit(
         &format!("kubernetes = \"{KUBERNETES}\""),
         &format!("kubernetes = \"{GENUINE}\""),

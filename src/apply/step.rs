@@ -29,6 +29,16 @@ pub enum StepError {
     /// The node could not be reached, or a script failed.
     #[error(transparent)]
     Transport(#[from] transport::Error),
+    /// The members of etcd do not become what they should.
+    #[error("etcd, asked on {node}: not come to be: {what}: {why}")]
+    Member {
+        /// The node whose member was told.
+        node: NodeName,
+        /// What should have been.
+        what: String,
+        /// etcd's own words, or who is not healthy.
+        why: String,
+    },
     /// A unit does not become healthy.
     #[error("{0}")]
     Unhealthy(Box<Unhealthy>),
@@ -82,6 +92,19 @@ pub(super) async fn take(
         }
         Action::Install(puts) => install(run, transport, puts).await?,
         Action::Turn(turn) => turn::take(run, transport, turn).await?,
+        Action::Reload => {
+            transport.run(script::RELOAD, &[], Body::default()).await?;
+        }
+        Action::Member(action) => super::member::take(run, transport, action).await?,
+        Action::Enlist {
+            unit,
+            initial_cluster,
+        } => {
+            let words = [unit.as_str(), initial_cluster];
+            transport
+                .run(script::ENLIST, &words, Body::default())
+                .await?;
+        }
         Action::Stop(unit) => {
             transport
                 .run(script::STOP, &[unit.as_str()], Body::default())

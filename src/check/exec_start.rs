@@ -80,13 +80,9 @@ fn command(line: &str) -> Result<Started, String> {
     if program.is_expanded {
         return Err(format!("systemd fills in the program: `{}`", program.text));
     }
-    let arguments: Vec<Argument> = words.collect();
-    if arguments.iter().any(|word| word.text == ";") {
-        return Err("`ExecStart=` has several commands".to_owned());
-    }
     Ok(Started {
         program: path.to_owned(),
-        arguments,
+        arguments: words.collect(),
     })
 }
 
@@ -100,6 +96,10 @@ fn words(line: &str) -> Result<Vec<Argument>, String> {
         if quote.is_none() && char.is_ascii_whitespace() {
             words.extend(word.take());
             continue;
+        }
+        let ends = chars.peek().is_none_or(char::is_ascii_whitespace);
+        if char == ';' && ends && quote.is_none() && word.is_none() {
+            return Err("`ExecStart=` has several commands".to_owned());
         }
         let word = word.get_or_insert_default();
         match (char, quote) {

@@ -113,7 +113,7 @@ pub(super) async fn carry_out(
 }
 
 /// Who runs this, and where.
-fn who() -> String {
+pub(super) fn who() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
@@ -121,7 +121,7 @@ fn who() -> String {
 }
 
 /// Who runs this, where and since when: shown to another run that finds a node held.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let now = time::OffsetDateTime::now_utc();
     let format =
         time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");

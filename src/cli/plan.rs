@@ -9,7 +9,7 @@ use clap::Args;
 use super::carry::notice_others;
 use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, users};
+use super::{Common, Exit, Failure, Login, members, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::diff::{ChangeKind, Difference};
@@ -18,6 +18,7 @@ use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
 use crate::manifest::{Content, Desired, Kind};
+use crate::membership::Changes;
 use crate::plan::{Direction, Plan, View};
 use crate::remote_path::RemotePath;
 use crate::script;
@@ -85,7 +86,7 @@ async fn plan(
 ) -> Result<(Listing, Vec<String>), Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views, Direction::Forward)
+    let plan = Plan::with_members(&views, Direction::Forward, desk.members.as_ref())
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     notice_others(inventory, &views, events);
@@ -119,6 +120,8 @@ pub(super) struct Desk {
     pub(super) site: Site,
     pub(super) desired: Desired,
     pub(super) differences: BTreeMap<NodeName, Difference>,
+    /// How the members of etcd must change, where that could be asked.
+    pub(super) members: Option<Changes>,
 }
 
 /// From an inventory to the differences of its nodes.
@@ -167,6 +170,7 @@ pub(super) async fn desk(
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
     site.find_leader(&desired, &differences, &credentials).await;
+    let members = members::changes(inventory, &site, &differences).await?;
     Ok(Desk {
         cache,
         lockfile,
@@ -174,6 +178,7 @@ pub(super) async fn desk(
         site,
         desired,
         differences,
+        members,
     })
 }
 
@@ -218,13 +223,15 @@ pub(super) async fn listing(
             present.insert((name.clone(), path), text);
         }
     }
-    listing::of(
+    let mut listing = listing::of(
         inventory.cluster.name.as_str(),
         plan,
         views,
         &desk.desired,
         &present,
-    )
+    );
+    listing.remains = members::remains(inventory, desk.members.as_ref());
+    listing
 }
 
 /// Texts that lie on a node and are replaced, secrets left out: of what is there as of what comes.

@@ -13,10 +13,11 @@ use super::carry::{
 use super::consent::Consent;
 use super::plan::{Ask, Desk, desk, listing};
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, users};
+use super::{Common, Exit, Failure, Login, through, users};
 use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
 use crate::backup;
+use crate::check;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache, Encoding};
 use crate::inventory::{Inventory, NodeName};
@@ -26,6 +27,7 @@ use crate::plan::{Direction, Plan, is_upgrade};
 use crate::probe::Prober;
 use crate::snapshot::UnitState;
 use crate::terminal::Terminal;
+use crate::version::Version;
 
 /// Make every node what the inventory says: install, upgrade, or nothing.
 #[derive(Debug, Args)]
@@ -41,7 +43,12 @@ pub(super) struct Push {
     /// Take releases out of a bundle, and ask no source
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
-    /// Take no snapshot of etcd before an upgrade
+    /// Upgrade by way of these versions, in one run, each healthy before the next; the last is the
+    /// inventory's
+    #[arg(long, value_name = "VERSION,...", value_delimiter = ',',
+          conflicts_with_all = ["into", "bundle"])]
+    through: Vec<Version>,
+    /// Take no snapshot of etcd before an upgrade, or before its members change
     #[arg(long)]
     no_snapshot: bool,
     /// Take nodes from another run that holds them; that run stops
@@ -55,7 +62,8 @@ pub(super) struct Push {
 
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
+        let read = prepare::read(&self.inventory)?;
+        read.report(&check::command_lines(&read.inventory), terminal)?;
         let ask = Ask {
             into: self.into.as_deref(),
             login: &self.login,
@@ -66,7 +74,11 @@ impl Push {
             break_lock: self.break_lock,
             consent: self.consent,
         };
-        carry(&inventory, ask, common, terminal).await
+        if self.through.is_empty() {
+            carry(&read.inventory, ask, common, terminal).await
+        } else {
+            through::carry(&read, &self.through, ask, common, terminal).await
+        }
     }
 }
 
@@ -79,16 +91,25 @@ pub(super) async fn carry(
 ) -> Result<Exit, Failure> {
     let talk = Talk::open(terminal);
     let stop = stop_on_interrupt(talk.events.clone());
-    let prepared = tokio::select! {
-        desk = desk(inventory, ask, common, terminal, &talk.events) => desk,
-        () = stopped(stop.clone()) => Err(early_stop()),
-    };
-    let outcome = match prepared {
-        Ok(desk) => push(inventory, desk, ask, common, terminal, &talk.events, stop).await,
-        Err(failure) => Err(failure),
-    };
+    let outcome = once(inventory, ask, common, terminal, &talk.events, stop).await;
     talk.close().await;
     outcome
+}
+
+/// The same, in a run that has begun already.
+pub(super) async fn once(
+    inventory: &Inventory,
+    ask: Ask<'_>,
+    common: &Common,
+    terminal: Terminal,
+    events: &Events,
+    stop: watch::Receiver<bool>,
+) -> Result<Exit, Failure> {
+    let desk = tokio::select! {
+        desk = desk(inventory, ask, common, terminal, events) => desk?,
+        () = stopped(stop.clone()) => return Err(early_stop()),
+    };
+    push(inventory, desk, ask, common, terminal, events, stop).await
 }
 
 /// Shows the plan, fetches what some node lacks, carries the plan out.
@@ -102,10 +123,10 @@ async fn push(
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::new(&views, Direction::Forward)
+    let plan = Plan::with_members(&views, Direction::Forward, desk.members.as_ref())
         .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
-    let upgrade = is_upgrade(&views) && ask.snapshot;
+    let upgrade = (is_upgrade(&views) || !plan.members.is_empty()) && ask.snapshot;
     let changes = changes(&plan, &views);
     let consent = ask.consent.check(&views);
     notice_others(inventory, &views, events);
@@ -115,6 +136,12 @@ async fn push(
         terminal.print(&(text + "\n"));
     } else {
         events.send(Event::Note(listing.summary()));
+        for change in &listing.members {
+            events.send(Event::Note(format!("etcd: {change}")));
+        }
+        for rest in &listing.remains {
+            events.send(Event::Warning(rest.clone()));
+        }
     }
     consent?;
     if plan.is_empty() {

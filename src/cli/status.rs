@@ -113,7 +113,7 @@ impl Status {
                     .map_err(|error| Failure::new(Exit::Unreachable, error))?,
                 _ => Some(format!("{} ({})", state.active, state.sub)),
             };
-            let fingerprint = diff::fingerprint(&recorded.manifest, &wanted.watches);
+            let fingerprint = diff::fingerprint(&recorded.manifest, wanted);
             report.units.push(UnitReport {
                 unit: unit.to_string(),
                 version: recorded.manifest.versions.get(&wanted.component).cloned(),

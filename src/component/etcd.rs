@@ -76,6 +76,7 @@ pub(super) const ETCD: Component = Component {
         stage: Stage::Etcd,
         template: builtin!("etc/systemd/system/etcd.service.hbs"),
         flags: FLAGS,
+        first_start: FIRST_START,
         environment: &[
             // Upstream builds nothing for 32-bit ARM, and etcd refuses to start there unless told.
             Variable {
@@ -105,6 +106,15 @@ pub(super) const ETCD: Component = Component {
         },
     }),
 };
+
+/// A member that has its data takes its cluster out of those (etcd's "Configuration flags",
+/// "Clustering": flags beginning with `initial` are ignored when restarting an existing member).
+const FIRST_START: &[&str] = &[
+    "initial-advertise-peer-urls",
+    "initial-cluster",
+    "initial-cluster-token",
+    "initial-cluster-state",
+];
 
 const FLAGS: &[Flag] = &[
     flag("name", "{{node.name}}"),

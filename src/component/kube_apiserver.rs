@@ -97,6 +97,7 @@ pub(super) const KUBE_APISERVER: Component = Component {
         stage: Stage::Apiserver,
         template: builtin!("etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
+        first_start: &[],
         environment: &[
             // kube-apiserver has most of the heap: its caches of everything that is watched.
             small_heap("768MiB"),

@@ -48,6 +48,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
         stage: Stage::Controllers,
         template: builtin!("etc/systemd/system/kube-controller-manager.service.hbs"),
         flags: FLAGS,
+        first_start: &[],
         environment: &[small_heap("256MiB"), SMALL_GOGC],
         reach: Reach::Machine,
         probe: Probe {

@@ -42,6 +42,7 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
         stage: Stage::Controllers,
         template: builtin!("etc/systemd/system/kube-scheduler.service.hbs"),
         flags: FLAGS,
+        first_start: &[],
         environment: &[small_heap("192MiB"), SMALL_GOGC],
         reach: Reach::Machine,
         probe: Probe {

@@ -27,11 +27,12 @@ pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
 pub(super) use self::words::{networks, of_node as context};
-use super::{Desired, Manifest, Probe, Unit, UnitName, UnitTexts};
+use super::{Beginning, Desired, Manifest, Probe, Unit, UnitName, UnitTexts};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
 use crate::component::{self, Access, COMPONENTS, Component, SHARES};
+use crate::digest::Digest;
 use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
@@ -220,10 +221,32 @@ impl Composer<'_> {
             stage: service.stage,
             probe,
             watches,
+            beginning: self.beginning(service)?,
         };
         self.units.insert(name, unit);
         self.context.service = ServiceWords::default();
         Ok(())
+    }
+
+    /// What its unit file holds for its first start alone.
+    fn beginning(&mut self, service: &component::Service) -> Result<Option<Beginning>, Error> {
+        if service.first_start.is_empty() {
+            return Ok(None);
+        }
+        let words = &mut self.context.service;
+        words.networks.clear();
+        words.arguments.retain(|argument| {
+            let argument = argument.trim_start_matches(['"', '-']);
+            let name = argument.split('=').next().unwrap_or_default();
+            !service.first_start.contains(&name)
+        });
+        let own = &self.inventory.own;
+        let texts = UnitTexts::of(service, own, &self.context, self.renderer)?;
+        let members = self.context.etcd.initial_cluster.split(',');
+        Ok(Some(Beginning {
+            lasting: Digest::of(texts.unit.as_bytes()),
+            members: members.map(ToOwned::to_owned).collect(),
+        }))
     }
 
     fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {

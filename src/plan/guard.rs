@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Direction, View, skew};
+use super::{Direction, View, hop, is_upgrade, skew};
 use crate::diff::ChangeKind;
 use crate::inventory::NodeName;
 use crate::manifest::Stage;
+use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
 use crate::version::{Minor, Version};
@@ -39,12 +40,12 @@ pub enum Refusal {
         /// The cluster of the inventory.
         wanted: String,
     },
-    /// An etcd member would join a running cluster or leave it.
+    /// An etcd member would join a cluster or leave it that cannot be asked.
     #[error(
-        "{node}: would {what} a running etcd cluster, which this version of kinstall does not do"
+        "{node}: would {what} an etcd cluster that was made before, and no member of it that was asked is healthy"
     )]
     #[diagnostic(help(
-        "a cluster's etcd members are those it was first made with; keep `roles` as they were"
+        "members join and leave a healthy cluster only: push to all its nodes, with the members that it has, until `kinstall status` finds etcd well; then change them, without `--limit`"
     ))]
     Membership {
         /// The node.
@@ -52,12 +53,34 @@ pub enum Refusal {
         /// `join` or `leave`.
         what: &'static str,
     },
+    /// The members of etcd would change in the same run as versions.
+    #[error("the members of etcd and versions would change in one run: {}", .changes.join("; "))]
+    #[diagnostic(help(
+        "one thing at a time: push with the versions that run now first, and upgrade when all members are healthy"
+    ))]
+    MembersAndVersions {
+        /// How the members would change.
+        changes: Vec<String>,
+    },
+    /// A generation was made for other members of etcd than those of today.
+    #[error(
+        "{node}: generation {generation} was made for other members of etcd, and who is a member does not go back"
+    )]
+    #[diagnostic(help(
+        "change the members in the inventory and push that; a rollback goes back to generations since the members last changed"
+    ))]
+    OtherMembers {
+        /// The node.
+        node: NodeName,
+        /// The generation that is on record last.
+        generation: u64,
+    },
     /// A version may not follow the one that runs.
     #[error(
         "{node}: {component} {running} runs there, and {wanted} may not follow it: {}",
         words(problem)
     )]
-    #[diagnostic(help("{}", way_out(component, *running, problem)))]
+    #[diagnostic(help("{}", way_out(component, *running, *wanted, problem)))]
     Skew {
         /// The node.
         node: NodeName,
@@ -84,8 +107,12 @@ fn words(problem: &skew::Problem) -> String {
     }
 }
 
-fn way_out(component: &str, running: Version, problem: &skew::Problem) -> String {
+fn way_out(component: &str, running: Version, wanted: Version, problem: &skew::Problem) -> String {
     match problem {
+        skew::Problem::Skips(_) if component == "kube-apiserver" => {
+            let way = hop::listed(&hop::way(running, wanted));
+            format!("go there by way of each, in one run: `kinstall push --through {way}`")
+        }
         skew::Problem::Skips(minors) => {
             format!(
                 "push the newest patch of each of {} in turn, in that order",
@@ -110,7 +137,11 @@ fn listed(minors: &[Minor]) -> String {
 }
 
 /// Everything that forbids a plan for these nodes.
-pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Direction) -> Vec<Refusal> {
+pub(super) fn refusals(
+    views: &BTreeMap<NodeName, View<'_>>,
+    direction: Direction,
+    changes: Option<&Changes>,
+) -> Vec<Refusal> {
     let mut refusals = skew::refusals(views, direction);
     for (node, view) in views {
         if let Some(recorded) = &view.snapshot.recorded
@@ -140,8 +171,37 @@ pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Directio
             }
         }
     }
-    refusals.extend(membership(views));
+    match changes {
+        None => refusals.extend(membership(views, direction)),
+        Some(changes) if !changes.steps.is_empty() && is_upgrade(views) => {
+            let changes = changes.steps.iter().map(Change::words).collect();
+            refusals.push(Refusal::MembersAndVersions { changes });
+        }
+        Some(_) => {}
+    }
+    if direction == Direction::Back {
+        refusals.extend(views.iter().filter_map(other_members));
+    }
     refusals
+}
+
+/// What a generation's etcd may talk to are the members of its day: going back to it would cut off
+/// those who joined since.
+fn other_members((node, view): (&NodeName, &View<'_>)) -> Option<Refusal> {
+    let recorded = view.snapshot.recorded.as_ref()?;
+    has_other_members(view).then(|| Refusal::OtherMembers {
+        node: node.clone(),
+        generation: recorded.generation,
+    })
+}
+
+/// Whether a node should run a member of etcd with others beside it than those on record.
+fn has_other_members(view: &View<'_>) -> bool {
+    let recorded = view.snapshot.recorded.as_ref();
+    view.manifest.units.iter().any(|(name, unit)| {
+        let before = recorded.and_then(|it| it.manifest.units.get(name)?.members());
+        before.is_some_and(|before| unit.members().is_some_and(|after| before != after))
+    })
 }
 
 /// Whether a node holds, at a path, something that was replaced on purpose.
@@ -152,7 +212,7 @@ fn is_superseded(view: &View<'_>, path: &RemotePath) -> bool {
 
 /// A cluster that was made before keeps its members: a new one would not find the others' data,
 /// and one that is gone without a word takes its vote along.
-fn membership(views: &BTreeMap<NodeName, View<'_>>) -> Vec<Refusal> {
+fn membership(views: &BTreeMap<NodeName, View<'_>>, direction: Direction) -> Vec<Refusal> {
     let is_member = |manifest: &crate::manifest::Manifest| {
         manifest
             .units
@@ -178,6 +238,18 @@ fn membership(views: &BTreeMap<NodeName, View<'_>>) -> Vec<Refusal> {
                 node,
                 what: "leave",
             }),
+            // A directory has no living cluster: its machines were never started, or will join
+            // what they find in their data.
+            (true, true)
+                if direction == Direction::Forward
+                    && view.snapshot.systemd.is_some()
+                    && has_other_members(view) =>
+            {
+                refusals.push(Refusal::Membership {
+                    node,
+                    what: "gain or lose others of",
+                });
+            }
             _ => {}
         }
     }

@@ -106,6 +106,7 @@ pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
             stage,
             probe,
             watches,
+            beginning: None,
         };
         units.insert(unit_name(name), unit);
     }
@@ -441,6 +442,11 @@ impl Model {
                 node.begun = None;
             }
             Action::Begin { .. } | Action::Record(_) => return false,
+            // Nothing of the model is systemd's own.
+            Action::Reload => {}
+            Action::Member(_) | Action::Enlist { .. } => {
+                unreachable!("the members of the model stay")
+            }
             Action::Stop(_) => unreachable!("the model drops no unit"),
         }
         true

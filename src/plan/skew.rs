@@ -14,7 +14,7 @@ use crate::snapshot::UnitState;
 use crate::version::{Minor, Version};
 
 /// The oldest patch of a line of etcd that may be upgraded to the next line.
-const ETCD_FLOORS: [(Minor, Version); 2] = [
+pub(super) const ETCD_FLOORS: [(Minor, Version); 2] = [
     (Minor::new(3, 6), Version::new(3, 5, 32)),
     (Minor::new(3, 7), Version::new(3, 6, 11)),
 ];
@@ -81,7 +81,7 @@ pub(super) fn may_go_back(stage: Stage, from: &Manifest, to: &Manifest) -> bool 
 }
 
 /// The version of the program that a unit's process was started from, by the name it lies under.
-pub(super) fn running(state: &UnitState) -> Option<Version> {
+pub fn running(state: &UnitState) -> Option<Version> {
     let (_, name) = state.program.as_ref()?.rsplit_once('/')?;
     let (_, version) = name.rsplit_once("-v")?;
     // A build of the user's own has its digest behind the version.

@@ -7,36 +7,49 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Stages, View, back, puts};
+use super::{Stages, View, back, member, puts};
 use crate::action::{Action, Course, Group, Put, Start, Turn, Wave, WaveName};
 use crate::diff;
 use crate::inventory::NodeName;
 use crate::manifest::{Stage, Unit, UnitName};
+use crate::membership::Changes;
 use crate::snapshot::UnitState;
 
-/// The wave of one stage.
-pub(super) fn of_stage(stage: Stage, stages: Stages, views: &BTreeMap<NodeName, View<'_>>) -> Wave {
+/// The wave of one stage. Where the members of etcd change, those who join have their turn last.
+pub(super) fn of_stage(
+    stage: Stage,
+    stages: Stages,
+    views: &BTreeMap<NodeName, View<'_>>,
+    changes: Option<&Changes>,
+) -> Wave {
     let name = match stage {
         Stage::Etcd => WaveName::Etcd,
         Stage::Apiserver => WaveName::Apiserver,
         Stage::Controllers => WaveName::Controllers,
     };
-    let rolling = runs_anywhere(stage, views);
+    let changes = changes.filter(|changes| stage == Stage::Etcd && !changes.steps.is_empty());
+    let rolling = runs_anywhere(stage, views) || changes.is_some();
     let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
     for (node, view) in views {
         let steps = steps(stage, stages, view, rolling);
-        if !steps.is_empty() {
+        let joins = changes.is_some_and(|it| it.joining().any(|join| join.node == *node));
+        if !steps.is_empty() && !joins {
             turns.push((node, steps));
         }
     }
-    if turns.is_empty() {
+    if turns.is_empty() && changes.is_none() {
         return Wave {
             name,
             groups: vec![],
         };
     }
     let groups = if rolling {
-        one_by_one(stage, turns, views)
+        let first = changes.map_or_else(Vec::new, member::before_others);
+        let mut groups = one_by_one(stage, turns, first, views);
+        if let Some(changes) = changes {
+            groups.extend(member::joins(stages, views, changes));
+        }
+        groups
     } else {
         let steps = turns
             .into_iter()
@@ -48,11 +61,12 @@ pub(super) fn of_stage(stage: Stage, stages: Stages, views: &BTreeMap<NodeName, 
 }
 
 /// One node after the other: first those where something is down, so that nothing healthy is taken
-/// away while something is missing; and before something that runs is restarted, all others that
-/// should be healthy by then are asked.
+/// away while something is missing, then what comes before anything that runs is touched; and
+/// before something that runs is restarted, all others that should be healthy by then are asked.
 fn one_by_one(
     stage: Stage,
     mut turns: Vec<(&NodeName, Vec<Action>)>,
+    mut first: Vec<Group>,
     views: &BTreeMap<NodeName, View<'_>>,
 ) -> Vec<Group> {
     turns.sort_by_key(|(node, _)| {
@@ -63,6 +77,9 @@ fn one_by_one(
     let mut groups = Vec::new();
     let mut done: BTreeSet<&NodeName> = BTreeSet::new();
     for (node, steps) in turns {
+        if units(stage, &views[node]).all(is_active) {
+            groups.append(&mut first);
+        }
         let restarts = |action: &Action| action.starts().iter().any(|start| start.restart);
         if steps.iter().any(restarts) {
             let others = views.iter().filter(|(other, _)| *other != node);
@@ -79,16 +96,18 @@ fn one_by_one(
         });
         done.insert(node);
     }
+    groups.append(&mut first);
     groups
 }
 
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
-fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
+pub(super) fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut puts = puts(view, Some(stage), stages);
     for (name, _, _) in units(stage, view) {
         let dropped = diff::dropped(view.difference, name);
         puts.extend(dropped.cloned().map(Put::Remove));
     }
+    let rereads = rereads(stage, view, &puts);
     let turns: Vec<_> = units(stage, view)
         .filter_map(|(name, unit, _)| Some((name, unit, view.difference.units.get(name)?)))
         .collect();
@@ -108,6 +127,9 @@ fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Act
     } else if !forward.puts.is_empty() {
         steps.push(Action::Install(forward.puts));
     }
+    if rereads {
+        steps.push(Action::Reload);
+    }
     for (name, unit, _) in turns {
         steps.push(Action::Await {
             unit: name.clone(),
@@ -118,9 +140,25 @@ fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Act
     steps
 }
 
+/// Whether systemd must read a unit file anew that no unit is restarted for: what it applies to a
+/// running service, whom that may talk to, holds from then on.
+fn rereads(stage: Stage, view: &View<'_>, puts: &[Put]) -> bool {
+    if view.difference.is_empty() {
+        return false;
+    }
+    let mut quiet = units(stage, view)
+        .filter(|(name, _, _)| !view.difference.units.contains_key(*name))
+        .filter(|unit| is_active(*unit));
+    quiet.any(|(_, unit, state)| {
+        let is_its_file = |put: &Put| matches!(put, Put::Entry(path, _) if unit.is_file(path));
+        let is_stale = state.is_some_and(|state| state.stale);
+        is_stale || puts.iter().any(is_its_file)
+    })
+}
+
 /// The questions whether a node's units of a stage are healthy: those that ran before, and all of
 /// them once the node had its turn. What was down and waits for its turn is not asked.
-fn questions(stage: Stage, view: &View<'_>, done: bool) -> Vec<Action> {
+pub(super) fn questions(stage: Stage, view: &View<'_>, done: bool) -> Vec<Action> {
     units(stage, view)
         .filter(|unit| done || is_active(*unit))
         .map(|(name, unit, _)| Action::Await {

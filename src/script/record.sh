@@ -18,6 +18,12 @@ end}
 # The rest of a run that was killed may still be at work.
 exec 8>>"$state/busy"
 flock -w 60 8
+# What a first start joined a cluster with has done its part.
+for joined in "$1"/run/systemd/system/*.d/kinstall-join.conf; do
+  [ -f "$joined" ] || continue
+  rm -f "$joined"
+  [ -n "$1" ] || systemctl daemon-reload
+done
 mkdir -p "$generation" "$state/store"
 printf '%s\n' "$recorded" >"$generation/recorded.json.new"
 mv -f "$generation/recorded.json.new" "$generation/recorded.json"

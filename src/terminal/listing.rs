@@ -25,6 +25,10 @@ pub struct Listing {
     pub changes: bool,
     /// Each node on which something is to be done.
     pub nodes: Vec<NodeListing>,
+    /// How the members of etcd change.
+    pub members: Vec<String>,
+    /// What stays on machines that the inventory does not have any more.
+    pub remains: Vec<String>,
     /// The order: each wave, and in it the groups of nodes that are worked on at the same time.
     pub order: Vec<WaveListing>,
 }
@@ -103,13 +107,16 @@ pub fn of(
         cluster: cluster.to_owned(),
         changes: !plan.is_empty(),
         nodes,
+        members: plan.members.clone(),
+        remains: Vec::new(),
         order: order.collect(),
     }
 }
 
-/// The nodes of a group on which more is done than asking.
+/// The nodes of a group on which more is done than asking and telling.
 fn touched(group: &crate::action::Group) -> Option<Vec<String>> {
-    let asks = |actions: &Vec<Action>| actions.iter().all(|it| matches!(it, Action::Await { .. }));
+    let talks = |it: &Action| matches!(it, Action::Await { .. } | Action::Member(_));
+    let asks = |actions: &Vec<Action>| actions.iter().all(talks);
     let nodes = group.steps.iter().filter(|(_, actions)| !asks(actions));
     let nodes: Vec<String> = nodes.map(|(node, _)| node.to_string()).collect();
     (!nodes.is_empty()).then_some(nodes)
@@ -307,6 +314,12 @@ impl Listing {
                     paint("!", "33", color)
                 );
             }
+        }
+        for change in &self.members {
+            _ = writeln!(text, "etcd: {change}");
+        }
+        for rest in &self.remains {
+            _ = writeln!(text, "{}: {rest}", paint("warning", "33", color));
         }
         _ = writeln!(text, "order:");
         for wave in &self.order {

@@ -299,12 +299,9 @@ fn provider(view: &View<'_>) -> Judged {
     let said = format!("`[encryption] provider = \"{}\"`", provider.name());
     match provider {
         Provider::Aescbc | Provider::Secretbox | Provider::Kms => (Status::Pass, said),
+        Provider::Identity => (Status::Fail, format!("{said}: nothing is encrypted")),
         Provider::Aesgcm => {
             let why = "its key must be exchanged every 200000 writes; take `secretbox`";
-            (Status::Fail, format!("{said}: {why}"))
-        }
-        Provider::Identity => {
-            let why = "Secrets lie in etcd as plain text; take `secretbox`";
             (Status::Fail, format!("{said}: {why}"))
         }
     }

@@ -341,6 +341,8 @@ fn a_weak_provider_and_a_lost_file_are_told() {
     let mut fixture = fixture("1.32.3");
     fixture.inventory.encryption.provider = Provider::Aesgcm;
     check("1.2.28", "aesgcm", &scored(&fixture, |_| {}));
+    fixture.inventory.encryption.provider = Provider::Identity;
+    check("1.2.28", "identity", &scored(&fixture, |_| {}));
     fixture.inventory.encryption.provider = Provider::Secretbox;
     let unit = RemotePath::fixed("/etc/systemd/system/etcd.service");
     let lost = scored(&fixture, |view| {

@@ -84,7 +84,7 @@ impl Servers {
                 .iter()
                 .find(|(_, unit)| unit.stage == Stage::Apiserver)?;
             let state = snapshot.units.get(unit)?;
-            let fingerprint = diff::fingerprint(manifest, &watched.watches);
+            let fingerprint = diff::fingerprint(manifest, watched);
             let in_place = matches!(entry.kind, Kind::File { digest, .. } if digest == wanted);
             let runs = state.is_active() && state.applied.as_deref() == Some(&fingerprint);
             (in_place && runs && snapshot.begun.is_none()).then_some(())

@@ -1,0 +1,265 @@
+//! `kinstall uninstall`: takes away what kinstall put on nodes, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::carry::holder;
+use super::prepare::{self, Site, Talk};
+use super::{Common, Exit, Failure, Login, journal, members};
+use crate::event::{Event, Events};
+use crate::inventory::{Inventory, NodeName, Role};
+use crate::journal::DONE;
+use crate::removal::{DATA, Removal};
+use crate::script;
+use crate::survey::{Reach, members as living};
+use crate::terminal::Terminal;
+use crate::transport::Body;
+
+/// Take away what kinstall put on nodes, and nothing else.
+#[derive(Debug, Args)]
+pub(super) struct Uninstall {
+    /// The inventory
+    inventory: PathBuf,
+    /// Take the data away too: etcd's, and with it everything the cluster knows, and audit logs
+    #[arg(long)]
+    data: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Show what would be taken away; change nothing
+    #[arg(long)]
+    plan: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+/// What is taken away, as it is shown.
+#[derive(Serialize)]
+struct Listing {
+    cluster: String,
+    nodes: Vec<NodeListing>,
+    /// Directories with data that go too.
+    data: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct NodeListing {
+    node: String,
+    /// Services that are stopped.
+    units: Vec<String>,
+    /// Files, links and directories that are removed.
+    entries: Vec<String>,
+    /// What somebody changed, and what therefore stays.
+    changed: Vec<String>,
+}
+
+impl Uninstall {
+    pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
+        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let scope = prepare::scope(&inventory, common)?;
+        let talk = Talk::open(terminal);
+        let looked = self.look(&inventory, &scope, common, &talk.events).await;
+        talk.close().await;
+        let (site, removals) = looked?;
+        let listing = self.listing(&inventory, &removals);
+        terminal.print(&if common.json {
+            serde_json::to_string_pretty(&listing).expect("texts and numbers") + "\n"
+        } else {
+            listing.text()
+        });
+        if removals.is_empty() {
+            site.close().await;
+            return Ok(Exit::Done);
+        }
+        if self.plan {
+            site.close().await;
+            return Ok(Exit::Found);
+        }
+        self.ask(&inventory, terminal)?;
+        let talk = Talk::open(terminal);
+        let outcome = self.take_away(&site, &removals, &talk.events).await;
+        talk.close().await;
+        let who = super::carry::who();
+        let mut entry = journal::entry(&inventory, "uninstall", who, BTreeMap::new());
+        entry.nodes = removals.keys().map(ToString::to_string).collect();
+        entry.outcome = match &outcome {
+            Ok(()) => DONE.to_owned(),
+            Err(failure) => failure.in_words(),
+        };
+        journal::add(&inventory, &entry)?;
+        site.close().await;
+        outcome.map(|()| Exit::Done)
+    }
+
+    /// What of kinstall's lies on the nodes; nodes with nothing are left out.
+    async fn look(
+        &self,
+        inventory: &Inventory,
+        scope: &BTreeSet<NodeName>,
+        common: &Common,
+        events: &Events,
+    ) -> Result<(Site, BTreeMap<NodeName, Removal>), Failure> {
+        let password = prepare::password(&self.login)?;
+        let reach = Reach {
+            into: None,
+            password: password.as_ref(),
+            jobs: usize::from(common.jobs),
+        };
+        let site = prepare::site(inventory, scope, reach, false, events).await?;
+        stays_a_member(inventory, &site).await?;
+        let removals = site
+            .snapshots
+            .iter()
+            .map(|(node, snapshot)| (node.clone(), Removal::of(snapshot)))
+            .filter(|(_, removal)| !removal.is_empty());
+        let removals = removals.collect();
+        Ok((site, removals))
+    }
+
+    fn listing(&self, inventory: &Inventory, removals: &BTreeMap<NodeName, Removal>) -> Listing {
+        let texts = |paths: &[crate::remote_path::RemotePath]| {
+            paths.iter().map(ToString::to_string).collect()
+        };
+        let nodes = removals.iter().map(|(node, removal)| NodeListing {
+            node: node.to_string(),
+            units: removal.units.iter().map(ToString::to_string).collect(),
+            entries: texts(&removal.entries),
+            changed: texts(&removal.changed),
+        });
+        Listing {
+            cluster: inventory.cluster.name.to_string(),
+            nodes: nodes.collect(),
+            data: DATA.into_iter().filter(|_| self.data).collect(),
+        }
+    }
+
+    /// Asks whoever sits at the terminal for the cluster's name.
+    fn ask(&self, inventory: &Inventory, terminal: Terminal) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let name = inventory.cluster.name.as_str();
+        let what = if self.data {
+            "this and all data"
+        } else {
+            "this"
+        };
+        let question = format!("To take {what} away, type the cluster's name ({name}): ");
+        match terminal.ask(&question) {
+            None => Err(Failure::words(
+                Exit::Usage,
+                "nobody is at a terminal to be asked; nothing was changed",
+                "give `--yes` to take it away without being asked, `--plan` to look only",
+            )),
+            Some(answer) if answer == name => Ok(()),
+            Some(_) => Err(Failure::words(
+                Exit::Stopped,
+                "that is not the cluster's name; nothing was changed",
+                format!("its name is {name}"),
+            )),
+        }
+    }
+
+    /// Takes hold of all nodes, then empties them, all at once.
+    async fn take_away(
+        &self,
+        site: &Site,
+        removals: &BTreeMap<NodeName, Removal>,
+        events: &Events,
+    ) -> Result<(), Failure> {
+        let mut held = Vec::new();
+        for node in removals.keys() {
+            let Some(connection) = site.transports[node].ssh() else {
+                continue;
+            };
+            let holding = connection.hold(script::LOCK, &[&holder()]).await;
+            let (line, lock) = holding.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+            if let Some(holder) = line.strip_prefix("held ") {
+                let message = format!("{node}: another run holds it: {holder}");
+                let help = "wait for it to end; nothing was changed";
+                return Err(Failure::words(Exit::Held, message, help));
+            }
+            held.push(lock);
+        }
+        let emptying = removals.iter().map(|(node, removal)| async move {
+            let body = Body::text(removal.text(self.data));
+            let output = site.transports[node].run(script::UNINSTALL, &[], body);
+            output
+                .await
+                .map_err(|error| Failure::new(Exit::Failed, error))?;
+            let count = removal.entries.len();
+            events.send(Event::Note(format!("{node}: {count} entries taken away")));
+            Ok::<(), Failure>(())
+        });
+        let outcomes = futures_util::future::join_all(emptying).await;
+        drop(held);
+        let mut failures = outcomes.into_iter().filter_map(Result::err);
+        let Some(mut first) = failures.next() else {
+            return Ok(());
+        };
+        first.reports.extend(failures.flat_map(|it| it.reports));
+        Err(first)
+    }
+}
+
+/// A member that others still count on is not taken from them: it would cost them their majority,
+/// or bring them near to that.
+async fn stays_a_member(inventory: &Inventory, site: &Site) -> Result<(), Failure> {
+    let mut etcd = inventory.with_role(Role::Etcd);
+    if etcd.all(|node| site.transports.contains_key(&node.name)) {
+        return Ok(());
+    }
+    for (node, transport) in &site.transports {
+        if !members::runs(site, node) {
+            continue;
+        }
+        let told = living::ask(transport).await;
+        let told = told.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+        let count = told.map_or(0, |members| members.len());
+        if count > 1 {
+            let message = format!("{node}: is one of {count} members of a living etcd cluster");
+            let help = "take the node out of the inventory and push that first: its member leaves \
+                        in good order; then uninstall with an inventory that still names it";
+            return Err(Failure::words(Exit::Failed, message, help));
+        }
+    }
+    Ok(())
+}
+
+impl Listing {
+    fn text(&self) -> String {
+        if self.nodes.is_empty() {
+            return format!("{}: nothing of kinstall's is there\n", self.cluster);
+        }
+        let mut text = String::new();
+        for node in &self.nodes {
+            // Writing to a String cannot fail.
+            _ = writeln!(
+                text,
+                "{}: stops {}; removes {} files, links and directories, and `/var/lib/kinstall`",
+                node.node,
+                node.units.join(" "),
+                node.entries.len()
+            );
+            for path in &node.entries {
+                _ = writeln!(text, "  - {path}");
+            }
+            for path in &node.changed {
+                _ = writeln!(text, "  {path} was changed by hand, and stays");
+            }
+        }
+        if self.data.is_empty() {
+            let kept = DATA.join(", ");
+            _ = writeln!(text, "data stay: {kept}; `--data` takes them away too");
+        } else {
+            let gone = self.data.join(", ");
+            _ = writeln!(text, "all data go, for ever: {gone}");
+        }
+        _ = writeln!(text, "the services' users stay");
+        text
+    }
+}

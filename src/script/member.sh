@@ -1,0 +1,51 @@
+# Asks the etcd of this node who the members of its cluster are, or changes that.
+# Arguments: ROOT WORD ARGUMENT..., where WORD and its arguments are one of:
+#   look                    prints `members JSON` and `health JSON`, as etcdctl has them
+#   data DIRECTORY          prints `data` if a member's data lie there; asks nobody
+#   learner NAME URL, promote ID, remove ID, move ID URL
+# A refusal of etcd's is told on the output as `refused WORDS`.
+set -u
+umask 077
+export LC_ALL=C ETCDCTL_API=3
+word=$2
+if [ "$word" = data ]; then
+  [ ! -d "$1$3/member" ] || echo data
+  exit 0
+fi
+certs=$1/etc/etcd/certs
+seconds=5s
+ask() {
+  /usr/local/bin/etcdctl --endpoints="$at" --command-timeout="$seconds" --cacert="$certs/rootCA.pem" \
+    --cert="$certs/healthcheck/etcd-healthcheck-client.pem" \
+    --key="$certs/healthcheck/etcd-healthcheck-client.key" "$@"
+}
+at=https://127.0.0.1:2379
+change() {
+  if said=$(ask member "$@" 2>&1); then
+    exit 0
+  fi
+  echo "refused $(printf '%s\n' "$said" | sed -n 's/^Error: *//p' | tail -n 1)"
+  exit 1
+}
+case $word in
+  look)
+    list=$(ask member list -w json 2>&1) || { echo "refused $(printf '%s\n' "$list" | tail -n 1)"; exit 1; }
+    echo "members $list"
+    # A learner answers no question of health, only late.
+    voters=$(ask member list 2>/dev/null | awk -F', ' '$2 == "started" && $6 != "true" { print $5 }' | tr '\n' ',')
+    at=${voters%,}
+    [ -z "$at" ] || echo "health $(seconds=3s ask endpoint health -w json 2>/dev/null)"
+    ;;
+  learner) change add "$3" --learner "--peer-urls=$4" ;;
+  promote) change promote "$3" ;;
+  remove)
+    # A leader that goes without handing over costs clients an election. Only a leader does as it is
+    # asked here; a dead member does not answer.
+    theirs=$(ask member list 2>/dev/null | awk -F', ' -v id="$3" '$1 == id { print $5 }')
+    own=$(ask endpoint status 2>/dev/null | awk -F', ' '{ print $2 }')
+    [ -z "$theirs" ] || (at=$theirs seconds=3s ask move-leader "$own") >/dev/null 2>&1 || :
+    change remove "$3"
+    ;;
+  move) change update "$3" "--peer-urls=$4" ;;
+  *) exit 2 ;;
+esac

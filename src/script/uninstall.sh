@@ -1,0 +1,38 @@
+# Takes away what kinstall put on a node: services first, its own record last, so that a run that was
+# cut short can be run again. Arguments: ROOT. Input: a line each, in order:
+#   stop UNIT
+#   remove PATH        a directory only if it is empty
+#   data DIRECTORY     with all that is in it
+#   end
+set -eu
+umask 077
+export LC_ALL=C
+cd "$1/"
+state=./var/lib/kinstall
+lines=$(cat)
+# What ends early was cut off: a line may be half.
+[ "${lines##*
+}" = end ] || { echo 'the input ends early' >&2; exit 9; }
+# The rest of a run that was killed may still be at work.
+if [ -d "$state" ]; then
+  exec 8>>"$state/busy"
+  flock -w 60 8
+fi
+printf '%s\n' "$lines" | while read -r what path; do
+  at=.$path
+  case $what in
+    stop)
+      systemctl disable -q --now "$path"
+      systemctl reset-failed "$path" 2>/dev/null || :
+      rm -f "/run/systemd/system/$path.d/kinstall-join.conf"
+      ;;
+    remove) if [ -d "$at" ] && [ ! -L "$at" ]; then rmdir "$at" 2>/dev/null || :; else rm -f "$at"; fi ;;
+    data)
+      rm -rf "$at"
+      rmdir "${at%/*}" 2>/dev/null || :
+      ;;
+  esac
+done
+systemctl daemon-reload
+rm -rf "$state"
+sync -f ./var/lib

@@ -1,0 +1,126 @@
+//! Promises about who is a member of etcd, on real nodes with a genuine etcd: who joins an inventory
+//! joins the cluster, who leaves it leaves the cluster, a machine that comes back empty takes its
+//! place again; nobody else's etcd is restarted for it, no data is lost, and it is told beforehand.
+
+use std::cell::Cell;
+
+use crate::bed::{Bed, NODES, PUSH};
+use crate::lab::Lab;
+
+const ETCDCTL: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
+    --cacert=/etc/etcd/certs/rootCA.pem \
+    --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
+    --key=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.key";
+
+/// The names of the members that have a vote, as one of them tells.
+fn voters(bed: &Bed, node: &str) -> Vec<String> {
+    let list = bed.on(node, &format!("{ETCDCTL} member list"));
+    let started = list
+        .lines()
+        .filter(|line| line.contains(", started, ") && line.ends_with("false"));
+    assert_eq!(started.clone().count(), list.lines().count(), "{list}");
+    let mut names: Vec<String> = started
+        .map(|line| line.split(", ").nth(2).unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// A value that was there before everything, read through a node.
+#[track_caller]
+fn assert_kept(bed: &Bed, node: &str) {
+    let value = bed.on(node, &format!("{ETCDCTL} get --print-value-only /kept"));
+    assert_eq!(value, "kept", "{node}");
+}
+
+/// Runs a push and kills it as soon as it has said this.
+#[track_caller]
+fn kill_at(lab: &Lab, word: &str) {
+    let mut going = lab.start(["push", "inventory.toml", "-v"]);
+    going.wait_for(word);
+    going.signal("KILL");
+    going.finish();
+}
+
+#[test]
+fn members_join_are_replaced_and_leave() {
+    let Some(mut bed) = Bed::take("members_join_are_replaced_and_leave") else {
+        return;
+    };
+    let lab = bed.fresh();
+    lab.write(&bed.inventory(&["node1"]));
+    lab.run(PUSH).exits(0);
+    bed.on("node1", &format!("{ETCDCTL} put /kept kept"));
+    let first = bed.started("node1", "etcd");
+    let etcd = Cell::new(first);
+    let not_restarted = |bed: &Bed| assert_eq!(bed.started("node1", "etcd"), etcd.get());
+
+    // One becomes three. Each run is killed a little later than the one before.
+    lab.write(&bed.inventory(&NODES));
+    let url = format!("https://{}:2380", bed.address("node2"));
+    lab.run(["plan", "inventory.toml"])
+        .exits(3)
+        .prints(&format!("etcd: add member node2 at {url}, as a learner"))
+        .prints("etcd: add member node3 at ");
+    kill_at(&lab, "member node2 let in");
+    let unstarted = bed.on("node1", &format!("{ETCDCTL} member list"));
+    assert!(unstarted.contains("unstarted"), "{unstarted}");
+    lab.run(["plan", "inventory.toml"])
+        .exits(3)
+        .prints("etcd: start member node2, which was added before, for the first time");
+    kill_at(&lab, "node2: starting etcd.service");
+    kill_at(&lab, "member node2 has caught up");
+    let output = lab.run(PUSH).exits(0).says("member node3 has caught up");
+    println!("a member joined in {:.1} s", output.seconds);
+    assert_eq!(voters(&bed, "node3"), NODES);
+    for node in NODES {
+        assert_kept(&bed, node);
+    }
+    not_restarted(&bed);
+    lab.run(PUSH).exits(0).says("home: nothing to do");
+    let left = "find /run/systemd/system -name '*kinstall*'; \
+                grep -h -o 'initial-cluster-state=[a-z]*' /etc/systemd/system/etcd.service";
+    for node in NODES {
+        assert_eq!(bed.on(node, left), "initial-cluster-state=new", "{node}");
+        let allowed = bed.on(
+            node,
+            "systemctl show etcd -p IPAddressAllow -p NeedDaemonReload",
+        );
+        assert!(allowed.contains(&bed.address("node3")), "{allowed}");
+        assert!(allowed.contains("NeedDaemonReload=no"), "{node}: {allowed}");
+    }
+
+    // A machine comes back empty.
+    bed.nodes("reset node3");
+    lab.run(["plan", "inventory.toml"])
+        .exits(3)
+        .prints("etcd: remove member node3, which is down: its node has lost the data")
+        .prints("etcd: add member node3 at ");
+    kill_at(&lab, "member node3 taken out");
+    let output = lab.run(PUSH).exits(0);
+    println!("a dead node was replaced in {:.1} s", output.seconds);
+    assert_eq!(voters(&bed, "node1"), NODES);
+    assert_kept(&bed, "node3");
+    not_restarted(&bed);
+    lab.run(["status", "inventory.toml"]).exits(0);
+
+    // Without a majority nobody leaves.
+    bed.on("node2", "systemctl stop etcd");
+    bed.on("node3", "systemctl stop etcd");
+    lab.write(&bed.inventory(&["node1"]));
+    lab.run(PUSH)
+        .exits(1)
+        .says("healthy")
+        .says("`kinstall status`");
+    // Who leaves hands the lead over.
+    bed.on("node3", "systemctl start etcd");
+    crate::waves::lead(&bed, "node3");
+    lab.run(PUSH)
+        .exits(0)
+        .says("etcd: remove member node2, which is down: the inventory does not have it")
+        .says("what kinstall put on node3 stays there");
+    assert_eq!(voters(&bed, "node1"), ["node1"]);
+    assert_kept(&bed, "node1");
+    not_restarted(&bed);
+    lab.run(PUSH).exits(0).says("home: nothing to do");
+}

@@ -1,0 +1,73 @@
+//! Promises of `uninstall` on real nodes: what kinstall put there goes, and nothing else.
+
+use crate::bed::{Bed, NODES, PUSH};
+
+const UNINSTALL: [&str; 3] = ["uninstall", "inventory.toml", "--yes"];
+
+#[test]
+fn uninstall_takes_away_what_was_put_there_and_nothing_else() {
+    let Some(mut bed) = Bed::take("uninstall_takes_away_what_was_put_there_and_nothing_else")
+    else {
+        return;
+    };
+    let lab = bed.fresh();
+    // Everything below these, without what comes and goes by itself.
+    let tree = "cd / && find etc usr/local var/lib/kinstall var/lib/etcd -xdev \
+        ! -path 'etc/ssh*' ! -name '*-' ! -name 'passwd' ! -name 'group' ! -name 'shadow' \
+        ! -name 'gshadow' ! -name '.updated' ! -path 'var/lib/etcd/*' 2>/dev/null | sort";
+    let before = NODES.map(|node| bed.on(node, tree));
+    lab.run(PUSH).exits(0);
+    lab.run(["uninstall", "inventory.toml", "--plan"])
+        .exits(3)
+        .prints("node1: stops kube-scheduler.service kube-controller-manager.service kube-apiserver.service etcd.service")
+        .prints("- /usr/local/bin/etcd\n")
+        .prints("data stay: /var/lib/etcd");
+    lab.run(["uninstall", "inventory.toml"])
+        .exits(2)
+        .says("nobody is at a terminal to be asked");
+    lab.run([&UNINSTALL[..], &["--limit", "node3"]].concat())
+        .exits(1)
+        .says("node3: is one of 3 members of a living etcd cluster");
+    lab.run(["status", "inventory.toml"]).exits(0);
+
+    let theirs = "/etc/k8s/kube-apiserver/theirs";
+    let edited = "/etc/sysusers.d/kinstall.conf";
+    bed.on(
+        "node2",
+        &format!("touch {theirs}; echo '# mine' >>{edited}"),
+    );
+    lab.run([&UNINSTALL[..], &["--data"]].concat())
+        .exits(0)
+        .prints(&format!("{edited} was changed by hand, and stays"))
+        .prints("all data go, for ever: /var/lib/etcd");
+    let gone = "! pidof etcd kube-apiserver kube-scheduler kube-controller-manager; \
+                ! systemctl cat etcd kube-apiserver 2>/dev/null; ls -d /var/log/kubernetes || :";
+    for (node, before) in NODES.iter().zip(before) {
+        assert_eq!(bed.on(node, gone), "", "{node}");
+        let left = bed.on(node, tree);
+        // The system's own, which a bare one may lack.
+        let system = ["etc/sysusers.d", "etc/tmpfiles.d"];
+        let left = left.lines().filter(|path| !before.contains(*path));
+        let left = left.filter(|path| !system.contains(path));
+        let left: Vec<&str> = left.collect();
+        if *node == "node2" {
+            let stays = [
+                &edited[1..],
+                "etc/k8s",
+                "etc/k8s/kube-apiserver",
+                &theirs[1..],
+            ];
+            assert!(left.iter().all(|path| stays.contains(path)), "{left:?}");
+            bed.on(node, &format!("rm {edited} && rm -r /etc/k8s"));
+        } else {
+            assert_eq!(left, Vec::<&str>::new(), "{node}");
+        }
+    }
+    lab.run(UNINSTALL)
+        .exits(0)
+        .prints("home: nothing of kinstall's is there");
+    // An emptied machine is as good as a new one.
+    lab.run(PUSH).exits(0);
+    lab.run(["status", "inventory.toml"]).exits(0);
+    bed.leave(lab);
+}

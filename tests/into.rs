@@ -335,7 +335,7 @@ fn pins_that_rest_on_too_little_are_not_installed() {
     for command in ["plan", "push"] {
         lab.run([command, "inventory.toml", "--into", "nodes"])
             .exits(5)
-            .says("kube-apiserver 1.32.99 amd64: it rests on ");
+            .says("etcd-v3.5.99-linux-amd64.tar.gz 3.5.99 amd64: it rests on ");
     }
     assert_eq!(trees(&lab), before);
 }

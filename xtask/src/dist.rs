@@ -136,6 +136,10 @@ pub(crate) fn pack(program: &Path, native: &Path, arch: &str) -> Result<PathBuf,
         let completions = Program::new(native).args(["completions", shell]).text()?;
         fs_err::write(tree.join("completions").join(shell), completions + "\n")?;
     }
+    let pages = Program::new(native)
+        .args(["man", "--out"])
+        .arg(tree.join("man"));
+    pages.done()?;
     let archive = dist.join(format!("{name}.tar.gz"));
     // Whoever packs it and whenever, the same bytes come out.
     let pack = "tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \

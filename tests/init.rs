@@ -193,3 +193,17 @@ fn json_is_json_in_every_end() {
         "push does what plan showed"
     );
 }
+
+#[test]
+fn there_are_manual_pages() {
+    let lab = Lab::empty();
+    lab.run(["man"]).exits(0).prints(".TH kinstall 1");
+    lab.run(["man", "push"]).exits(0).prints("kinstall\\-push");
+    lab.run(["man", "pusch"])
+        .exits(2)
+        .says("there is no command `pusch`")
+        .says("push");
+    lab.run(["man", "--out", "pages"]).exits(0);
+    let page = fs::read_to_string(lab.path("pages/kinstall-push.1")).unwrap();
+    assert!(page.contains("through"), "{page}");
+}

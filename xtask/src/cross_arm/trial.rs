@@ -14,8 +14,6 @@ use crate::nodes;
 use crate::say;
 use crate::setup::{self, Profile, Seat};
 
-/// An inventory that says everything there is to render.
-const INVENTORY: &str = "inventories/home-lab.toml";
 /// What serves the mirror.
 const HTTPS: &str = include_str!("https.py");
 /// A push of everything under emulation, in seconds.
@@ -83,21 +81,6 @@ impl Trial {
         let room = self.room.join(target.dpkg());
         fs_err::create_dir_all(&room)?;
         let native = || Program::new(&self.native).directory(&room);
-        fs_err::copy(setup::workspace().join(INVENTORY), room.join("render.toml"))?;
-        // The first of the two makes the keys, which the other takes.
-        native()
-            .args(["render", "render.toml", "--out", "rendered"])
-            .done()?;
-        let render = arm
-            .kinstall(&room)
-            .args(["render", "render.toml", "--out", "rendered-arm"]);
-        render.done()?;
-        same(program, &room, "rendered", "rendered-arm")?;
-        say::data(format!(
-            "cross-arm: {}: render: as the native one, to the byte",
-            target.dpkg()
-        ));
-
         fs_err::copy(self.room.join("ca.pem"), room.join("ca.pem"))?;
         fs_err::write(room.join("inventory.toml"), &self.inventory)?;
         arm.kinstall(&room)
@@ -117,6 +100,18 @@ impl Trial {
         same(program, &room, "nodes", "nodes-arm")?;
         say::data(format!(
             "cross-arm: {}: push --into: as the native one, to the byte",
+            target.dpkg()
+        ));
+        // After a push the keys are there, and both take the same.
+        native()
+            .args(["render", "inventory.toml", "--out", "rendered"])
+            .done()?;
+        arm.kinstall(&room)
+            .args(["render", "inventory.toml", "--out", "rendered-arm"])
+            .done()?;
+        same(program, &room, "rendered", "rendered-arm")?;
+        say::data(format!(
+            "cross-arm: {}: render: as the native one, to the byte",
             target.dpkg()
         ));
         Ok(())

@@ -177,7 +177,10 @@ fn puts(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<Put> {
         };
         (rank, (*path).clone())
     });
-    let unsettled = view.manifest.units.iter().filter(|(_, unit)| {
+    // A unit that is not to be started runs on as if nothing had changed: see `Beginning`.
+    let turns = view.manifest.units.iter();
+    let turns = turns.filter(|(name, _)| view.difference.units.contains_key(*name));
+    let unsettled = turns.filter(|(_, unit)| {
         let mut paths = entries.iter().map(|(path, _)| *path);
         paths.any(|path| unit.watches.contains(path) && view.difference.touches_process(path))
     });

@@ -26,8 +26,9 @@ fn lose(bed: &Bed, lab: &Lab) {
     while bed.on("node1", TURNS) == "0" {
         assert!(begun.elapsed() < Duration::from_secs(20), "no turn begins");
     }
-    bed.on("node1", KILL_SESSIONS);
+    // First kinstall, which would tell its history how it ended.
     going.signal("KILL");
+    bed.on("node1", KILL_SESSIONS);
     going.finish();
     while bed.on("node1", TURNS) != "0" {
         assert!(begun.elapsed() < Duration::from_secs(90), "no turn ends");

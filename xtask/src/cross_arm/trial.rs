@@ -209,11 +209,15 @@ fn serve(directory: &Path, room: &Path) -> Result<(Child, u16), Error> {
 /// Two trees are the same, but for what tells when they were made.
 fn same(program: &Path, room: &Path, one: &str, other: &str) -> Result<(), Error> {
     let diff = Program::new("diff").args(["--recursive", "--no-dereference"]);
-    let diff = diff.args([
-        "--exclude=recorded.json",
-        "--exclude=index",
-        "--exclude=generations",
-    ]);
+    // When it was pushed, and by which process.
+    let told = [
+        "recorded.json",
+        "index",
+        "generations",
+        "journal",
+        "staging.pid",
+    ];
+    let diff = diff.args(told.map(|name| format!("--exclude={name}")));
     let output = diff.args([one, other]).directory(room).output()?;
     equal(program, "a tree", &output.stdout, "")
 }

@@ -190,7 +190,8 @@ fn serve(directory: &Path, room: &Path) -> Result<(Child, u16), Error> {
         .arg(directory)
         .arg(&certificate)
         .arg(&key)
-        .stdin(Stdio::null())
+        // Held open by us: it ends when we do, however that is.
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;

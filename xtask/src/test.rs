@@ -104,6 +104,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if let Err(why) = &possible {
         good &= may_do_without(why, &tally.not_run);
     }
+    if possible.is_ok() {
+        let not_run = tally.not_run.iter();
+        not_run.for_each(|test| say::data(format!("{NOT_RUN}{test}")));
+    }
     say::data(tally.line());
     Ok(if good {
         ExitCode::SUCCESS
@@ -281,10 +285,8 @@ fn run_suite(
     for (name, value) in environment.into_iter().flatten() {
         cargo = cargo.env(name, value);
     }
-    if environment.is_none() {
-        // Else what a test says that did not fail is lost.
-        cargo = cargo.args(["--", "--show-output"]);
-    }
+    // Else what a test says that did not fail is lost: that it did not run, and why.
+    cargo = cargo.args(["--", "--show-output"]);
     let start = Instant::now();
     let status = cargo.lines(|line| {
         tally.hear(line);

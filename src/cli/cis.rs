@@ -16,7 +16,7 @@ use crate::manifest::{Desired, Manifest, UnitName};
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::snapshot::Snapshot;
-use crate::survey::{self, Reach};
+use crate::survey::{self};
 use crate::terminal::{Terminal, benchmark::Benchmark};
 use crate::transport::{Body, Transport};
 
@@ -87,11 +87,7 @@ async fn installed<'a>(
 ) -> Result<Vec<View<'a>>, Failure> {
     let scope = prepare::scope(inventory, common)?;
     let password = prepare::password(&ask.login)?;
-    let reach = Reach {
-        into: None,
-        password: password.as_ref(),
-        jobs: usize::from(common.jobs),
-    };
+    let reach = prepare::reach(password.as_ref(), common);
     let transports = survey::connect(inventory, &scope, reach, events).await?;
     let mut views = Vec::new();
     for (name, manifest) in &desired.manifests {

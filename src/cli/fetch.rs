@@ -13,7 +13,6 @@ use crate::event::Events;
 use crate::fetch::{self as engine, Update};
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Trust;
-use crate::survey::Reach;
 use crate::terminal::Terminal;
 use crate::terminal::releases::Releases;
 
@@ -171,11 +170,7 @@ pub(super) async fn architectures(
         return Ok(arch.iter().copied().map(of).collect());
     }
     let password = prepare::password(login)?;
-    let reach = Reach {
-        into: None,
-        password: password.as_ref(),
-        jobs: usize::from(common.jobs),
-    };
+    let reach = prepare::reach(password.as_ref(), common);
     let site = prepare::site(inventory, &unknown, reach, false, events).await?;
     let found = site.archs.clone();
     site.close().await;

@@ -12,7 +12,7 @@ use crate::event::Events;
 use crate::inventory::Inventory;
 use crate::journal::Entry;
 use crate::script;
-use crate::survey::{self, Reach};
+use crate::survey::{self};
 use crate::terminal::Terminal;
 use crate::transport::Body;
 
@@ -62,11 +62,7 @@ impl History {
     ) -> Result<Vec<Entry>, Failure> {
         let scope = prepare::scope(inventory, common)?;
         let password = prepare::password(&self.login)?;
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs: usize::from(common.jobs),
-        };
+        let reach = prepare::reach(password.as_ref(), common);
         let transports = survey::connect(inventory, &scope, reach, events).await?;
         let mut told = Vec::new();
         for transport in transports.values() {

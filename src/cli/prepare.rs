@@ -202,6 +202,15 @@ pub(super) fn password(login: &Login) -> Result<Option<Secret>, Failure> {
     Ok(Some(Secret::new(password?.into_bytes())))
 }
 
+/// How machines are reached: over SSH, as many at a time as the user said.
+pub(super) fn reach<'a>(password: Option<&'a Secret>, common: &Common) -> Reach<'a> {
+    Reach {
+        into: None,
+        password,
+        jobs: usize::from(common.jobs),
+    }
+}
+
 /// The nodes, reached and looked at.
 pub(super) struct Site {
     pub(super) transports: BTreeMap<NodeName, Transport>,

@@ -15,7 +15,6 @@ use crate::manifest::Desired;
 use crate::plan::{Direction, Plan};
 use crate::script;
 use crate::snapshot::Recorded;
-use crate::survey::Reach;
 use crate::terminal::{Terminal, listing};
 use crate::transport::{Body, Transport};
 
@@ -58,11 +57,7 @@ impl Rollback {
         let scope = prepare::scope(inventory, common)?;
         let password = prepare::password(&self.login)?;
         let jobs = usize::from(common.jobs);
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs,
-        };
+        let reach = prepare::reach(password.as_ref(), common);
         let mut site = prepare::site(inventory, &scope, reach, false, events).await?;
         site.settle(events).await?;
         let recorded = self.recorded(&site, &scope).await?;

@@ -17,7 +17,6 @@ use crate::probe::Prober;
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::snapshot::{Recorded, Snapshot};
-use crate::survey::Reach;
 use crate::terminal::Terminal;
 use crate::terminal::report::{CertificateReport, NodeReport, Report, UnitReport};
 use crate::transport::{Body, Transport};
@@ -64,12 +63,7 @@ impl Status {
     ) -> Result<Report, Failure> {
         let scope = prepare::scope(inventory, common)?;
         let password = prepare::password(&self.login)?;
-        let jobs = usize::from(common.jobs);
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs,
-        };
+        let reach = prepare::reach(password.as_ref(), common);
         let site = prepare::site(inventory, &scope, reach, self.verify, events).await?;
         // Nothing is made here: a cluster that was pushed has its credentials in pki/.
         let credentials = prepare::credentials(inventory, Keep::No, events)?;

@@ -16,7 +16,6 @@ use crate::fetch;
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::manifest::UnitName;
 use crate::plan::{self, Hop};
-use crate::survey::Reach;
 use crate::terminal::Terminal;
 use crate::version::Version;
 
@@ -153,11 +152,7 @@ async fn look(
 ) -> Result<(Hop, BTreeMap<NodeName, Arch>), Failure> {
     let scope = prepare::scope(inventory, common)?;
     let password = prepare::password(ask.login)?;
-    let reach = Reach {
-        into: None,
-        password: password.as_ref(),
-        jobs: usize::from(common.jobs),
-    };
+    let reach = prepare::reach(password.as_ref(), common);
     let site = prepare::site(inventory, &scope, reach, false, events).await?;
     let oldest = |component: &str| {
         let unit: UnitName = format!("{component}.service")

@@ -15,7 +15,7 @@ use crate::inventory::{Inventory, NodeName, Role};
 use crate::journal::DONE;
 use crate::removal::{DATA, Removal};
 use crate::script;
-use crate::survey::{Reach, members as living};
+use crate::survey::members as living;
 use crate::terminal::Terminal;
 use crate::transport::Body;
 
@@ -104,11 +104,7 @@ impl Uninstall {
         events: &Events,
     ) -> Result<(Site, BTreeMap<NodeName, Removal>), Failure> {
         let password = prepare::password(&self.login)?;
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs: usize::from(common.jobs),
-        };
+        let reach = prepare::reach(password.as_ref(), common);
         let site = prepare::site(inventory, scope, reach, false, events).await?;
         stays_a_member(inventory, &site).await?;
         let removals = site

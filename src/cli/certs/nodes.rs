@@ -18,7 +18,6 @@ use crate::inventory::NodeName;
 use crate::manifest::compose::{Holds, Place, places};
 use crate::probe::served::served;
 use crate::script;
-use crate::survey::Reach;
 use crate::transport::{Body, Transport};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -46,11 +45,7 @@ impl Look<'_> {
         let inventory = &self.desk.inventory;
         let scope = prepare::scope(inventory, common)?;
         let password = prepare::password(self.login)?;
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs: usize::from(common.jobs),
-        };
+        let reach = prepare::reach(password.as_ref(), common);
         let places = places(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
         let site = prepare::site(inventory, &scope, reach, false, events).await?;
         let looking = site

@@ -16,7 +16,6 @@ use crate::probe::Prober;
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::secret::Secret;
-use crate::survey::Reach;
 use crate::terminal::Terminal;
 use crate::transport::Body;
 
@@ -46,11 +45,7 @@ impl Servers {
     ) -> Result<Self, Failure> {
         let talk = Talk::open(terminal);
         let password = prepare::password(login)?;
-        let reach = Reach {
-            into: None,
-            password: password.as_ref(),
-            jobs: usize::from(common.jobs),
-        };
+        let reach = prepare::reach(password.as_ref(), common);
         let scope = inventory.nodes.keys().cloned().collect();
         let site = prepare::site(inventory, &scope, reach, false, &talk.events).await;
         let credentials = prepare::credentials(inventory, Keep::No, &talk.events);

@@ -72,6 +72,18 @@ pub(crate) fn cached(name: &str) -> PathBuf {
     Cache::of_user().directory(name)
 }
 
+/// Python's installer of packages, installed itself if need be.
+pub(crate) fn pip() -> Result<Program, Error> {
+    let pip = || Program::new("python3").args(["-m", "pip"]);
+    if !pip().arg("--version").succeeds() {
+        require(&[Tool {
+            command: "pip3",
+            package: "python3-pip",
+        }])?;
+    }
+    Ok(pip())
+}
+
 /// Holds the lock of that name in the cache, unless another process does.
 pub(crate) fn try_lock(name: &str) -> Result<Option<Lock>, Error> {
     Cache::of_user().try_lock(name)

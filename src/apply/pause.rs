@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::inventory::NodeName;
 
 /// `NUMBER:DIRECTORY`: at the action of this number, counted from 1, the file `reached` appears in
-/// the directory, and the action waits until there is one `go`.
+/// the directory, and the action waits until there is one `go`. The actions after it wait as long
+/// as there is one `hold`.
 const VARIABLE: &str = "KINSTALL_PAUSE";
 /// How long an action is held, in milliseconds.
 const HELD_MILLISECONDS_MAX: u64 = 60_000;
@@ -50,18 +51,26 @@ impl Pause {
         let number = point.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let line = format!("{number} {node} {action}\n");
         // Without its directory nobody waits for us.
-        if point.tell("actions", &line).is_err() || number != point.number {
+        if point.tell("actions", &line).is_err() || number < point.number {
             return;
+        }
+        let hold = point.directory.join("hold");
+        if number > point.number {
+            return wait_while(|| hold.exists()).await;
         }
         if point.tell("reached", &line).is_err() {
             return;
         }
         let go = point.directory.join("go");
-        let mut left = HELD_MILLISECONDS_MAX / LOOK_MILLISECONDS;
-        while left > 0 && !go.exists() {
-            left -= 1;
-            tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
-        }
+        wait_while(|| !go.exists()).await;
+    }
+}
+
+async fn wait_while(held: impl Fn() -> bool) {
+    let mut left = HELD_MILLISECONDS_MAX / LOOK_MILLISECONDS;
+    while left > 0 && held() {
+        left -= 1;
+        tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
     }
 }
 

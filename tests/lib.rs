@@ -6,6 +6,7 @@
     reason = "a test says where it failed, and which one did not run"
 )]
 
+mod api;
 mod bed;
 mod benchmark;
 mod bundle;
@@ -30,6 +31,7 @@ mod own;
 mod push;
 mod quoting;
 mod reader;
+mod rotation;
 mod servers;
 mod through;
 mod tidy;
@@ -39,4 +41,5 @@ mod uninstall;
 mod users;
 mod vault;
 mod versions;
+mod watch;
 mod waves;

@@ -24,6 +24,7 @@ mod init;
 mod interrupt;
 mod into;
 mod killed;
+mod kubeconfig;
 mod lab;
 mod members;
 mod mirror;

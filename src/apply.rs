@@ -289,7 +289,7 @@ impl Run<'_> {
         let prober = &prober;
         let nodes = group.steps.iter().map(|(node, actions)| async move {
             for action in actions {
-                self.pause.before(node, action.name()).await;
+                self.pause.before(node.as_str(), action.name()).await;
                 step::take(self, prober, &self.transports[node], action)
                     .await
                     .map_err(|failure| Error::Step { wave, failure })?;

@@ -6,7 +6,6 @@
 
 mod fault;
 mod site;
-mod watch;
 
 use std::io::Write;
 

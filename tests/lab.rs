@@ -188,6 +188,11 @@ impl Going {
         String::from_utf8_lossy(&self.stderr.0.lock().unwrap()).into_owned()
     }
 
+    /// Whether it has come to its end.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has said this.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {

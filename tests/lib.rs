@@ -6,6 +6,7 @@
     reason = "a test says where it failed, and which one did not run"
 )]
 
+mod api;
 mod bed;
 mod benchmark;
 mod bundle;
@@ -23,6 +24,7 @@ mod init;
 mod interrupt;
 mod into;
 mod killed;
+mod kubeconfig;
 mod lab;
 mod members;
 mod mirror;
@@ -31,6 +33,7 @@ mod own;
 mod push;
 mod quoting;
 mod reader;
+mod rotation;
 mod servers;
 mod through;
 mod tidy;
@@ -40,4 +43,5 @@ mod uninstall;
 mod users;
 mod vault;
 mod versions;
+mod watch;
 mod waves;

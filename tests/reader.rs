@@ -2,13 +2,12 @@
 //! is being restarted, and nowhere else.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use base64::Engine;
 use fs_err as fs;
 
+use crate::api::Api;
 use crate::bed::{Bed, NODES, PUSH, stock_servers, workshop};
 use crate::lab::{KUBERNETES, Lab, elf, stock_as};
 
@@ -28,14 +27,6 @@ struct Failed {
     why: String,
 }
 
-/// Somebody with the administrator's certificate, on the network of the nodes.
-struct Reader<'a> {
-    bed: &'a Bed,
-    lab: &'a Lab,
-    addresses: [String; 3],
-    genuine: bool,
-}
-
 /// What a reader saw: how often all went well, and each time when it did not, by server.
 #[derive(Default)]
 struct Seen {
@@ -43,82 +34,26 @@ struct Seen {
     failed: Vec<Failed>,
 }
 
-impl Reader<'_> {
-    /// Writes and reads through one server until the push is over.
-    fn read(&self, server: usize, done: &AtomicBool) -> Seen {
-        let mut seen = Seen::default();
-        let mut number = 0;
-        while !done.load(Ordering::Relaxed) {
-            number += 1;
-            let begun = now();
-            match self.once(server, number) {
-                Ok(()) => seen.well += 1,
-                Err(why) => seen.failed.push(Failed {
-                    begun,
-                    ended: now(),
-                    why,
-                }),
-            }
-            std::thread::sleep(PAUSE);
-        }
-        seen
-    }
-
-    /// With genuine servers a Secret is written and read again; a stand-in has nothing but its
-    /// version, which it tells to nobody it does not know.
-    fn once(&self, server: usize, number: u32) -> Result<(), String> {
-        if !self.genuine {
-            return self.ask(server, "GET", "/version", "", "gitVersion");
-        }
+/// Writes and reads through one server until the push is over.
+fn read(api: &Api<'_>, server: usize, done: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    let mut number = 0;
+    while !done.load(Ordering::Relaxed) {
+        number += 1;
+        let begun = now();
         let name = format!("reader-{server}-{number}");
-        let secrets = "/api/v1/namespaces/default/secrets";
-        let body = format!(
-            r#"{{"apiVersion":"v1","kind":"Secret","metadata":{{"name":"{name}"}},"stringData":{{"word":"{name}"}}}}"#
-        );
-        self.ask(server, "POST", secrets, &body, &name)?;
-        self.ask(server, "GET", &format!("{secrets}/{name}"), "", &name)
+        let kept = api.create(server, &name);
+        match kept.and_then(|()| api.read(server, &name)) {
+            Ok(()) => seen.well += 1,
+            Err(why) => seen.failed.push(Failed {
+                begun,
+                ended: now(),
+                why: why.to_string(),
+            }),
+        }
+        std::thread::sleep(PAUSE);
     }
-
-    fn ask(
-        &self,
-        server: usize,
-        verb: &str,
-        path: &str,
-        body: &str,
-        due: &str,
-    ) -> Result<(), String> {
-        // From node1's network, which a machine beside the nodes is not on.
-        let processes = self
-            .bed
-            .cgroup("node1")
-            .join("machine/payload/system.slice/ssh.service/cgroup.procs");
-        let processes = fs::read_to_string(processes).map_err(|error| error.to_string())?;
-        let process = processes.lines().next().unwrap_or_default();
-        let url = format!("https://{}:6443{path}", self.addresses[server]);
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--net",
-            "--target",
-            process,
-            "curl",
-            "--silent",
-            "--show-error",
-        ]);
-        command.args(["--fail", "--max-time", "5", "--request", verb]);
-        command.args(["--header", "Content-Type: application/json"]);
-        for (flag, word) in CREDENTIALS {
-            command.arg(flag).arg(self.lab.path(word));
-        }
-        if !body.is_empty() {
-            command.args(["--data", body]);
-        }
-        let output = command.arg(url).stdin(Stdio::null()).output().unwrap();
-        if output.status.success() && String::from_utf8_lossy(&output.stdout).contains(due) {
-            Ok(())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-        }
-    }
+    seen
 }
 
 /// Microseconds on the clock that starts with the machine.
@@ -128,25 +63,6 @@ fn now() -> u64 {
     let digits = seconds.replace('.', "");
     // Hundredths of a second.
     digits.parse::<u64>().unwrap() * 10_000
-}
-
-/// What curl is given of a kubeconfig, each in a file named by its word there.
-const CREDENTIALS: [(&str, &str); 3] = [
-    ("--cacert", "certificate-authority-data"),
-    ("--cert", "client-certificate-data"),
-    ("--key", "client-key-data"),
-];
-
-/// Puts the administrator's credentials into files.
-fn unpack_credentials(lab: &Lab) {
-    let kubeconfig = lab.run(["kubeconfig", "inventory.toml"]).exits(0).stdout;
-    for (_, word) in CREDENTIALS {
-        let mut lines = kubeconfig.lines();
-        let text = lines.find_map(|line| line.trim().strip_prefix(word)?.strip_prefix(": "));
-        let text = text.unwrap().trim_matches('"');
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-        fs::write(lab.path(word), bytes.unwrap()).unwrap();
-    }
 }
 
 /// When a kube-apiserver was last away: from the moment it was told to stop.
@@ -163,18 +79,11 @@ fn away(bed: &Bed, node: &str) -> (u64, u64) {
 
 /// Pushes a change while somebody reads, and judges what was seen.
 #[track_caller]
-fn check(bed: &Bed, lab: &Lab, genuine: bool) {
-    let reader = Reader {
-        bed,
-        lab,
-        addresses: NODES.map(|node| bed.address(node)),
-        genuine,
-    };
-    unpack_credentials(lab);
-    let (reader, done) = (&reader, &AtomicBool::new(false));
+fn check(bed: &Bed, lab: &Lab) {
+    let (api, done) = (&Api::of(bed, lab), &AtomicBool::new(false));
     let begun = now();
     let seen = std::thread::scope(|scope| {
-        let reading = [0, 1, 2].map(|server| scope.spawn(move || reader.read(server, done)));
+        let reading = [0, 1, 2].map(|server| scope.spawn(move || read(api, server, done)));
         let pushed = lab.run(PUSH);
         std::thread::sleep(Duration::from_millis(500));
         done.store(true, Ordering::Relaxed);
@@ -221,7 +130,7 @@ fn an_upgrade_fails_no_request_but_at_the_server_being_restarted() {
         &format!("kubernetes = \"{KUBERNETES}\""),
         &format!("kubernetes = \"{newer}\""),
     );
-    check(&bed, &lab, false);
+    check(&bed, &lab);
     bed.leave(lab);
 }
 
@@ -254,5 +163,5 @@ fn genuine_servers_are_changed_without_a_failed_request_elsewhere() {
     );
     lab.run(PUSH).exits(0);
     lab.edit("audit-log-maxage = 60", "audit-log-maxage = 61");
-    check(&bed, &lab, true);
+    check(&bed, &lab);
 }

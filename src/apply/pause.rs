@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::inventory::NodeName;
-
 /// `NUMBER:DIRECTORY`: at the action of this number, counted from 1, the file `reached` appears in
 /// the directory, and the action waits until there is one `go`. The actions after it wait as long
-/// as there is one `hold`.
+/// as there is one `hold`. With `every` for a number each action adds a line to `reached`, and waits
+/// until there is a file `go-` with its own number.
 const VARIABLE: &str = "KINSTALL_PAUSE";
 /// How long an action is held, in milliseconds.
 const HELD_MILLISECONDS_MAX: u64 = 60_000;
@@ -26,10 +25,13 @@ pub struct Pause {
 
 #[derive(Debug)]
 struct Point {
-    number: u64,
+    /// None is every one.
+    number: Option<u64>,
     directory: PathBuf,
-    begun: AtomicU64,
 }
+
+/// How many actions this process has begun, whatever run they are of.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 impl Pause {
     /// As the environment says.
@@ -43,26 +45,29 @@ impl Pause {
         }
     }
 
-    /// Is asked before each action.
-    pub(super) async fn before(&self, node: &NodeName, action: &str) {
+    /// Is asked before each action, of a node or whatever it is of.
+    pub(crate) async fn before(&self, whose: &str, action: &str) {
         let Some(point) = &self.point else {
             return;
         };
-        let number = point.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        let line = format!("{number} {node} {action}\n");
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+        let line = format!("{number} {whose} {action}\n");
         // Without its directory nobody waits for us.
-        if point.tell("actions", &line).is_err() || number < point.number {
+        if point.tell("actions", &line).is_err() {
             return;
         }
-        let hold = point.directory.join("hold");
-        if number > point.number {
-            return wait_while(|| hold.exists()).await;
+        let go = match point.number {
+            Some(held) if number < held => return,
+            Some(held) if number > held => {
+                let hold = point.directory.join("hold");
+                return wait_while(|| hold.exists()).await;
+            }
+            Some(_) => point.directory.join("go"),
+            None => point.directory.join(format!("go-{number}")),
+        };
+        if point.tell("reached", &line).is_ok() {
+            wait_while(|| !go.exists()).await;
         }
-        if point.tell("reached", &line).is_err() {
-            return;
-        }
-        let go = point.directory.join("go");
-        wait_while(|| !go.exists()).await;
     }
 }
 
@@ -77,10 +82,13 @@ async fn wait_while(held: impl Fn() -> bool) {
 impl Point {
     fn parse(value: &str) -> Option<Self> {
         let (number, directory) = value.split_once(':')?;
+        let number = match number {
+            "every" => None,
+            number => Some(number.parse().ok()?),
+        };
         Some(Self {
-            number: number.parse().ok()?,
+            number,
             directory: Path::new(directory).to_owned(),
-            begun: AtomicU64::new(0),
         })
     }
 

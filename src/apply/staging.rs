@@ -87,7 +87,7 @@ pub(super) async fn stage(
     digests: &BTreeSet<Digest>,
 ) -> Result<(), Error> {
     let node = transport.node().clone();
-    run.pause.before(&node, "stage").await;
+    run.pause.before(node.as_str(), "stage").await;
     let encoding = encoding(run, &node);
     let mut large = Vec::new();
     let mut small = Vec::new();

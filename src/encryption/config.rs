@@ -161,14 +161,14 @@ impl Config {
         }
     }
 
-    /// A name that no key has.
+    /// A name that no key has, nor one that a rotation dropped before: what a snapshot of etcd
+    /// brings back from then must not be taken for what the new key wrote.
     pub fn free_name(&self) -> String {
         let names = self.keys();
-        let is_free = |name: &String| names.iter().all(|key| key.name != *name);
-        let mut candidates = (1..).map(|number| format!("key{number}"));
-        candidates
-            .find(is_free)
-            .expect("there are more numbers than keys")
+        let numbers = names.iter().map(|key| key.name.strip_prefix("key"));
+        let numbers = numbers.filter_map(|number| number?.parse::<u32>().ok());
+        let last = numbers.max().unwrap_or(0);
+        format!("key{}", last.saturating_add(1))
     }
 
     /// Adds a key that is read, second in each rule.
@@ -306,6 +306,7 @@ mod tests {
                     kms: None,
                 };
                 assert_eq!(check(&config.render(), &asked), Ok(()));
+                assert_eq!(config.free_name(), "key3");
             }
         }
     }

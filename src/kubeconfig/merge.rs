@@ -20,7 +20,7 @@ pub enum Problem {
     },
     /// It is YAML of something else.
     #[error("it is not a kubeconfig")]
-    #[diagnostic(help("nothing was changed; name another file: `--merge FILE`"))]
+    #[diagnostic(help("nothing was changed; name another file: `--merge=FILE`"))]
     NotAKubeconfig,
     /// It is written so that nothing can be put in with certainty.
     #[error("nothing can be put into it without a change to what else is there")]

@@ -18,10 +18,11 @@ while :; do
   keys=$(ask get "$from" "${prefix}0" --limit=500 --keys-only) || exit 3
   last=$(printf '%s\n' "$keys" | sed -n '/^\//p' | tail -n 1)
   [ -n "$last" ] || break
-  ask get "$from" "${prefix}0" --limit=500 --print-value-only >"$found.page" || { rm -f "$found.page"; exit 3; }
+  # By the same range: whatever came between meanwhile is counted, and nothing is passed over.
+  # No key of Kubernetes lies between one and itself with a `!` behind it.
+  ask get "$from" "$last!" --print-value-only >"$found.page" || { rm -f "$found.page"; exit 3; }
   grep -a -o '^k8s:enc:[a-z]*:v[0-9]*:[^:]*:' "$found.page" >>"$found"
   rm -f "$found.page"
-  # No key of Kubernetes lies between one and itself with a `!` behind it.
   from="$last!"
 done
 sort "$found" | uniq -c | sed 's/^ *//'

@@ -1,8 +1,11 @@
-//! kube-apiserver: judges its flags and files, reaches etcd, then serves its health.
+//! kube-apiserver: judges its flags and files, reaches etcd, then serves its health and, of all that
+//! a cluster holds, Secrets.
 
 mod etcd;
 mod health;
 mod options;
+mod secrets;
+mod store;
 
 use std::{
     sync::{Arc, Mutex},
@@ -16,10 +19,10 @@ use tokio::{
     time::sleep,
 };
 
-use self::{health::Health, options::Options};
+use self::{health::Health, options::Options, secrets::Secrets};
 use crate::{
     arguments::Arguments,
-    http::Response,
+    http::{Asked, Response},
     log::klog,
     notify,
     refusal::Refusal,
@@ -50,9 +53,12 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
         anonymous: options.anonymous,
         judge: options.judge,
         health: health.clone(),
+        secrets: Secrets {
+            etcd: options.etcd.clone(),
+            root: format!("{}/secrets", options.prefix),
+            keyring: options.keyring,
+        },
     });
-    let handle =
-        move |path: &str, shown: Option<&[CertificateDer<'_>]>| handler.answer(path, shown);
     let watch = async {
         loop {
             let state = options.etcd.check().await.err();
@@ -84,7 +90,7 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
         sleep(options.shutdown_delay).await;
     };
     tokio::select! {
-        () = serving::serve(listener, options.tls, Arc::new(handle)) => {}
+        () = serving::serve(listener, options.tls, handler) => {}
         () = watch => {}
         () = bootstrap => {}
         () = shutdown => {}
@@ -103,10 +109,11 @@ struct Handler {
     anonymous: bool,
     judge: Judge,
     health: Arc<Mutex<Health>>,
+    secrets: Secrets,
 }
 
-impl Handler {
-    fn answer(&self, asked: &str, shown: Option<&[CertificateDer<'_>]>) -> Response {
+impl serving::Handler for Handler {
+    async fn answer(&self, asked: Asked, shown: Option<&[CertificateDer<'_>]>) -> Response {
         let user = match self.judge.user(shown) {
             Err(error) => {
                 klog(
@@ -121,16 +128,30 @@ impl Handler {
             }
             Ok(user) => user,
         };
-        let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
-        let verbose = query.starts_with("verbose");
+        let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+        if let Some(answer) = self.own(path, query.starts_with("verbose")) {
+            return answer;
+        }
+        let kept = if user.as_ref().is_some_and(is_administrator) {
+            self.secrets.answer(&asked).await
+        } else {
+            None
+        };
+        kept.unwrap_or_else(|| other(user.as_ref(), path))
+    }
+}
+
+impl Handler {
+    /// What a server tells of itself.
+    fn own(&self, path: &str, verbose: bool) -> Option<Response> {
         let health = self.health.lock().expect("no one panics with it");
-        match path {
+        Some(match path {
             "/readyz" => health.ready(verbose),
             "/livez" => health.live(verbose),
             "/healthz" => health.healthy(verbose),
             "/version" => self.version(),
-            _ => other(user.as_ref(), path),
-        }
+            _ => return None,
+        })
     }
 
     fn version(&self) -> Response {
@@ -143,9 +164,13 @@ impl Handler {
     }
 }
 
-/// There is no API here: the administrator hears so, everyone else may not ask.
+fn is_administrator(user: &User) -> bool {
+    user.groups.iter().any(|group| group == "system:masters")
+}
+
+/// There is no more of an API here: the administrator hears so, everyone else may not ask.
 fn other(user: Option<&User>, path: &str) -> Response {
-    if user.is_some_and(|user| user.groups.iter().any(|group| group == "system:masters")) {
+    if user.is_some_and(is_administrator) {
         return Response::refused(
             404,
             "NotFound",

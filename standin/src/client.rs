@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use crate::files;
 
 /// The longest answer that is read.
-const ANSWER_BYTES: u64 = 64 * 1024;
+const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server to ask, and how.
@@ -103,47 +103,34 @@ impl Endpoint {
 
     /// Asks for a path. The whole of it is given two seconds.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let asked = timeout(PATIENCE, self.exchange(path)).await;
+        let host = &self.address;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        self.ask(path, &request).await
+    }
+
+    /// Sends JSON to a path, in the same time. Who is spoken to in HTTP/1.0 answers in one piece.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Result<Answer, Failure> {
+        let (host, length) = (&self.address, body.len());
+        let request = format!(
+            "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        self.ask(path, &request).await
+    }
+
+    async fn ask(&self, path: &str, request: &str) -> Result<Answer, Failure> {
+        let asked = timeout(PATIENCE, self.exchange(request)).await;
         let asked = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         asked.map_err(|error| self.failure(path, &error))
     }
 
-    async fn exchange(&self, path: &str) -> io::Result<Answer> {
+    async fn exchange(&self, request: &str) -> io::Result<Answer> {
         let stream = TcpStream::connect(&self.address).await?;
         let Some((config, name)) = &self.tls else {
-            return self.talk(stream, path).await;
+            return talk(stream, request).await;
         };
         let connector = TlsConnector::from(config.clone());
-        self.talk(connector.connect(name.clone(), stream).await?, path)
-            .await
-    }
-
-    async fn talk(
-        &self,
-        mut stream: impl AsyncRead + AsyncWrite + Unpin,
-        path: &str,
-    ) -> io::Result<Answer> {
-        let host = &self.address;
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).await?;
-        let mut bytes = Vec::new();
-        // A peer that closes without ceremony after a whole answer has answered.
-        match stream.take(ANSWER_BYTES).read_to_end(&mut bytes).await {
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-            _ => {}
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let status = text
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        let body = text
-            .split_once("\r\n\r\n")
-            .map(|(_, body)| body.trim().to_owned());
-        let (Some(status), Some(body)) = (status, body) else {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        };
-        Ok(Answer { status, body })
+        talk(connector.connect(name.clone(), stream).await?, request).await
     }
 
     fn failure(&self, path: &str, error: &io::Error) -> Failure {
@@ -162,6 +149,31 @@ impl Endpoint {
             }
         }
     }
+}
+
+async fn talk(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> io::Result<Answer> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    // A peer that closes without ceremony after a whole answer has answered.
+    match stream.take(ANSWER_BYTES).read_to_end(&mut bytes).await {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+        _ => {}
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let body = text
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.trim().to_owned());
+    let (Some(status), Some(body)) = (status, body) else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    Ok(Answer { status, body })
 }
 
 /// Go's words for a TLS failure.

@@ -15,7 +15,7 @@ use crate::{
     arguments::Arguments,
     client::{Endpoint, Failure},
     files::{self, Usage},
-    http::Response,
+    http::{Asked, Response},
     kubeconfig,
     log::klog,
     manifest,
@@ -45,7 +45,7 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
         }
         let listener = serving::listen(arguments, port).await?;
         klog('I', "secure_serving.go:213", "Serving securely");
-        serving::serve(listener, tls, Arc::new(answer)).await;
+        serving::serve(listener, tls, Arc::new(Handler)).await;
         Ok(())
     };
     tokio::select! {
@@ -56,12 +56,19 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
 }
 
 /// `/healthz` needs no certificate; anything else would be asked of kube-apiserver first.
-fn answer(asked: &str, _shown: Option<&[CertificateDer<'_>]>) -> Response {
-    if asked.split('?').next() == Some("/healthz") {
-        return Response::text(200, "ok");
+struct Handler;
+
+impl serving::Handler for Handler {
+    async fn answer(&self, asked: Asked, _shown: Option<&[CertificateDer<'_>]>) -> Response {
+        if asked.path.split('?').next() == Some("/healthz") {
+            return Response::text(200, "ok");
+        }
+        let message = format!(
+            "forbidden: User \"system:anonymous\" cannot get path \"{}\"",
+            asked.path
+        );
+        Response::refused(403, "Forbidden", &message)
     }
-    let message = format!("forbidden: User \"system:anonymous\" cannot get path \"{asked}\"");
-    Response::refused(403, "Forbidden", &message)
 }
 
 /// The kube-apiservers that the kubeconfigs name: usually one, three times.

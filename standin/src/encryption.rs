@@ -1,9 +1,12 @@
 //! `--encryption-provider-config`: refused for what kube-apiserver refuses it for.
 
+mod keyring;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kinstall::version::Version;
 use serde_json::{Map, Value};
 
+pub(crate) use self::keyring::Keyring;
 use crate::{arguments::is_from, manifest};
 
 /// The old spelling is still registered in every release.

@@ -1,10 +1,22 @@
-//! Just enough HTTP/1.1 to be asked for a path: one request a connection, a short head, no body.
+//! Just enough HTTP/1.1 to be asked for something: one request a connection, a short head, a body
+//! whose length is said beforehand.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 const HEAD_BYTES: usize = 16 * 1024;
+/// The longest body; etcd takes less.
+const BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) verb: String,
+    /// With the query behind it.
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+}
 
 /// What is answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,17 +53,42 @@ impl Response {
     }
 }
 
-/// The path and query that a connection asks for.
-pub(crate) async fn asked(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
+/// What a connection asks for.
+pub(crate) async fn asked(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Asked> {
+    const END: &[u8] = b"\r\n\r\n";
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let mut head = Vec::new();
-    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+    let end = loop {
+        if let Some(end) = head.windows(END.len()).position(|bytes| bytes == END) {
+            break end;
+        }
         if stream.read_buf(&mut head).await? == 0 || head.len() > HEAD_BYTES {
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(invalid());
+        }
+    };
+    let mut body = head.split_off(end + END.len());
+    let head = String::from_utf8_lossy(&head);
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_it = name.eq_ignore_ascii_case("content-length");
+        is_it.then(|| value.trim().parse().ok())?
+    });
+    let length: usize = length.unwrap_or(0);
+    if length > BODY_BYTES {
+        return Err(invalid());
+    }
+    while body.len() < length {
+        if stream.read_buf(&mut body).await? == 0 {
+            return Err(invalid());
         }
     }
-    let head = String::from_utf8_lossy(&head);
-    let path = head.split(' ').nth(1).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(path.to_owned())
+    let mut words = head.split(' ');
+    let (verb, path) = words.next().zip(words.next()).ok_or_else(invalid)?;
+    Ok(Asked {
+        verb: verb.to_owned(),
+        path: path.to_owned(),
+        body,
+    })
 }
 
 /// Writes the answer and says goodbye.
@@ -61,9 +98,13 @@ pub(crate) async fn answer(
 ) -> io::Result<()> {
     let reason = match status {
         200 => "OK",
+        201 => "Created",
+        400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
         _ => "Internal Server Error",
     };
     let length = body.len();

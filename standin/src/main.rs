@@ -1,5 +1,6 @@
 //! Stands in for `kube-apiserver`, `kube-controller-manager` and `kube-scheduler` in tests: one
-//! small program that holds no cluster, and fails to start wherever the real one would.
+//! small program that holds nothing of a cluster but its Secrets, and fails to start wherever the real one
+//! would.
 //!
 //! Which of the three it is, and of which version, is written behind its own ELF file
 //! ([`trailer`]). Without that it only makes such copies:

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     arguments::Arguments,
     files,
-    http::{self, Response},
+    http::{self, Asked, Response},
     log::klog,
     refusal::Refusal,
     user::AnyClient,
@@ -46,8 +46,11 @@ const SUITES: [&str; 17] = [
     "TLS_RSA_WITH_AES_256_GCM_SHA384",
 ];
 
-/// Answers a request for a path by someone who showed these certificates.
-pub(crate) type Handler = dyn Fn(&str, Option<&[CertificateDer<'_>]>) -> Response;
+/// Answers requests.
+pub(crate) trait Handler {
+    /// Answers one by someone who showed these certificates.
+    async fn answer(&self, asked: Asked, shown: Option<&[CertificateDer<'_>]>) -> Response;
+}
 
 /// The TLS side, from `--tls-cert-file`, `--tls-private-key-file` and the floor of versions.
 /// Without a certificate, one is made in memory.
@@ -118,7 +121,11 @@ pub(crate) async fn listen(arguments: &Arguments, port: u16) -> Result<TcpListen
 }
 
 /// Serves until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, handler: Arc<Handler>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    handler: Arc<impl Handler + 'static>,
+) {
     let tasks = tokio::task::LocalSet::new();
     let accept = async {
         loop {
@@ -140,7 +147,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, handler
     tasks.run_until(accept).await;
 }
 
-async fn converse(stream: TcpStream, tls: Arc<ServerConfig>, handler: Arc<Handler>) {
+async fn converse(stream: TcpStream, tls: Arc<ServerConfig>, handler: Arc<impl Handler>) {
     let peer = stream
         .peer_addr()
         .map(|peer| peer.to_string())
@@ -156,9 +163,10 @@ async fn converse(stream: TcpStream, tls: Arc<ServerConfig>, handler: Arc<Handle
             return;
         }
     };
-    let Ok(path) = http::asked(&mut stream).await else {
+    let Ok(asked) = http::asked(&mut stream).await else {
         return;
     };
-    let response = handler(&path, stream.get_ref().1.peer_certificates());
+    let shown = stream.get_ref().1.peer_certificates();
+    let response = handler.answer(asked, shown).await;
     let _ = http::answer(&mut stream, response).await;
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use super::fault::{Fault, shrink_disks};
-use super::watch::Watch;
 use crate::bed::{Bed, NODES, PUSH, stock_servers, workshop};
 use crate::lab::{Going, Lab, Output};
+use crate::watch::Watch;
 
 /// The versions: patches that never were, of one line, so that each may follow the other.
 const VERSIONS: [&str; 2] = ["1.32.98", "1.32.99"];

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::prepare::{self, Keep, Site, Talk};
+use super::super::prepare::{self, Keep, Site};
 use super::super::{Common, Exit, Failure, Login};
 use super::rewrite::Api;
 use crate::certificate::Credentials;
 use crate::diff;
 use crate::digest::Digest;
+use crate::event::Events;
 use crate::inventory::{Inventory, NodeName, Role};
 use crate::manifest::{Kind, Stage};
 use crate::probe::Prober;
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::secret::Secret;
-use crate::terminal::Terminal;
 use crate::transport::Body;
 
 const CONFIG: &str = "/etc/k8s/kube-apiserver/encryption-config.yaml";
@@ -41,21 +41,19 @@ impl Servers {
         inventory: &Inventory,
         common: &Common,
         login: &Login,
-        terminal: Terminal,
+        events: &Events,
     ) -> Result<Self, Failure> {
-        let talk = Talk::open(terminal);
         let password = prepare::password(login)?;
         let reach = prepare::reach(password.as_ref(), common);
         let scope = inventory.nodes.keys().cloned().collect();
-        let site = prepare::site(inventory, &scope, reach, false, &talk.events).await;
-        let credentials = prepare::credentials(inventory, Keep::No, &talk.events);
-        talk.close().await;
+        let site = prepare::site(inventory, &scope, reach, false, events).await?;
+        let credentials = prepare::credentials(inventory, Keep::No, events)?;
         let name = |node: &crate::inventory::Node| node.name.clone();
         let first = inventory.with_role(Role::ControlPlane).next();
         let prefix = first.map(|node| inventory.etcd_prefix(node));
         Ok(Self {
-            site: site?,
-            credentials: credentials?,
+            site,
+            credentials,
             names: inventory.with_role(Role::ControlPlane).map(name).collect(),
             member: inventory.with_role(Role::Etcd).map(name).next(),
             prefix: prefix.expect("an inventory has a node of the control plane"),

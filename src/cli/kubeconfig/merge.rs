@@ -20,9 +20,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The file that was named, or if its name is empty the user's own; where it is a link, what it leads to.
-    pub(super) fn of(file: PathBuf) -> Result<Self, Failure> {
-        let path = if file.as_os_str().is_empty() {
+    /// The file that was named, or the user's own; where it is a link, what it leads to.
+    pub(super) fn of(file: Option<PathBuf>) -> Result<Self, Failure> {
+        let path = if let Some(file) = file {
+            file
+        } else {
             let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
             let home = home.ok_or_else(|| {
                 let help = "name the file: `--merge=FILE`";
@@ -33,8 +35,6 @@ impl Place {
                 )
             })?;
             PathBuf::from(home).join(".kube/config")
-        } else {
-            file
         };
         let path = fs_err::canonicalize(&path).unwrap_or(path);
         Ok(Self { path })

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::{Endpoint, Failure},
+    client::{Answer, Endpoint, Failure},
     log::klog,
     refusal::Refusal,
 };
@@ -56,6 +57,22 @@ impl Etcd {
         for member in &self.0 {
             match ask(member).await {
                 Ok(()) => return Ok(()),
+                Err(failure) => failures.push(failure.words().to_owned()),
+            }
+        }
+        Err(failures.join("; "))
+    }
+
+    /// Asks the first member that answers something in JSON.
+    pub(crate) async fn call(&self, path: &str, body: &Value) -> Result<Value, String> {
+        let body = body.to_string();
+        let mut failures = Vec::new();
+        for member in &self.0 {
+            match member.post(path, &body).await {
+                Ok(Answer { status: 200, body }) => {
+                    return serde_json::from_str(&body).map_err(|error| error.to_string());
+                }
+                Ok(answer) => failures.push(format!("{}: {}", answer.status, answer.body)),
                 Err(failure) => failures.push(failure.words().to_owned()),
             }
         }

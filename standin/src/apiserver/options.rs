@@ -10,7 +10,7 @@ use super::etcd::Etcd;
 use crate::{
     arguments::{Arguments, is_from},
     client::Endpoint,
-    encryption,
+    encryption::{self, Keyring},
     files::{self, Usage},
     manifest,
     refusal::Refusal,
@@ -31,7 +31,11 @@ const MODES: [&str; 6] = [
 pub(crate) struct Options {
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) judge: Judge,
-    pub(crate) etcd: Etcd,
+    pub(crate) etcd: Arc<Etcd>,
+    /// Where everything is kept in etcd.
+    pub(crate) prefix: String,
+    /// What Secrets are stored with.
+    pub(crate) keyring: Keyring,
     pub(crate) anonymous: bool,
     pub(crate) shutdown_delay: Duration,
 }
@@ -59,7 +63,9 @@ impl Options {
         Ok(Self {
             tls: serving::tls(arguments)?,
             judge: judged,
-            etcd: etcd(arguments).map_err(Refusal::start)?,
+            etcd: Arc::new(etcd(arguments).map_err(Refusal::start)?),
+            prefix: prefix(arguments),
+            keyring: keyring(arguments).map_err(Refusal::start)?,
             anonymous: arguments.is_on("anonymous-auth", true) && !open,
             shutdown_delay: arguments.duration("shutdown-delay-duration"),
         })
@@ -224,6 +230,18 @@ fn check_audit(version: Version, arguments: &Arguments) -> Result<(), String> {
     opened
         .map(|_| ())
         .map_err(|error| format!("ensureLogFile: open {path}: {}", files::reason(&error)))
+}
+
+fn keyring(arguments: &Arguments) -> Result<Keyring, String> {
+    let config = arguments.get("encryption-provider-config");
+    let config = config.map(files::read).transpose()?;
+    Keyring::of(config.as_deref(), "secrets")
+}
+
+/// With a slash before it, whatever was given (`k8s.io/apiserver/pkg/storage/etcd3`).
+fn prefix(arguments: &Arguments) -> String {
+    let given = arguments.get("etcd-prefix").unwrap_or("/registry");
+    format!("/{}", given.trim_matches('/'))
 }
 
 fn etcd(arguments: &Arguments) -> Result<Etcd, String> {

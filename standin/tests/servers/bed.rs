@@ -192,6 +192,15 @@ impl Bed {
         get_as(self.dir.path(), port, path, user)
     }
 
+    /// Asks kube-apiserver as the administrator; answers in JSON.
+    #[track_caller]
+    pub(crate) fn api(&self, verb: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+        let asked = (verb, path, body);
+        let answer = ask_as(self.dir.path(), self.apiserver_port, asked, Some("admin"));
+        let (status, body) = answer.unwrap();
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
     /// Asks until the status is as wanted.
     #[track_caller]
     pub(crate) fn expect(&self, port: u16, path: &str, user: Option<&str>, wanted: u16) -> String {
@@ -301,6 +310,16 @@ fn etcd(at: &Path, client: u16, peer: u16) -> Running {
 }
 
 fn get_as(dir: &Path, port: u16, path: &str, user: Option<&str>) -> std::io::Result<(u16, String)> {
+    ask_as(dir, port, ("GET", path, ""), user)
+}
+
+/// Asks with a verb, a path and a body.
+fn ask_as(
+    dir: &Path,
+    port: u16,
+    (verb, path, body): (&str, &str, &str),
+    user: Option<&str>,
+) -> std::io::Result<(u16, String)> {
     let read = |file: String| fs::read(dir.join(file)).unwrap();
     let mut roots = RootCertStore::empty();
     roots
@@ -328,7 +347,9 @@ fn get_as(dir: &Path, port: u16, path: &str, user: Option<&str>) -> std::io::Res
     let mut stream = StreamOwned::new(connection, stream);
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        "{verb} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     )?;
     let mut answer = String::new();
     let read = stream.read_to_string(&mut answer);

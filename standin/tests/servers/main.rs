@@ -11,3 +11,5 @@ mod pki;
 mod refusals;
 #[cfg(test)]
 mod rendered;
+#[cfg(test)]
+mod secrets;

@@ -21,7 +21,7 @@ const KINDS: [(&str, u16); 4] = [
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A watch that goes on until it is asked what it saw.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     done: Arc<AtomicBool>,
     watching: JoinHandle<Vec<String>>,
 }
@@ -61,7 +61,7 @@ fn listens(table: &str, port: u16) -> bool {
 
 impl Watch {
     /// Begins.
-    pub(super) fn begin(bed: &Bed) -> Self {
+    pub(crate) fn begin(bed: &Bed) -> Self {
         let kinds: Vec<_> = KINDS
             .into_iter()
             .map(|(kind, port)| (kind, members(bed, kind, port)))
@@ -88,7 +88,7 @@ impl Watch {
     }
 
     /// Ends; the moments at which two members of a kind were away.
-    pub(super) fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         self.done.store(true, Ordering::Relaxed);
         self.watching.join().unwrap()
     }

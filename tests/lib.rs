@@ -26,6 +26,7 @@ mod into;
 mod killed;
 mod kubeconfig;
 mod lab;
+mod leases;
 mod members;
 mod mirror;
 mod others;

@@ -10,6 +10,7 @@ mod apiserver;
 mod arguments;
 mod client;
 mod controller;
+mod election;
 mod encryption;
 mod files;
 mod http;

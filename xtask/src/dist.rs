@@ -109,14 +109,16 @@ impl Release {
 }
 
 fn all(toolchain: &Toolchain, native: &Path, folder: &str) -> Result<Vec<PathBuf>, Error> {
-    let mut archives = Vec::new();
-    for release in Release::ALL {
-        let (triple, arch) = (release.triple(), release.dpkg());
-        say::line(format!("dist: building for {triple}"));
-        let program = toolchain.build("kinstall", triple, Profile::Release, folder);
-        archives.push(pack(&program.map_err(Box::new)?, native, arch)?);
-    }
-    Ok(archives)
+    let triples = Release::ALL.map(Release::triple);
+    say::line(format!("dist: building for {}", triples.join(", ")));
+    let built = toolchain
+        .build(&["kinstall"], &triples, Profile::Release, folder)
+        .map_err(Box::new)?;
+    let pack = |release: Release| {
+        let program = built.program("kinstall", release.triple());
+        pack(&program, native, release.dpkg())
+    };
+    Release::ALL.into_iter().map(pack).collect()
 }
 
 /// Packs a program with what belongs beside it, into `dist/`.

@@ -26,6 +26,7 @@ mod killed;
 mod lab;
 mod members;
 mod mirror;
+mod mixed;
 mod own;
 mod push;
 mod quoting;

@@ -58,11 +58,17 @@ impl Toolchain {
         };
         let rustc = match rustup {
             Ok(()) => None,
-            Err(reason) => Some(packaged_std(triples, &zig).map_err(|error| Error::NoStd {
-                triple: triples.first().unwrap_or(&""),
-                rustup: reason,
-                packaged: say::sentence(&error),
-            })?),
+            Err(reason) => {
+                say::line(format!(
+                    "cross-arm: no standard library from rustup ({reason}), so from Debian's Rust"
+                ));
+                let packaged = packaged_std(triples, &zig);
+                Some(packaged.map_err(|error| Error::NoStd {
+                    triple: triples.first().unwrap_or(&""),
+                    rustup: reason,
+                    packaged: say::sentence(&error),
+                })?)
+            }
         };
         Ok(Self { zig, rustc })
     }
@@ -221,16 +227,17 @@ fn packaged_std(triples: &[&str], zig: &Path) -> Result<PathBuf, Error> {
         Packages::own().unpack(&PACKAGES, &PARTS, &root)?;
     }
     let rustc = cache("rustc");
-    // Replaced whole: somebody may be running it.
-    let new = rustc.with_extension("new");
-    let libraries = format!("{}/usr/lib/x86_64-linux-gnu", root.display());
     let script = format!(
-        "#!/bin/sh\nLD_LIBRARY_PATH={libraries}:$LD_LIBRARY_PATH exec {}/usr/bin/rustc \"$@\"\n",
+        "#!/bin/sh\nLD_LIBRARY_PATH={0}/usr/lib/x86_64-linux-gnu:$LD_LIBRARY_PATH exec {0}/usr/bin/rustc \"$@\"\n",
         root.display()
     );
-    fs_err::write(&new, script)?;
-    Program::new("chmod").arg("+x").arg(&new).done()?;
-    fs_err::rename(new, &rustc)?;
+    // Somebody may be running the one that is there.
+    if !fs_err::read_to_string(&rustc).is_ok_and(|there| there == script) {
+        let new = rustc.with_extension("new");
+        fs_err::write(&new, script)?;
+        Program::new("chmod").arg("+x").arg(&new).done()?;
+        fs_err::rename(new, &rustc)?;
+    }
     let library = |triple: &str| root.join("usr/lib/rustlib").join(triple).join("lib");
     let lacking: Vec<&str> = triples
         .iter()

@@ -29,6 +29,7 @@ mod lab;
 mod leases;
 mod members;
 mod mirror;
+mod mixed;
 mod others;
 mod own;
 mod push;

@@ -28,6 +28,7 @@ mod kubeconfig;
 mod lab;
 mod members;
 mod mirror;
+mod moving;
 mod own;
 mod push;
 mod quoting;

@@ -23,6 +23,10 @@ pub(super) struct KubeconfigCommand {
     node: Option<String>,
     /// Put it into FILE beside the other clusters there [default: ~/.kube/config]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "an option that was given without a value, as clap tells it"
+    )]
     merge: Option<Option<PathBuf>>,
 }
 

@@ -209,6 +209,9 @@ pub struct Leaf {
     pub chain_pem: String,
     /// The private key in PEM.
     pub key_pem: Secret,
+    /// Seconds since 1970 that its files on nodes are named by, in minutes: no two that took each
+    /// other's place have the same.
+    pub dated: i64,
     /// Seconds since 1970 at which it begins to be valid.
     pub not_before: i64,
     /// Seconds since 1970 at which it ends to be valid.

@@ -11,6 +11,7 @@ mod consent;
 mod encryption;
 mod fail;
 mod fetch;
+mod ground;
 mod history;
 mod init;
 mod journal;

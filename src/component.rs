@@ -234,11 +234,12 @@ pub enum File {
         /// Who may read it.
         access: Access,
     },
-    /// The authority's key that certificate requests are signed with, where it is at hand.
-    SigningKey {
-        /// Where it lies.
-        path: &'static str,
-        /// Who may read it.
+    /// The authority that certificate requests are signed with, alone, and its key, where that is at
+    /// hand.
+    Signer {
+        /// The path without its ending: `.pem` and `.key` are put behind it.
+        stem: &'static str,
+        /// Who may read the key.
         access: Access,
     },
 }
@@ -253,7 +254,7 @@ impl File {
             | Self::Kubeconfig { access, .. }
             | Self::ServiceAccount { access, .. }
             | Self::EncryptionConfig { access, .. }
-            | Self::SigningKey { access, .. } => access,
+            | Self::Signer { access, .. } => access,
         }
     }
 }

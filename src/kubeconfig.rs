@@ -236,6 +236,7 @@ mod tests {
             let leaf = Leaf {
                 chain_pem: format!("certificate of {}", kind.name()),
                 key_pem: Secret::new(format!("key of {}", kind.name())),
+                dated: 0,
                 not_before: 0,
                 not_after: 1,
             };

@@ -51,25 +51,6 @@ impl<'a> Prober<'a> {
         Ok(Some(format!("{status}: {}", summary(&text))))
     }
 
-    /// Whether an etcd member leads its cluster, as far as it answers. Source: `maintenance.proto`.
-    pub async fn leads(&self, connection: &Connection, member: &Probe) -> bool {
-        let Ok(Ok(client)) = self.client_for(connection, member).await else {
-            return false;
-        };
-        let Ok(client) = client.timeout(Duration::from_secs(ANSWER_SECONDS)).build() else {
-            return false;
-        };
-        let url = format!("https://127.0.0.1:{}/v3/maintenance/status", member.port);
-        let Ok(answer) = client.post(url).body("{}").send().await else {
-            return false;
-        };
-        let text = answer.text().await.unwrap_or_default();
-        let Ok(status) = serde_json::from_str::<serde_json::Value>(&text) else {
-            return false;
-        };
-        status["leader"].is_string() && status["leader"] == status["header"]["member_id"]
-    }
-
     /// A client for a unit's port, with the credentials its probe names; or why there is none.
     pub async fn client_for(
         &self,

@@ -37,9 +37,14 @@ fn a_cluster_is_merged_into_the_users_own_file_and_kubectl_reads_it() {
     };
     merge().exits(0).says("knows `home`").says("before: ");
     let merged = fs::read_to_string(&config).unwrap();
-    let kept: Vec<&str> = THEIRS.lines().collect();
-    let left = merged.lines().filter(|line| kept.contains(line));
-    assert_eq!(left.collect::<Vec<_>>(), kept, "{merged}");
+    // All of theirs, in their order, with more between.
+    let mut lines = merged.lines();
+    for line in THEIRS.lines() {
+        assert!(
+            lines.any(|it| it == line),
+            "no `{line}` in its place in\n{merged}"
+        );
+    }
     let backups = fs::read_dir(lab.path(".kube")).unwrap();
     let mut backups = backups.map(|entry| entry.unwrap().path());
     let backup = backups.find(|path| path.extension().is_some_and(|it| it == "bak"));
@@ -60,7 +65,8 @@ fn a_cluster_is_merged_into_the_users_own_file_and_kubectl_reads_it() {
         return;
     };
     let read = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(read, "other home other", "{merged}");
+    // kubectl tells them in the order of their names.
+    assert_eq!(read, "home other other");
 
     // Any other file is named; where there is none yet, one is made.
     let named = format!("--merge={}", lab.path("new/config").display());

@@ -30,6 +30,7 @@ mod leases;
 mod members;
 mod mirror;
 mod mixed;
+mod moving;
 mod others;
 mod own;
 mod push;

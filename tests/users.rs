@@ -74,6 +74,17 @@ fn etcd_keeps_each_user_to_its_prefix() {
         .says("etcd has now: role k8s of user kube-apiserver-node2");
     let again = again.never_says("authentication").never_says("user root");
     println!("putting a user back took {:.1} s", again.seconds);
+    // Nobody is led away from what is stored, or to a door that is shut.
+    lab.edit("prefix = \"/k8s\"", "prefix = \"/other\"");
+    let empty = "what the cluster holds lies below `/k8s` in etcd, and the inventory says `/other`";
+    lab.run(PUSH).exits(1).says(empty);
+    lab.edit("prefix = \"/other\"", "prefix = \"/k8s\"");
+    let with = "auth = true\nuser = \"kube-apiserver-{node}\"\n";
+    lab.edit(with, "auth = false\n");
+    let shut = "etcd asks who its clients are, and does not know `kube-apiserver-etcd-client`";
+    lab.run(PUSH).exits(1).says(shut);
+    lab.edit("auth = false\n", with);
+    lab.run(PUSH).exits(0).says("nothing to do");
     // Certificates are renewed and etcd restarted with authentication on.
     lab.run([
         "certs",

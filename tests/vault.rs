@@ -182,6 +182,26 @@ fn what_vault_issues_is_kept_and_not_asked_for_again() {
 }
 
 #[test]
+fn two_renewals_within_a_minute_have_two_names() {
+    let vault = Double::start();
+    let lab = site(&vault, "");
+    lab.run(KUBECONFIG).exits(0);
+    let mut names = Vec::new();
+    for out in ["one", "two", "three"] {
+        lab.run(["render", "inventory.toml", "--out", out]).exits(0);
+        let directory = lab.path(&format!("{out}/node1/etc/etcd/certs/client"));
+        let entries = fs::read_dir(directory).unwrap();
+        let entries = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut dated = entries.filter(|name| name.contains("-20") && !name.contains(".key"));
+        names.push(dated.next().unwrap());
+        let renew = ["certs", "renew", "inventory.toml", "--no-push"];
+        lab.run(renew.into_iter().chain(["etcd-server-node1"]))
+            .exits(0);
+    }
+    assert!(names[0] < names[1] && names[1] < names[2], "{names:?}");
+}
+
+#[test]
 fn a_node_that_is_refused_keeps_no_other_back() {
     let vault = Double::start();
     let lab = site(&vault, "");

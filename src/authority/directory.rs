@@ -152,6 +152,7 @@ impl Directory {
         Some(Leaf {
             chain_pem: found.pem.clone(),
             key_pem: key.map_or_else(|| Secret::new(""), |key| key.pem.clone()),
+            dated: found.description.not_before,
             not_before: found.description.not_before,
             not_after: found.description.not_after,
         })

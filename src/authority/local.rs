@@ -11,6 +11,7 @@
 //! no longer serves.
 
 mod existing;
+mod moving;
 mod once;
 mod record;
 mod remote;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rcgen::KeyPair;
 
 use self::existing::{Existing, Paths, is_of_type};
+pub use self::moving::Moving;
 use self::remote::Fetched;
 use self::sign::Signer;
 use self::store::{Store, Write};
@@ -317,6 +319,7 @@ impl Local {
                 Some(Leaf {
                     chain_pem: existing.pem,
                     key_pem: key.unwrap_or_else(|| Secret::new("")),
+                    dated: existing.description.not_before,
                     not_before: existing.description.not_before,
                     not_after: existing.description.not_after,
                 })
@@ -365,6 +368,7 @@ impl Local {
                 return Ok(Some(Leaf {
                     chain_pem: existing.pem.clone(),
                     key_pem: sign::key_pem(&key),
+                    dated: existing.description.not_before,
                     not_before: existing.description.not_before,
                     not_after: existing.description.not_after,
                 }));

@@ -89,8 +89,9 @@ pub enum Error {
         "the certificates in `{path}` are those of `authorities = \"{was}\"`, and the inventory says `\"{now}\"`"
     )]
     #[diagnostic(help(
-        "on a running cluster no peer would trust the other while it changes: say `authorities = \
-         \"{was}\"` again. If nothing runs on it yet, move `pki/` away and begin anew"
+        "changed at once, no peer would trust the other. `kinstall certs move INVENTORY` takes a \
+         running cluster there: it has every peer trust the authorities of both first. Or say \
+         `authorities = \"{was}\"` again; or, if nothing runs on it yet, move `pki/` away"
     ))]
     OtherMode {
         /// The record of it.

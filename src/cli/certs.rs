@@ -1,5 +1,6 @@
 //! `kinstall certs`: every certificate of a cluster, seen, checked, renewed and drawn.
 
+mod moving;
 mod nodes;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,9 @@ enum Act {
     Check(Check),
     /// Make certificates anew, put them in place and restart what reads them, one node at a time
     Renew(Renew),
+    /// Take a running cluster to the `authorities` that the inventory says: those of both trusted
+    /// first, then everything signed anew, then the old ones trusted no more
+    Move(moving::Move),
     /// Draw who presents what to whom, and who signed it
     Graph(Draw),
 }
@@ -100,6 +104,7 @@ impl Certs {
             }
             Act::Check(check) => check.run(common, terminal).await,
             Act::Renew(renew) => renew.run(common, terminal).await,
+            Act::Move(it) => it.run(common, terminal).await,
             Act::Graph(draw) => {
                 let desk = Desk::open(&draw.inventory, terminal)?;
                 let graph = graph::of(&desk.requests, &desk.listing()?);

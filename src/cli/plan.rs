@@ -9,7 +9,7 @@ use clap::Args;
 use super::carry::notice_others;
 use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, members, users};
+use super::{Common, Exit, Failure, Login, ground, members, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::diff::{ChangeKind, Difference};
@@ -174,8 +174,9 @@ pub(super) async fn desk(
     }
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
-    site.find_leader(&desired, &differences, &credentials).await;
+    site.find_leader(&desired, &differences).await;
     let members = members::changes(inventory, &site, &differences).await?;
+    ground::check(inventory, &site, &differences, &credentials).await?;
     Ok(Desk {
         cache,
         lockfile,
@@ -259,7 +260,7 @@ fn replaced_texts(view: &View<'_>, desired: &Desired) -> Vec<RemotePath> {
         .collect()
 }
 
-fn read_line(line: &str) -> Option<(RemotePath, String)> {
+pub(super) fn read_line(line: &str) -> Option<(RemotePath, String)> {
     let (path, text) = line.split_once(' ')?;
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(text)

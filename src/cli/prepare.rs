@@ -19,12 +19,11 @@ use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::{Lockfile, PinnedProgram};
-use crate::manifest::{self, Desired, Stage, UnitName};
+use crate::manifest::{self, Desired, Manifest, Stage, UnitName};
 use crate::plan::View;
-use crate::probe::Prober;
 use crate::secret::Secret;
 use crate::snapshot::{End, Snapshot};
-use crate::survey::{self, Reach};
+use crate::survey::{self, Reach, members};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
 
@@ -279,28 +278,20 @@ impl Site {
         &mut self,
         desired: &Desired,
         differences: &BTreeMap<NodeName, Difference>,
-        credentials: &Credentials,
     ) {
-        let prober = Prober::new(credentials);
-        for (name, manifest) in &desired.manifests {
-            let mut members = manifest
-                .units
-                .iter()
-                .filter(|(_, unit)| unit.stage == Stage::Etcd);
-            let Some((unit, member)) = members.next() else {
-                continue;
-            };
-            let change = differences
-                .get(name)
-                .and_then(|difference| difference.units.get(unit));
-            let connection = self.transports.get(name).and_then(Transport::ssh);
-            if let (Some(change), Some(connection)) = (change, connection)
-                && change.running
-                && prober.leads(connection, &member.probe).await
-            {
-                self.leader = Some(name.clone());
-            }
-        }
+        let restarts = |name: &NodeName, manifest: &Manifest| {
+            let mut units = manifest.units.iter();
+            let member = units.find(|(_, unit)| unit.stage == Stage::Etcd);
+            let change = member.and_then(|(unit, _)| differences.get(name)?.units.get(unit));
+            change.is_some_and(|change| change.running)
+        };
+        let asking = desired.manifests.iter().filter_map(|(name, manifest)| {
+            let transport = self.transports.get(name)?;
+            let is_asked = transport.ssh().is_some() && restarts(name, manifest);
+            is_asked.then_some(async move { members::leads(transport).await.then_some(name) })
+        });
+        let told = futures_util::future::join_all(asking).await;
+        self.leader = told.into_iter().flatten().next().cloned();
     }
 
     /// What each node lacks of what it should hold; looks at what it has not on record first.

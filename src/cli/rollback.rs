@@ -71,7 +71,7 @@ impl Rollback {
         };
         let differences = site.compare(&desired, jobs).await?;
         let credentials = prepare::credentials(inventory, Keep::No, events)?;
-        site.find_leader(&desired, &differences, &credentials).await;
+        site.find_leader(&desired, &differences).await;
         let views = site.views(&desired, &differences);
         let plan = Plan::new(&views, Direction::Back, &inventory.rollout)
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::plan::Desk;
 use super::{Exit, Failure};
-use crate::certificate::{Kind, describe};
+use crate::certificate::{Credentials, Kind, describe};
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, Role};
 use crate::manifest::Stage;
@@ -104,22 +104,23 @@ fn running(desk: &Desk) -> Option<&Transport> {
     })
 }
 
+/// Who the certificates of a kind are to etcd, wherever they came from.
+pub(super) fn named(credentials: &Credentials, kind: Kind) -> BTreeSet<String> {
+    let leaves = credentials.leaves.iter();
+    let own = leaves.filter(|(id, _)| id.kind == kind);
+    own.filter_map(|(_, leaf)| describe(&leaf.chain_pem).ok()?.subject.common_name)
+        .collect()
+}
+
 async fn ask(
     inventory: &Inventory,
     desk: &Desk,
     transport: &Transport,
     mode: Mode,
 ) -> Result<Vec<String>, transport::Error> {
-    let named = |kind: Kind| -> BTreeSet<String> {
-        let leaves = desk.credentials.leaves.iter();
-        let own = leaves.filter(|(id, _)| id.kind == kind);
-        // What etcd reads, wherever the certificate came from.
-        own.filter_map(|(_, leaf)| describe(&leaf.chain_pem).ok()?.subject.common_name)
-            .collect()
-    };
     let (admins, users) = (
-        named(Kind::EtcdHealthcheckClient),
-        named(Kind::ApiserverEtcdClient),
+        named(&desk.credentials, Kind::EtcdHealthcheckClient),
+        named(&desk.credentials, Kind::ApiserverEtcdClient),
     );
     let first = inventory.with_role(Role::ControlPlane).next();
     let prefix = first.map(|node| inventory.etcd_prefix(node));

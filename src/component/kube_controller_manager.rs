@@ -12,7 +12,12 @@ use crate::template::builtin;
 
 const OWN: Access = Access::User("kube-controller-manager");
 const KUBECONFIG: &str = "/etc/k8s/kube-controller-manager/kube-controller-manager.kubeconfig";
-const SIGNING_KEY: &str = "/etc/k8s/kube-controller-manager/{{authority.apiserver_client}}.key";
+/// The authority that signs requests, with its key: the certificate alone, for more than one are
+/// refused (`k8s.io/kubernetes/pkg/controller/certificates/signer`), and what is trusted may be more.
+const SIGNER: &str = "/etc/k8s/kube-controller-manager/{{authority.apiserver_client}}";
+const SIGNER_CERTIFICATE: &str =
+    "/etc/k8s/kube-controller-manager/{{authority.apiserver_client}}.pem";
+const SIGNER_KEY: &str = "/etc/k8s/kube-controller-manager/{{authority.apiserver_client}}.key";
 
 /// kube-controller-manager: one on each node of the control plane, one of them leading.
 pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
@@ -37,8 +42,8 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
             client: Client::ControllerManager,
             access: OWN,
         },
-        File::SigningKey {
-            path: SIGNING_KEY,
+        File::Signer {
+            stem: SIGNER,
             access: OWN,
         },
     ],
@@ -79,8 +84,8 @@ const FLAGS: &[Flag] = &[
     flag("allocate-node-cidrs", "true"),
     flag("cluster-cidr", "{{cluster.pod_cidr}}"),
     flag("service-cluster-ip-range", "{{cluster.service_cidr}}"),
-    flag("cluster-signing-cert-file", APISERVER_CLIENT_CA_PATH).when(When::SigningKey),
-    flag("cluster-signing-key-file", SIGNING_KEY).when(When::SigningKey),
+    flag("cluster-signing-cert-file", SIGNER_CERTIFICATE).when(When::SigningKey),
+    flag("cluster-signing-key-file", SIGNER_KEY).when(When::SigningKey),
     flag("root-ca-file", "/etc/k8s/shared/kubernetes-ca.pem"),
     flag(
         "service-account-private-key-file",

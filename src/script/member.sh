@@ -1,6 +1,9 @@
 # Asks the etcd of this node who the members of its cluster are, or changes that.
 # Arguments: ROOT WORD ARGUMENT..., where WORD and its arguments are one of:
 #   look                    prints `members JSON` and `health JSON`, as etcdctl has them
+#   leads                   prints `leads` if this member leads the others
+#   ground PREFIX...        prints `below PREFIX` for each below which something is stored, `asks` if
+#                           etcd asks who its clients are, and then `user NAME` for each it knows
 #   data DIRECTORY          prints `data` if a member's data lie there; asks nobody
 #   learner NAME URL, promote ID, remove ID, move ID URL
 # A refusal of etcd's is told on the output as `refused WORDS`.
@@ -36,6 +39,20 @@ case $word in
     at=${voters%,}
     [ -z "$at" ] || echo "health $(seconds=3s ask endpoint health -w json 2>/dev/null)"
     ;;
+  ground)
+    shift 2
+    for prefix; do
+      keys=$(ask get "$prefix/" "${prefix}0" --limit=1 --keys-only 2>&1) ||
+        { echo "refused $(printf '%s\n' "$keys" | tail -n 1)"; exit 1; }
+      [ -z "$keys" ] || echo "below $prefix"
+    done
+    if ask --user=nobody:nobody get nothing 2>&1 | grep -q 'authentication failed'; then
+      echo asks
+      ask user list 2>/dev/null | sed 's/^/user /'
+    fi
+    ;;
+  # Its own status: endpoint, id, version, size, whether it leads.
+  leads) seconds=3s ask endpoint status 2>/dev/null | awk -F', ' '$5 == "true" { print "leads" }' ;;
   learner) change add "$3" --learner "--peer-urls=$4" ;;
   promote) change promote "$3" ;;
   remove)

@@ -1,5 +1,7 @@
 //! Asking a living etcd cluster, through one of its nodes, who its members are.
 
+use std::collections::BTreeSet;
+
 use crate::membership::{self, Member};
 use crate::script;
 use crate::transport::{self, Body, Transport};
@@ -13,6 +15,49 @@ pub async fn ask(transport: &Transport) -> Result<Result<Vec<Member>, String>, t
         return Ok(membership::told(&reply.output).map_err(|error| error.to_string()));
     }
     refused(transport, &reply).map(Err)
+}
+
+/// Whether the member on this node leads the others, as far as it answers. Not asked by etcd's HTTP
+/// gateway, which is off where clients have an authority of their own.
+pub async fn leads(transport: &Transport) -> bool {
+    let said = transport
+        .run(script::MEMBER, &["leads"], Body::default())
+        .await;
+    said.is_ok_and(|said| said.trim() == "leads")
+}
+
+/// What a cluster stands on, as etcd tells of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// Prefixes, of those asked about, below which something is stored.
+    pub below: BTreeSet<String>,
+    /// The users it knows, where it asks who its clients are.
+    pub users: Option<BTreeSet<String>>,
+}
+
+/// What etcd tells, through the member on this node; else why it does not.
+pub async fn ground(
+    transport: &Transport,
+    prefixes: &BTreeSet<String>,
+) -> Result<Result<Ground, String>, transport::Error> {
+    let mut words = vec!["ground"];
+    words.extend(prefixes.iter().map(String::as_str));
+    let reply = transport
+        .call(script::MEMBER, &words, Body::default())
+        .await?;
+    if reply.status != 0 {
+        return refused(transport, &reply).map(Err);
+    }
+    let told = |word: &str| {
+        let lines = reply.output.lines();
+        let told = lines.filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+        told.map(ToOwned::to_owned).collect::<BTreeSet<_>>()
+    };
+    let asks = reply.output.lines().any(|line| line == "asks");
+    Ok(Ok(Ground {
+        below: told("below"),
+        users: asks.then(|| told("user")),
+    }))
 }
 
 /// Whether the data of a member lie in a directory of the node.

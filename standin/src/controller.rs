@@ -131,6 +131,16 @@ fn controller_manager(arguments: &Arguments) -> Result<String, String> {
     }
     let (certificate, key) = ("cluster-signing-cert-file", "cluster-signing-key-file");
     files::check_pair(arguments, certificate, key, Usage::Any)?;
+    if let Some(path) = arguments.get(certificate) {
+        let found = files::certificates(&files::read(path)?)?.len();
+        if found != 1 {
+            return Err(format!(
+                "error starting controllers: failed to start kubernetes.io/kubelet-serving \
+                 certificate controller: error reading CA cert file {path:?}: expected 1 \
+                 certificate, found {found}"
+            ));
+        }
+    }
     arguments
         .get("kubeconfig")
         .map(str::to_owned)

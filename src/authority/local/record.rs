@@ -13,7 +13,7 @@ use crate::inventory::Authorities;
 use crate::secret::Secret;
 
 /// `mode WORD`, then a line for each authority: its name and the digest of its public key.
-const RECORD: &str = "authorities";
+pub(super) const RECORD: &str = "authorities";
 
 impl Local {
     /// Refuses authorities other than those on record, and has these put on record.
@@ -43,7 +43,7 @@ impl Local {
         };
         let words = before.lines().filter_map(|line| line.split_once(' '));
         for (word, said) in words {
-            if word == "mode" && said != mode {
+            if word == "mode" && said != mode && !self.may_become(said, mode)? {
                 return Err(Error::OtherMode {
                     path: self.store.path(RECORD),
                     was: said.to_owned(),
@@ -68,11 +68,16 @@ impl Local {
         Ok(())
     }
 
-    /// An authority's certificate, with what else is to be trusted for its set.
+    /// An authority's certificate, with what else is to be trusted for its set: its own comes first.
     pub(super) fn with_trust(&self, name: AuthorityName, pem: String) -> Result<String, Error> {
         let signer = crate::certificate::table::signer(self.pki.authorities, name);
+        let besides = self.text(&trust_path(signer))?.unwrap_or_default();
+        let before = self.moved_from(name)?;
         let mut bundle = pem;
-        for more in certificates(&self.text(&trust_path(signer))?.unwrap_or_default()) {
+        for more in certificates(&besides)
+            .into_iter()
+            .chain(certificates(&before))
+        {
             if !bundle.contains(more) {
                 bundle.push_str(more);
                 bundle.push('\n');
@@ -108,6 +113,9 @@ pub(super) fn digest(pem: &str) -> String {
 }
 
 impl Authorities {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Single, Self::Kubeadm, Self::Separate];
+
     /// The word in the inventory.
     pub const fn name(self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Description, Leaf, Request, ServiceAccountPair,
     describe, key,
 };
+use crate::digest::Digest;
 use crate::secret::Secret;
 
 /// A certificate that lasts a tenth less than was asked for is told of.
@@ -175,10 +176,12 @@ impl Local {
             return Ok(Standing::Fails(Reason::Signer));
         };
         let key = self.store.read(&format!("issued/{}.key", request.id))?;
+        let not_before = existing.description.not_before;
         let leaf = Leaf {
             chain_pem: existing.pem.clone(),
             key_pem: key.unwrap_or_else(|| Secret::new("")),
-            not_before: existing.description.not_before,
+            dated: self.dated(&request.id, &existing.pem, not_before)?,
+            not_before,
             not_after: existing.description.not_after,
         };
         let authority_end = describe(&authority).map_or(now, |it| it.not_after);
@@ -213,6 +216,7 @@ impl Local {
         let leaf = Leaf {
             chain_pem: issued.chain.clone(),
             key_pem: sign::key_pem(&pair),
+            dated: found.not_before,
             not_before: found.not_before,
             not_after: found.not_after,
         };
@@ -239,6 +243,9 @@ impl Local {
             None => write(path, Secret::new(issued.authority.as_bytes())),
         }
         write(format!("issued/{}.key", order.id), leaf.key_pem.clone());
+        if let Some(dated) = self.dated_later(&request.id, &leaf)? {
+            write(dated_path(&request.id), dated);
+        }
         let pem = Secret::new(leaf.chain_pem.as_bytes());
         write(format!("issued/{}.pem", order.id), pem);
         self.store.write_all(&writes)?;
@@ -254,6 +261,34 @@ impl Local {
         Ok(Ok(doubt.into_iter().collect()))
     }
 
+    /// The moment that a certificate's files are named by: when it begins, unless one before it has
+    /// that name.
+    fn dated(&self, id: &CertificateId, pem: &str, not_before: i64) -> Result<i64, Error> {
+        let text = self.text(&dated_path(id))?.unwrap_or_default();
+        let own = Digest::of(pem.as_bytes()).to_string();
+        let said = text.trim().split_once(' ');
+        let said = said.filter(|(digest, _)| *digest == own);
+        Ok(said
+            .and_then(|(_, at)| at.parse().ok())
+            .unwrap_or(not_before))
+    }
+
+    /// What is to be kept of a name that is a minute later than when the certificate begins: Vault
+    /// says when that is, and may say the same minute twice.
+    fn dated_later(&self, id: &CertificateId, new: &Leaf) -> Result<Option<Secret>, Error> {
+        let Some(before) = self.certificate(&format!("issued/{id}.pem"))? else {
+            return Ok(None);
+        };
+        let begun = before.description.not_before;
+        let last = self.dated(id, &before.pem, begun)?.div_euclid(60);
+        if new.not_before.div_euclid(60) > last {
+            return Ok(None);
+        }
+        let digest = Digest::of(new.chain_pem.as_bytes());
+        let text = format!("{digest} {}\n", (last + 1) * 60);
+        Ok(Some(Secret::new(text)))
+    }
+
     fn another(&self, name: AuthorityName, pem: &str) -> String {
         let issuer = describe(pem).map(|it| it.subject.to_string());
         let trust = self.store.path(&trust_path(name));
@@ -264,6 +299,10 @@ impl Local {
             trust.display()
         )
     }
+}
+
+fn dated_path(id: &CertificateId) -> String {
+    format!("issued/{id}.dated")
 }
 
 /// What is kept of a certificate.

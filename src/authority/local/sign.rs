@@ -167,6 +167,7 @@ impl Signer {
         Ok(Leaf {
             chain_pem: certificate.pem() + &self.parents,
             key_pem: key_pem(key),
+            dated: not_before,
             not_before,
             not_after,
         })

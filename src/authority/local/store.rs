@@ -33,7 +33,7 @@ ca/<name>.pem, .key             the authorities: whoever has a key here owns the
 issued/<certificate>.pem, .key  what they signed; made anew when it is missing
 service-account.key, .pub       what tokens are signed with
 trust/<name>.pem                authorities that are trusted besides, while one is exchanged
-authorities                     which authorities the cluster was made with
+authorities, moving             which authorities the cluster was made with, and is moved to
 encryption-config.yaml          what secrets are encrypted with: lost with it, they stay lost
 
 kinstall writes here, and never replaces an authority, the service-account pair or the encryption

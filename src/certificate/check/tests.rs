@@ -143,6 +143,7 @@ fn remade(kind: Kind, change: impl FnOnce(&mut Recipe), expected: &[&str]) {
     let leaf = Leaf {
         chain_pem: made.pem(),
         key_pem: Secret::new(recipe.key.serialize_pem()),
+        dated: NOW - 60,
         not_before: NOW - 60,
         not_after: NOW + 300 * DAY_SECONDS,
     };
@@ -232,6 +233,7 @@ fn signers() {
     let own = Leaf {
         chain_pem: params.self_signed(&key).unwrap().pem(),
         key_pem: Secret::new(key.serialize_pem()),
+        dated: NOW,
         not_before: NOW,
         not_after: NOW,
     };

@@ -2,7 +2,8 @@
 
 use super::{Composer, Error, tree};
 use crate::artifact::Program;
-use crate::certificate::{CertificateId, Kind, Leaf};
+use crate::certificate::describe::certificates;
+use crate::certificate::{AuthorityName, CertificateId, Kind, Leaf};
 use crate::component::{Access, File};
 use crate::kubeconfig;
 use crate::remote_path::RemotePath;
@@ -69,13 +70,19 @@ impl<'a> Composer<'a> {
                 self.tree.precious(&path, text, access);
                 Ok(vec![path])
             }
-            File::SigningKey { path, access } => {
+            File::Signer { stem, access } => {
                 let Some(key) = &self.credentials.signing_key_pem else {
                     return Ok(Vec::new());
                 };
-                let path = self.path(path, "")?;
+                let name = AuthorityName::ApiserverClient;
+                let bundle = self.credentials.authorities.get(&name);
+                let bundle = bundle.ok_or(Error::NoAuthority { name })?;
+                // Its own comes first; what is trusted besides follows.
+                let own = certificates(bundle).first().map_or("", |own| *own);
+                let (pem, path) = (self.path(stem, ".pem")?, self.path(stem, ".key")?);
+                self.tree.open(&pem, format!("{own}\n"), Access::Anyone);
                 self.tree.secret(&path, key, access);
-                Ok(vec![path])
+                Ok(vec![pem, path])
             }
         }
     }
@@ -88,9 +95,9 @@ impl<'a> Composer<'a> {
         access: Access,
     ) -> Result<Vec<RemotePath>, Error> {
         let (id, leaf) = self.leaf(kind)?;
-        let date = tree::date(leaf.not_before).ok_or_else(|| Error::NotADate {
+        let date = tree::date(leaf.dated).ok_or_else(|| Error::NotADate {
             id: id.clone(),
-            not_before: leaf.not_before,
+            not_before: leaf.dated,
         })?;
         let dated = |ending: &str| self.path(stem, &format!("-{date}{ending}"));
         let (dated_pem, dated_key) = (dated(".pem")?, dated(".key")?);

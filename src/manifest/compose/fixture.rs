@@ -195,6 +195,7 @@ fn credentials<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> Credentials {
         let leaf = Leaf {
             chain_pem: format!("certificate {id}\n"),
             key_pem: Secret::new(format!("key {id}\n")),
+            dated: 1_735_787_045,
             not_before: 1_735_787_045,
             not_after: 1_767_323_045,
         };

@@ -332,10 +332,18 @@ fn controllers_refuse_wrong_files_and_servers() {
         "--cluster-signing-key-file=D/other.key",
         "tls: private key does not match public key",
     );
+    let two = ["ca.pem", "other.pem"].map(|file| fs_err::read_to_string(bed.path(file)).unwrap());
+    bed.write("two.pem", &two.concat());
+    let two = "--cluster-signing-cert-file=D/two.pem";
+    manager(two, "expected 1 certificate, found 2");
+    refuses_of_the_scheduler(&bed);
+}
 
+#[track_caller]
+fn refuses_of_the_scheduler(bed: &Bed) {
     let right = bed.words("--bind-address=127.0.0.1 --kubeconfig=D/controller.kubeconfig");
     let scheduler = |version: &str, change: &str, words: &str| {
-        check(&bed, ("kube-scheduler", version), &right, change, words);
+        check(bed, ("kube-scheduler", version), &right, change, words);
     };
     let config = |api: &str| {
         let text = "kind: KubeSchedulerConfiguration\napiVersion: kubescheduler.config.k8s.io/";

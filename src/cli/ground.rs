@@ -1,0 +1,263 @@
+//! What a living cluster stands on in etcd: where it is stored, and whom etcd lets in. A change that
+//! takes either away is refused: kube-apiserver would find nothing, or nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use miette::Diagnostic;
+
+use super::plan::read_line;
+use super::prepare::Site;
+use super::{Exit, Failure, members, users};
+use crate::certificate::{Credentials, Kind};
+use crate::diff::Difference;
+use crate::inventory::{Inventory, NodeName, Role};
+use crate::manifest::{Stage, Unit, UnitName};
+use crate::script;
+use crate::survey::members as survey;
+use crate::transport::{self, Body, Transport};
+
+/// Why kube-apiservers must not be changed as asked.
+#[derive(Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+enum Problem {
+    /// Everything lies elsewhere.
+    #[error(
+        "{node}: what the cluster holds lies below `{before}` in etcd, and the inventory says `{after}`: kube-apiserver would find the cluster empty"
+    )]
+    #[diagnostic(help(
+        "say `prefix = \"{before}\"` in `[etcd]` again: kinstall moves nothing from one prefix to another"
+    ))]
+    OtherPrefix {
+        /// The node.
+        node: NodeName,
+        /// What its kube-apiserver runs with.
+        before: String,
+        /// What it would run with.
+        after: String,
+    },
+    /// Whether anything lies there cannot be told.
+    #[error(
+        "{node}: kube-apiserver runs with the prefix `{before}` in etcd, the inventory says `{after}`, and whether anything is stored cannot be told: {why}"
+    )]
+    #[diagnostic(help("say `prefix = \"{before}\"` in `[etcd]` again, or push once etcd is well"))]
+    Untold {
+        /// The node.
+        node: NodeName,
+        /// What its kube-apiserver runs with.
+        before: String,
+        /// What it would run with.
+        after: String,
+        /// Why not.
+        why: String,
+    },
+    /// etcd would refuse kube-apiserver.
+    #[error(
+        "etcd asks who its clients are, and does not know `{user}`, which kube-apiserver would be"
+    )]
+    #[diagnostic(help(
+        "say `auth = true` in `[etcd]`: kinstall then makes the user; or have etcd ask nobody first: `etcdctl auth disable` with its administrator's certificate"
+    ))]
+    NoUser {
+        /// The user.
+        user: String,
+    },
+}
+
+/// The prefix that a kube-apiserver runs with, and the one it would.
+type Prefixes = BTreeMap<NodeName, (String, String)>;
+
+/// Refuses what would leave a living cluster without its data, or without etcd's consent.
+pub(super) async fn check(
+    inventory: &Inventory,
+    site: &Site,
+    differences: &BTreeMap<NodeName, Difference>,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
+    let unreachable = |error| Failure::new(Exit::Unreachable, error);
+    let prefixes = prefixes(inventory, site, differences).await;
+    let prefixes = prefixes.map_err(unreachable)?;
+    if prefixes.is_empty() {
+        return Ok(());
+    }
+    let asked = prefixes.values().flat_map(|(one, other)| [one, other]);
+    let asked: BTreeSet<String> = asked.cloned().collect();
+    let ground = ground(site, &asked).await.map_err(unreachable)?;
+    // Users that are missing are made before the rollout.
+    let users = if inventory.etcd.auth {
+        BTreeSet::new()
+    } else {
+        users::named(credentials, Kind::ApiserverEtcdClient)
+    };
+    let problems = problems(&prefixes, &users, &ground);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::all(Exit::Failed, problems))
+}
+
+fn problems(
+    prefixes: &Prefixes,
+    users: &BTreeSet<String>,
+    ground: &Result<survey::Ground, String>,
+) -> Vec<Problem> {
+    let changed = prefixes
+        .iter()
+        .filter(|(_, (before, after))| before != after);
+    let mut problems = Vec::new();
+    for (node, (before, after)) in changed {
+        let (node, before, after) = (node.clone(), before.clone(), after.clone());
+        match ground {
+            Err(why) => problems.push(Problem::Untold {
+                node,
+                before,
+                after,
+                why: why.clone(),
+            }),
+            // Somebody who has copied everything there means it.
+            Ok(ground) if ground.below.contains(&before) && !ground.below.contains(&after) => {
+                problems.push(Problem::OtherPrefix {
+                    node,
+                    before,
+                    after,
+                });
+            }
+            Ok(_) => {}
+        }
+    }
+    if let Ok(survey::Ground {
+        users: Some(known), ..
+    }) = ground
+    {
+        let unknown = users.difference(known).cloned();
+        problems.extend(unknown.map(|user| Problem::NoUser { user }));
+    }
+    problems
+}
+
+/// The prefixes of every kube-apiserver that runs and is to be restarted.
+async fn prefixes(
+    inventory: &Inventory,
+    site: &Site,
+    differences: &BTreeMap<NodeName, Difference>,
+) -> Result<Prefixes, transport::Error> {
+    let of_node = |(name, difference): (&NodeName, &Difference)| {
+        let manifest = &site.snapshots[name].recorded.as_ref()?.manifest;
+        let is_it = |(_, unit): &(&UnitName, &Unit)| unit.stage == Stage::Apiserver;
+        let (unit, _) = manifest.units.iter().find(is_it)?;
+        let transport = site.transports.get(name)?;
+        let node = inventory.nodes.get(name)?;
+        let is_asked = transport.ssh().is_some()
+            && difference.units.contains_key(unit)
+            && node.roles.contains(&Role::ControlPlane);
+        let texts = manifest.entries.keys().filter(|path| {
+            **path == unit.path() || path.parent().as_ref() == Some(&unit.drop_ins())
+        });
+        let texts = texts.fold(String::new(), |all, path| all + path.as_str() + "\n");
+        let after = plain(&inventory.etcd_prefix(node));
+        let name = name.clone();
+        is_asked.then_some(async move {
+            let before = runs_with(transport, texts).await?;
+            Ok((name, (before, after)))
+        })
+    };
+    let asking = differences.iter().filter_map(of_node);
+    futures_util::future::try_join_all(asking)
+        .await
+        .map(|all| all.into_iter().collect())
+}
+
+/// The prefix in the unit that lies on a node.
+async fn runs_with(transport: &Transport, texts: String) -> Result<String, transport::Error> {
+    let output = transport.run(script::READ, &[], Body::text(texts)).await?;
+    let texts = output.lines().filter_map(read_line);
+    let said = texts.filter_map(|(_, text)| said(&text)).next_back();
+    Ok(plain(&said.unwrap_or_default()))
+}
+
+/// What a unit says of it last.
+fn said(unit: &str) -> Option<String> {
+    let (_, rest) = unit.rsplit_once("--etcd-prefix=")?;
+    let end = rest.find(|c: char| c.is_whitespace() || c == '"');
+    Some(rest[..end.unwrap_or(rest.len())].to_owned())
+}
+
+/// As kube-apiserver takes it: one slash before it, none behind it, `/registry` where nothing is said
+/// (`k8s.io/apiserver/pkg/storage/etcd3`).
+fn plain(prefix: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => "/registry".to_owned(),
+        prefix => format!("/{prefix}"),
+    }
+}
+
+/// What the first member that answers tells.
+async fn ground(
+    site: &Site,
+    prefixes: &BTreeSet<String>,
+) -> Result<Result<survey::Ground, String>, transport::Error> {
+    let mut why = "no member of etcd runs".to_owned();
+    for (node, transport) in &site.transports {
+        if transport.ssh().is_none() || !members::runs(site, node) {
+            continue;
+        }
+        match survey::ground(transport, prefixes).await? {
+            Ok(ground) => return Ok(Ok(ground)),
+            Err(words) => why = words,
+        }
+    }
+    Ok(Err(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(before: &str, after: &str, below: &[&str], users: Option<&[&str]>) -> Vec<String> {
+        let own = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect();
+        let node: NodeName = "az1".parse().unwrap();
+        let prefixes = [(node, (before.to_owned(), after.to_owned()))].into();
+        let ground = Ok(survey::Ground {
+            below: own(below),
+            users: users.map(own),
+        });
+        let all = problems(&prefixes, &own(&["api"]), &ground);
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn data_and_users_that_would_be_missed_are_told() {
+        let full = &["/registry"];
+        assert_eq!(told("/registry", "/registry", full, None), [""; 0]);
+        assert_eq!(told("/registry", "/k8s", &[], None), [""; 0]);
+        assert_eq!(
+            told("/registry", "/k8s", &["/registry", "/k8s"], None),
+            [""; 0]
+        );
+        assert_eq!(
+            told("/registry", "/k8s", full, None),
+            [
+                "az1: what the cluster holds lies below `/registry` in etcd, and the inventory says \
+                `/k8s`: kube-apiserver would find the cluster empty"
+            ]
+        );
+        assert_eq!(told("/k8s", "/k8s", &["/k8s"], Some(&["api"])), [""; 0]);
+        assert_eq!(
+            told("/k8s", "/k8s", &["/k8s"], Some(&["root"])),
+            [
+                "etcd asks who its clients are, and does not know `api`, which kube-apiserver would be"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_unit_says_its_prefix() {
+        let unit =
+            "ExecStart=/usr/local/bin/kube-apiserver \\\n  --etcd-prefix=/k8s/ \\\n  --v=2\n";
+        assert_eq!(said(unit).as_deref(), Some("/k8s/"));
+        assert_eq!(said("\"--etcd-prefix=/a\"").as_deref(), Some("/a"));
+        assert_eq!(said("ExecStart=/bin/true\n"), None);
+        assert_eq!(
+            ["k8s", "/k8s/", "", "/"].map(plain),
+            ["/k8s", "/k8s", "/registry", "/registry"]
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! Promises about a cluster that gets other authorities while it runs: everybody trusts everybody
+//! all the while, and one member at a time is away.
+
+use std::fmt::Write as _;
+
+use fs_err as fs;
+
+use crate::bed::{Bed, NODES, PUSH};
+use crate::watch::Watch;
+
+const MOVE: [&str; 3] = ["certs", "move", "inventory.toml"];
+/// Where a node has the authorities of etcd's servers, and of kube-apiserver's clients.
+const ETCD_CA: &str = "/etc/k8s/kube-apiserver/certs/etcd/rootCA.pem";
+
+/// The node whose member leads, as etcd tells of itself.
+fn leader(bed: &Bed) -> &'static str {
+    let ask = "c=/etc/etcd/certs; ETCDCTL_API=3 /usr/local/bin/etcdctl endpoint status \
+        --endpoints=https://127.0.0.1:2379 --cacert=$c/rootCA.pem \
+        --cert=$c/healthcheck/etcd-healthcheck-client.pem \
+        --key=$c/healthcheck/etcd-healthcheck-client.key";
+    let mut nodes = NODES.into_iter();
+    let leads = |node: &&str| bed.on(node, ask).split(", ").nth(4) == Some("true");
+    nodes.find(leads).unwrap()
+}
+
+/// How many authorities a node trusts for etcd's servers.
+fn trusted(bed: &Bed, node: &str) -> String {
+    bed.on(node, &format!("grep -c BEGIN {ETCD_CA}"))
+}
+
+#[test]
+fn a_living_cluster_gets_an_authority_for_each_set() {
+    let Some(mut bed) = Bed::take("a_living_cluster_gets_an_authority_for_each_set") else {
+        return;
+    };
+    let lab = bed.pushed();
+    let mut text = fs::read_to_string(lab.path("inventory.toml")).unwrap();
+    _ = write!(text, "\n[pki]\nauthorities = \"separate\"\n");
+    lab.write(&text);
+    lab.run(PUSH)
+        .exits(1)
+        .says("those of `authorities = \"single\"`, and the inventory says `\"separate\"`")
+        .says("`kinstall certs move INVENTORY` takes a running cluster there");
+    let watch = Watch::begin(&bed);
+
+    let first = ["certs", "move", "inventory.toml", "--steps", "1"];
+    let first = lab.run(first).exits(0).says("1/3 every peer trusts");
+    for node in NODES {
+        assert_eq!(trusted(&bed, node), "2");
+    }
+    // Killed when some members have new certificates and others have not.
+    let mut going = lab.start(MOVE);
+    going.wait_for("2/3 the authorities after");
+    going.wait_for("etcd.service healthy after");
+    going.wait_until("a member is being restarted", |said| {
+        said.matches("etcd.service healthy after").count() > 3
+    });
+    going.signal("KILL");
+    going.finish();
+    let moved = lab.run(MOVE).exits(0).says("3/3 nobody trusts");
+    let seen = watch.end();
+    assert!(seen.is_empty(), "{seen:#?}");
+    for node in NODES {
+        assert_eq!(trusted(&bed, node), "1");
+    }
+    lab.run(PUSH).exits(0).says("nothing to do");
+    lab.run(["status", "inventory.toml"])
+        .exits(0)
+        .prints("all healthy");
+    let check = ["certs", "check", "inventory.toml", "--nodes"];
+    lab.run(check).exits(0);
+
+    // Here nobody can ask etcd by HTTP who leads; it goes last all the same.
+    let last = leader(&bed);
+    lab.run(["certs", "renew", "inventory.toml", "etcd-peer"])
+        .exits(0);
+    let starts = NODES.map(|node| (bed.started(node, "etcd"), node));
+    assert_eq!(starts.iter().max().unwrap().1, last, "{starts:?}");
+    println!(
+        "every peer trusts both after {:.0} s, the rest in {:.0} s",
+        first.seconds, moved.seconds
+    );
+}

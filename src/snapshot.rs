@@ -164,6 +164,13 @@ pub struct Unreadable {
     pub text: String,
 }
 
+impl Unreadable {
+    /// Whether it is something that a run recorded, rather than the answer itself.
+    pub fn is_record(&self) -> bool {
+        self.text.starts_with("recorded ") || self.text.starts_with("begun ")
+    }
+}
+
 impl Snapshot {
     /// Parses what `observe.sh` printed.
     pub fn parse(output: &str) -> Result<Self, Unreadable> {

@@ -34,12 +34,24 @@ pub enum Error {
     #[diagnostic(transparent)]
     Transport(#[from] transport::Error),
     /// It answered something else than was asked.
-    #[error("{node}: {source}")]
+    #[error("{node}: {why}")]
     Unreadable {
         /// The node.
         node: NodeName,
         /// What was wrong with the answer.
-        source: Unreadable,
+        why: Unreadable,
+    },
+    /// What kinstall wrote down there has more in it than this one knows, or less.
+    #[error(
+        "{node}: what another kinstall recorded there cannot be read by this one, {}",
+        env!("CARGO_PKG_VERSION")
+    )]
+    #[diagnostic(help(
+        "use a kinstall as new as the one that was used there last: `kinstall history INVENTORY` where that was run tells when"
+    ))]
+    OfAnother {
+        /// The node.
+        node: NodeName,
     },
     /// systemd does not run it, or is too old.
     #[error("{node}: {found}, and kinstall's units need systemd {SYSTEMD_MIN} or newer")]
@@ -277,9 +289,13 @@ async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snap
     let body = Body::text(paths.chain(units).collect::<String>());
     let how = if verify { "hash" } else { "index" };
     let output = transport.run(script::OBSERVE, &[how], body).await?;
-    let mut snapshot = Snapshot::parse(&output).map_err(|source| Error::Unreadable {
-        node: transport.node().clone(),
-        source,
+    let mut snapshot = Snapshot::parse(&output).map_err(|why| {
+        let node = transport.node().clone();
+        if why.is_record() {
+            Error::OfAnother { node }
+        } else {
+            Error::Unreadable { node, why }
+        }
     })?;
     snapshot.owned = transport.ssh().is_some();
     Ok(snapshot)

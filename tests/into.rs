@@ -326,6 +326,20 @@ fn a_directory_of_another_cluster_is_refused() {
 }
 
 #[test]
+fn what_a_newer_kinstall_recorded_is_told_as_such() {
+    let lab = pushed();
+    let record = at(&lab, "node1", "/var/lib/kinstall/recorded.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replacen('{', "{\"from-the-future\":1,", 1)).unwrap();
+    let before = trees(&lab);
+    lab.run(PUSH)
+        .exits(1)
+        .says("node1: what another kinstall recorded there cannot be read by this one")
+        .says("use a kinstall as new as the one that was used there last");
+    assert_eq!(trees(&lab), before);
+}
+
+#[test]
 fn pins_that_rest_on_too_little_are_not_installed() {
     let lab = pushed();
     let before = trees(&lab);

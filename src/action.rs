@@ -268,6 +268,8 @@ pub enum WaveName {
     Apiserver,
     /// kube-controller-manager and kube-scheduler.
     Controllers,
+    /// What workers hold.
+    Workers,
     /// What is no longer wanted goes; the generation is recorded.
     Record,
 }
@@ -280,6 +282,7 @@ impl WaveName {
             Self::Etcd => "etcd",
             Self::Apiserver => "kube-apiserver",
             Self::Controllers => "controllers",
+            Self::Workers => "workers",
             Self::Record => "record",
         }
     }

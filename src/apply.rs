@@ -20,7 +20,7 @@ pub use step::StepError;
 use crate::action::{Group, WaveName};
 use crate::certificate::Credentials;
 use crate::event::{Event, Events};
-use crate::inventory::{NodeName, Rollout};
+use crate::inventory::{NodeName, OnFailure, Rollout};
 use crate::journal::{DONE, Entry};
 use crate::manifest::Desired;
 use crate::plan::Plan;
@@ -203,7 +203,7 @@ impl Run<'_> {
     /// Takes the nodes on which a unit did not become healthy back to their recorded generations.
     async fn take_back(&self, errors: Vec<Error>) -> Vec<Error> {
         // What was recorded was made for other members of etcd: it would cut off the new ones.
-        if !self.plan.members.is_empty() {
+        if !self.plan.members.is_empty() || self.rollout.on_failure == OnFailure::Stay {
             return errors;
         }
         let mut outcomes = Vec::new();

@@ -35,8 +35,8 @@ pub use pattern::Pattern;
 pub use place::{Place, Places, VersionPlaces, Word};
 pub use problem::{Problem, Problems};
 pub use settings::{
-    Authorities, ComponentSettings, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi, Pki,
-    PkiSource, Provider, Requirement, Rollout, Source,
+    Authorities, ComponentSettings, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi,
+    OnFailure, Pki, PkiSource, Provider, Requirement, Rollout, Source, Widths,
 };
 
 /// The components an inventory may say something about, by the name of their program.

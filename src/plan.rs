@@ -21,7 +21,7 @@ pub use skew::{Problem as SkewProblem, running};
 use crate::action::{Action, Group, Put, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
 use crate::digest::Digest;
-use crate::inventory::NodeName;
+use crate::inventory::{NodeName, OnFailure, Rollout};
 use crate::manifest::{Entry, Manifest, Stage, UnitName};
 use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
@@ -82,8 +82,9 @@ impl Plan {
     pub fn new(
         views: &BTreeMap<NodeName, View<'_>>,
         direction: Direction,
+        rollout: &Rollout,
     ) -> Result<Self, Vec<Refusal>> {
-        Self::with_members(views, direction, None)
+        Self::with_members(views, direction, None, rollout)
     }
 
     /// The same, with the changes of the members of a living etcd cluster, where it could be asked.
@@ -91,6 +92,7 @@ impl Plan {
         views: &BTreeMap<NodeName, View<'_>>,
         direction: Direction,
         changes: Option<&Changes>,
+        rollout: &Rollout,
     ) -> Result<Self, Vec<Refusal>> {
         let refusals = guard::refusals(views, direction, changes);
         if !refusals.is_empty() {
@@ -109,14 +111,16 @@ impl Plan {
         };
         let turns = stages
             .into_iter()
-            .map(|stage| wave::of_stage(stage, stages, views, changes));
+            .map(|stage| wave::of_stage(stage, stages, views, changes, rollout.width));
         let mut waves: Vec<Wave> = std::iter::once(base(views, stages))
             .chain(turns)
-            .chain(std::iter::once(record(views)))
+            .chain([workers(views, stages, rollout.width.workers), record(views)])
             .filter(|wave| !wave.groups.is_empty())
             .collect();
-        if changes.is_some_and(|changes| !changes.steps.is_empty()) {
-            member::keep_forward(&mut waves);
+        // What was recorded was made for other members of etcd, and would cut off the new ones.
+        let changes_members = changes.is_some_and(|changes| !changes.steps.is_empty());
+        if changes_members || rollout.on_failure == OnFailure::Stay {
+            wave::keep_forward(&mut waves);
         }
         let steps = changes.map_or(&[][..], |changes| &changes.steps);
         let members = steps.iter().map(Change::words).collect();
@@ -189,43 +193,66 @@ fn puts(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<Put> {
     unsettled.chain(entries.iter().map(put)).collect()
 }
 
-/// Users, directories and what no unit reads, on all nodes at once.
+/// Users, directories and what no unit reads, on all nodes of the control plane at once.
 fn base(views: &BTreeMap<NodeName, View<'_>>, stages: Stages) -> Wave {
-    let mut group = Group::default();
-    for (name, view) in views {
-        if view.difference.is_empty() {
-            continue;
-        }
-        let mut steps = vec![Action::Begin {
-            entries: begun(view),
-        }];
-        let (users, rest): (Vec<_>, Vec<_>) = puts(view, None, stages)
-            .into_iter()
-            .partition(|put| matches!(put, Put::Entry(path, _) if declares_users(path)));
-        if !users.is_empty() {
-            let files: Vec<_> = users
-                .iter()
-                .filter_map(|put| match put {
-                    Put::Entry(path, _) => Some(Put::Users(path.clone())),
-                    _ => None,
-                })
-                .collect();
-            steps.push(Action::Install(users.into_iter().chain(files).collect()));
-        }
-        if !rest.is_empty() {
-            steps.push(Action::Install(rest));
-        }
-        group.steps.insert(name.clone(), steps);
-    }
-    let groups = if group.steps.is_empty() {
-        vec![]
-    } else {
-        vec![group]
-    };
+    let changing = views.iter().filter(|(_, view)| !is_worker(view));
+    let changing = changing.filter(|(_, view)| !view.difference.is_empty());
+    let steps: BTreeMap<_, _> = changing
+        .map(|(name, view)| (name.clone(), base_steps(view, stages)))
+        .collect();
+    let group = (!steps.is_empty()).then_some(Group { steps });
     Wave {
         name: WaveName::Base,
-        groups,
+        groups: group.into_iter().collect(),
     }
+}
+
+/// Everything of the workers, so many of them at once: their turn comes when the control plane that
+/// they will talk to is through.
+fn workers(views: &BTreeMap<NodeName, View<'_>>, stages: Stages, width: usize) -> Wave {
+    let changing = views.iter().filter(|(_, view)| is_worker(view));
+    let changing: Vec<_> = changing
+        .filter(|(_, view)| !view.difference.is_empty())
+        .collect();
+    let group = |together: &[(&NodeName, &View<'_>)]| Group {
+        steps: together
+            .iter()
+            .map(|(name, view)| ((*name).clone(), base_steps(view, stages)))
+            .collect(),
+    };
+    Wave {
+        name: WaveName::Workers,
+        groups: changing.chunks(width).map(group).collect(),
+    }
+}
+
+/// Whether nothing of the control plane runs on a node, nor shall.
+fn is_worker(view: &View<'_>) -> bool {
+    view.manifest.units.is_empty() && dropped(view).is_empty()
+}
+
+/// A node's users, directories and what no unit reads.
+fn base_steps(view: &View<'_>, stages: Stages) -> Vec<Action> {
+    let mut steps = vec![Action::Begin {
+        entries: begun(view),
+    }];
+    let (users, rest): (Vec<_>, Vec<_>) = puts(view, None, stages)
+        .into_iter()
+        .partition(|put| matches!(put, Put::Entry(path, _) if declares_users(path)));
+    if !users.is_empty() {
+        let files: Vec<_> = users
+            .iter()
+            .filter_map(|put| match put {
+                Put::Entry(path, _) => Some(Put::Users(path.clone())),
+                _ => None,
+            })
+            .collect();
+        steps.push(Action::Install(users.into_iter().chain(files).collect()));
+    }
+    if !rest.is_empty() {
+        steps.push(Action::Install(rest));
+    }
+    steps
 }
 
 /// What is kinstall's own until the record says so.

@@ -75,3 +75,52 @@ fn a_node_that_is_cut_off_comes_to_an_end_by_itself() {
         .prints("begun, and its end is not known here");
     bed.leave(lab);
 }
+
+/// What a node's kube-apiserver needs to be given up, come back and fail again, and what systemd
+/// needs to start it once etcd is there.
+const GIVEN_UP: Duration = Duration::from_secs(150);
+
+#[test]
+fn a_node_whose_network_is_gone_puts_back_what_was_there() {
+    let Some(mut bed) = Bed::take("a_node_whose_network_is_gone_puts_back_what_was_there") else {
+        return;
+    };
+    let lab = bed.pushed();
+    lab.edit("ready-seconds = 30", "ready-seconds = 5");
+    lab.edit(
+        "shutdown-delay-duration = \"0s\"",
+        "shutdown-delay-duration = \"3s\"",
+    );
+    lab.run(PUSH).exits(0);
+    lab.edit("audit-log-maxage = 60", "audit-log-maxage = 66");
+    let mut going = lab.start(PUSH);
+    going.wait_for("kube-apiserver:");
+    let begun = Instant::now();
+    while bed.on("node1", TURNS) == "0" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no turn begins");
+    }
+    // With the cable goes etcd's quorum, and with it any kube-apiserver, the new as the old.
+    bed.nodes("cut node1");
+    going.signal("KILL");
+    going.finish();
+    let ended = "cut -d' ' -f1 /var/lib/kinstall/outcome 2>/dev/null; \
+        grep -o 'maxage=[0-9]*' /etc/systemd/system/kube-apiserver.service";
+    while bed.on("node1", TURNS) != "0" {
+        assert!(begun.elapsed() < GIVEN_UP, "no turn ends");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(bed.on("node1", ended), "returned\nmaxage=60");
+    bed.nodes("heal node1");
+    let runs = "systemctl is-active -q kube-apiserver && pidof kube-apiserver || :";
+    while bed.on("node1", runs).is_empty() {
+        assert!(begun.elapsed() < GIVEN_UP, "systemd does not go on trying");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    lab.edit("audit-log-maxage = 66", "audit-log-maxage = 60");
+    lab.edit("ready-seconds = 5", "ready-seconds = 30");
+    lab.run(PUSH)
+        .exits(0)
+        .says("kube-apiserver.service did not start there, nor did what the node then put back");
+    lab.run(["status", "inventory.toml"]).exits(0);
+    bed.leave(lab);
+}

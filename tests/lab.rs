@@ -159,9 +159,14 @@ type Stream = (Arc<Mutex<Vec<u8>>>, JoinHandle<()>);
 
 impl Going {
     pub(crate) fn start(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap();
+        Self::of(child, command)
+    }
+
+    /// One that was started just now by this command.
+    pub(crate) fn of(mut child: Child, command: &Command) -> Self {
         let line = format!("{command:?}");
         let begun = Instant::now();
-        let mut child = command.spawn().unwrap();
         let stdout = listen(child.stdout.take().unwrap());
         let stderr = listen(child.stderr.take().unwrap());
         Self {

@@ -29,6 +29,7 @@ mod lab;
 mod members;
 mod mirror;
 mod moving;
+mod others;
 mod own;
 mod push;
 mod quoting;

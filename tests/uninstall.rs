@@ -1,8 +1,37 @@
 //! Promises of `uninstall` on real nodes: what kinstall put there goes, and nothing else.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use crate::bed::{Bed, NODES, PUSH};
+use crate::lab::{Going, Lab, Output};
 
 const UNINSTALL: [&str; 3] = ["uninstall", "inventory.toml", "--yes"];
+
+/// `uninstall` at a terminal, where somebody types a line.
+fn type_in(lab: &Lab, line: &str, more: &[&str]) -> Output {
+    let command = lab.command([&["uninstall", "inventory.toml"], more].concat());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let mut typing = Command::new("script");
+    // What it prints ends in CR LF, as for any terminal.
+    typing.args([
+        "--quiet",
+        "--return",
+        "--command",
+        &words.join(" "),
+        "/dev/null",
+    ]);
+    typing.current_dir(lab.path("")).env("NO_COLOR", "1");
+    typing
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = typing.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "{line}").unwrap();
+    Going::of(child, &typing).finish()
+}
 
 #[test]
 fn uninstall_takes_away_what_was_put_there_and_nothing_else() {
@@ -25,6 +54,9 @@ fn uninstall_takes_away_what_was_put_there_and_nothing_else() {
     lab.run(["uninstall", "inventory.toml"])
         .exits(2)
         .says("nobody is at a terminal to be asked");
+    type_in(&lab, "hmoe", &[])
+        .exits(130)
+        .prints("that is not the cluster's name; nothing was changed");
     lab.run([&UNINSTALL[..], &["--limit", "node3"]].concat())
         .exits(1)
         .says("node3: is one of 3 members of a living etcd cluster");
@@ -36,8 +68,9 @@ fn uninstall_takes_away_what_was_put_there_and_nothing_else() {
         "node2",
         &format!("touch {theirs}; echo '# mine' >>{edited}"),
     );
-    lab.run([&UNINSTALL[..], &["--data"]].concat())
+    type_in(&lab, "home", &["--data"])
         .exits(0)
+        .prints("To take this and all data away, type the cluster's name (home): ")
         .prints(&format!("{edited} was changed by hand, and stays"))
         .prints("all data go, for ever: /var/lib/etcd");
     let gone = "! pidof etcd kube-apiserver kube-scheduler kube-controller-manager; \

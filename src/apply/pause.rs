@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// `NUMBER:DIRECTORY`: at the action of this number, counted from 1, the file `reached` appears in
-/// the directory, and the action waits until there is one `go`. With `every` for a number each action
-/// adds a line to `reached`, and waits until there is a file `go-` with its own number.
+/// the directory, and the action waits until there is one `go`. The actions after it wait as long
+/// as there is one `hold`. With `every` for a number each action adds a line to `reached`, and waits
+/// until there is a file `go-` with its own number.
 const VARIABLE: &str = "KINSTALL_PAUSE";
 /// How long an action is held, in milliseconds.
 const HELD_MILLISECONDS_MAX: u64 = 60_000;
@@ -52,21 +53,29 @@ impl Pause {
         let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
         let line = format!("{number} {whose} {action}\n");
         // Without its directory nobody waits for us.
-        if point.tell("actions", &line).is_err() || point.number.is_some_and(|it| it != number) {
+        if point.tell("actions", &line).is_err() {
             return;
         }
-        if point.tell("reached", &line).is_err() {
-            return;
+        let go = match point.number {
+            Some(held) if number < held => return,
+            Some(held) if number > held => {
+                let hold = point.directory.join("hold");
+                return wait_while(|| hold.exists()).await;
+            }
+            Some(_) => point.directory.join("go"),
+            None => point.directory.join(format!("go-{number}")),
+        };
+        if point.tell("reached", &line).is_ok() {
+            wait_while(|| !go.exists()).await;
         }
-        let go = point.directory.join(match point.number {
-            Some(_) => "go".to_owned(),
-            None => format!("go-{number}"),
-        });
-        let mut left = HELD_MILLISECONDS_MAX / LOOK_MILLISECONDS;
-        while left > 0 && !go.exists() {
-            left -= 1;
-            tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
-        }
+    }
+}
+
+async fn wait_while(held: impl Fn() -> bool) {
+    let mut left = HELD_MILLISECONDS_MAX / LOOK_MILLISECONDS;
+    while left > 0 && held() {
+        left -= 1;
+        tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
     }
 }
 

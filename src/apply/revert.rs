@@ -52,7 +52,8 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         superseded: &put_there,
     };
     let views = BTreeMap::from([(node.clone(), view)]);
-    let plan = Plan::new(&views, Direction::Back).map_err(|refusals| joined(&refusals))?;
+    let plan =
+        Plan::new(&views, Direction::Back, run.rollout).map_err(|refusals| joined(&refusals))?;
     let asked = Group {
         steps: [(node.clone(), questions(manifest))].into(),
     };

@@ -86,8 +86,13 @@ async fn plan(
 ) -> Result<(Listing, Vec<String>), Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::with_members(&views, Direction::Forward, desk.members.as_ref())
-        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = Plan::with_members(
+        &views,
+        Direction::Forward,
+        desk.members.as_ref(),
+        &inventory.rollout,
+    )
+    .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     notice_others(inventory, &views, events);
     drop(views);

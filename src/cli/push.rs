@@ -123,8 +123,13 @@ async fn push(
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::with_members(&views, Direction::Forward, desk.members.as_ref())
-        .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = Plan::with_members(
+        &views,
+        Direction::Forward,
+        desk.members.as_ref(),
+        &inventory.rollout,
+    )
+    .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     let upgrade = (is_upgrade(&views) || !plan.members.is_empty()) && ask.snapshot;
     let changes = changes(&plan, &views);

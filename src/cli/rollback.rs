@@ -73,7 +73,7 @@ impl Rollback {
         let credentials = prepare::credentials(inventory, Keep::No, events)?;
         site.find_leader(&desired, &differences).await;
         let views = site.views(&desired, &differences);
-        let plan = Plan::new(&views, Direction::Back)
+        let plan = Plan::new(&views, Direction::Back, &inventory.rollout)
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
         let cluster = inventory.cluster.name.as_str();
         let listing = listing::of(cluster, &plan, &views, &desired, &BTreeMap::new());

@@ -13,6 +13,7 @@ pub(super) fn all(draft: &Draft, found: &mut Found) {
     etcd::users(draft, found);
     group::distinct(draft, found);
     group::members(draft, found);
+    group::widths(draft, found);
     network::sizes(draft, found);
     network::families(draft, found);
     network::disjoint(draft, found);

@@ -99,11 +99,19 @@ pub(super) struct Draft {
     /// Where `[etcd]` says the user.
     pub(super) etcd_user_place: Range<usize>,
     pub(super) encryption: Encryption,
-    pub(super) rollout: Rollout,
+    pub(super) rollout: RolloutDraft,
     pub(super) ssh: SshDraft,
     pub(super) components: BTreeMap<&'static str, ComponentDraft>,
     /// In the order of the file.
     pub(super) nodes: Vec<NodeDraft>,
+}
+
+/// `[rollout]`, read.
+#[derive(Debug, Default)]
+pub(super) struct RolloutDraft {
+    pub(super) rollout: Rollout,
+    /// How many kube-apiservers may be away at once, where it is said.
+    pub(super) apiserver_width: Option<At<usize>>,
 }
 
 /// `[cluster]`, half read.

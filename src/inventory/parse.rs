@@ -6,6 +6,7 @@ mod component;
 mod etcd;
 mod kms;
 mod node;
+mod rollout;
 mod settings;
 mod vault;
 mod word;
@@ -115,7 +116,7 @@ fn read(root: &Spanned<DeTable<'_>>, found: &mut Found) -> Draft {
         draft.encryption = settings::encryption(table, &draft.cluster, found);
     }
     if let Some(table) = section(&mut root, "rollout", found) {
-        draft.rollout = settings::rollout(table, found);
+        draft.rollout = rollout::read(table, found);
     }
     if let Some(table) = section(&mut root, "component", found) {
         draft.components = component::all(table, "", found);
@@ -159,7 +160,7 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
         pki: draft.pki,
         etcd: draft.etcd,
         encryption: draft.encryption,
-        rollout: draft.rollout,
+        rollout: draft.rollout.rollout,
         templates: draft.cluster.templates.value(),
         own: Own::default(),
         components: finish_components(draft.components),

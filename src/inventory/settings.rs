@@ -243,6 +243,42 @@ pub struct Rollout {
     pub ready_seconds: u64,
     /// How long it must stay healthy before the next one is touched, in seconds.
     pub stable_seconds: u64,
+    /// How many nodes have their turn at once.
+    pub width: Widths,
+    /// What becomes of a node on which a service does not become healthy.
+    pub on_failure: OnFailure,
+}
+
+/// How many nodes have their turn at once in a wave. Members of etcd always go one by one: with two
+/// away, three have no quorum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Widths {
+    /// In the wave of kube-apiserver; always fewer than there are.
+    pub apiserver: usize,
+    /// In the wave of kube-controller-manager and kube-scheduler.
+    pub controllers: usize,
+    /// In the wave of workers.
+    pub workers: usize,
+}
+
+impl Default for Widths {
+    fn default() -> Self {
+        Self {
+            apiserver: 1,
+            controllers: 1,
+            workers: 10,
+        }
+    }
+}
+
+/// What becomes of a node on which a service does not become healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// It goes back to its recorded generation.
+    #[default]
+    Revert,
+    /// It stays as it is, to be looked at.
+    Stay,
 }
 
 impl Default for Rollout {
@@ -250,6 +286,8 @@ impl Default for Rollout {
         Self {
             ready_seconds: 120,
             stable_seconds: 2,
+            width: Widths::default(),
+            on_failure: OnFailure::default(),
         }
     }
 }

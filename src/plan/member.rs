@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Stages, View, wave};
-use crate::action::{Action, Course, Group, MemberAction, Turn, Wave};
+use crate::action::{Action, Course, Group, MemberAction, Turn};
 use crate::inventory::NodeName;
 use crate::manifest::Stage;
 use crate::membership::{Change, Changes, Join};
@@ -89,17 +89,6 @@ fn starts(stages: Stages, view: &View<'_>, join: &Join) -> Vec<Action> {
         })));
     }
     told
-}
-
-/// No turn goes back by itself: what was recorded was made for other members, and would cut off the
-/// new ones.
-pub(super) fn keep_forward(waves: &mut [Wave]) {
-    let groups = waves.iter_mut().flat_map(|wave| &mut wave.groups);
-    for action in groups.flat_map(|group| group.steps.values_mut().flatten()) {
-        if let Action::Turn(turn) = action {
-            turn.back = None;
-        }
-    }
 }
 
 fn told(changes: &Changes, action: MemberAction) -> Option<Group> {

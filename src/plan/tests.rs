@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Wish, file, found, manifest, unit_name};
 use super::{Direction, Plan, Refusal, View};
-use crate::action::{Action, MemberAction, Start, WaveName};
+use crate::action::{Action, Group, MemberAction, Start, WaveName};
 use crate::diff;
 use crate::digest::Digest;
-use crate::inventory::NodeName;
+use crate::inventory::{NodeName, OnFailure, Rollout};
 use crate::manifest::{Beginning, Manifest, Stage};
 use crate::membership::{Change, Changes, Join};
 use crate::remote_path::RemotePath;
-use crate::snapshot::{Recorded, Snapshot, UnitState};
+use crate::snapshot::{FoundKind, Recorded, Snapshot, UnitState};
 
 static NONE: BTreeSet<Digest> = BTreeSet::new();
 
@@ -61,7 +61,10 @@ fn settled(manifest: &Manifest) -> Snapshot {
     }
 }
 
-struct Cluster(BTreeMap<NodeName, (Manifest, Snapshot)>);
+struct Cluster {
+    nodes: BTreeMap<NodeName, (Manifest, Snapshot)>,
+    rollout: Rollout,
+}
 
 impl Cluster {
     /// Three nodes that are as they should be, and what they should be from now on.
@@ -71,11 +74,14 @@ impl Cluster {
             let snapshot = settled(&manifest(&name, before));
             (name.clone(), (manifest(&name, after), snapshot))
         };
-        Self(names.into_iter().map(node).collect())
+        Self {
+            nodes: names.into_iter().map(node).collect(),
+            rollout: Rollout::default(),
+        }
     }
 
     fn node(&mut self, name: &str) -> &mut (Manifest, Snapshot) {
-        self.0.get_mut(&name.parse().unwrap()).unwrap()
+        self.nodes.get_mut(&name.parse().unwrap()).unwrap()
     }
 
     fn plan(&self, direction: Direction, leader: &str) -> Result<Plan, Vec<Refusal>> {
@@ -89,14 +95,14 @@ impl Cluster {
         changes: Option<&Changes>,
     ) -> Result<Plan, Vec<Refusal>> {
         let differences: BTreeMap<_, _> = self
-            .0
+            .nodes
             .iter()
             .map(|(name, (manifest, snapshot))| (name, diff::between(manifest, snapshot)))
             .collect();
         let view = |(name, (manifest, snapshot)): (&NodeName, &'_ (Manifest, Snapshot))| {
             (name.clone(), (manifest.clone(), snapshot.clone()))
         };
-        let owned: BTreeMap<_, _> = self.0.iter().map(view).collect();
+        let owned: BTreeMap<_, _> = self.nodes.iter().map(view).collect();
         let views = owned.iter().map(|(name, (manifest, snapshot))| {
             let difference = &differences[name];
             (
@@ -110,7 +116,7 @@ impl Cluster {
                 },
             )
         });
-        Plan::with_members(&views.collect(), direction, changes)
+        Plan::with_members(&views.collect(), direction, changes, &self.rollout)
     }
 
     /// The order in which units are touched: waves, and in them nodes that have their turn together.
@@ -155,6 +161,80 @@ fn a_new_cluster_starts_together_and_a_running_one_goes_node_by_node() {
     flag.check_order(Direction::Forward, "", order);
     let order = "controllers: a b c; kube-apiserver: a b c; etcd: a b c";
     flag.check_order(Direction::Back, "", order);
+}
+
+#[test]
+fn as_many_go_at_once_as_the_inventory_says_but_of_etcd_one() {
+    let mut flag = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    flag.rollout.width.apiserver = 2;
+    flag.rollout.width.controllers = 3;
+    let order = "etcd: b c a; kube-apiserver: a+b c; controllers: a+b+c";
+    flag.check_order(Direction::Forward, "a", order);
+}
+
+#[test]
+fn workers_come_when_the_control_plane_is_through() {
+    let mut cluster = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    for name in ["b", "c"] {
+        let (wanted, snapshot) = cluster.node(name);
+        wanted.units.clear();
+        *snapshot = Snapshot {
+            owned: true,
+            ..Snapshot::default()
+        };
+    }
+    for (width, expected) in [(10, "b+c"), (1, "b c")] {
+        cluster.rollout.width.workers = width;
+        let plan = cluster.plan(Direction::Forward, "").unwrap();
+        let names: Vec<_> = plan.waves.iter().map(|wave| wave.name).collect();
+        let due = [
+            WaveName::Base,
+            WaveName::Etcd,
+            WaveName::Apiserver,
+            WaveName::Controllers,
+            WaveName::Workers,
+            WaveName::Record,
+        ];
+        assert_eq!(names, due);
+        let together = |group: &Group| {
+            let names: Vec<_> = group.steps.keys().map(NodeName::as_str).collect();
+            names.join("+")
+        };
+        let workers: Vec<_> = plan.waves[4].groups.iter().map(together).collect();
+        assert_eq!(workers.join(" "), expected);
+        assert!(
+            !plan.waves[0].groups[0]
+                .steps
+                .keys()
+                .any(|name| name.as_str() != "a")
+        );
+    }
+}
+
+#[test]
+fn a_node_goes_back_by_itself_unless_it_is_to_stay() {
+    let mut flag = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    for (_, snapshot) in flag.nodes.values_mut() {
+        let kinds = snapshot.entries.values().map(|found| &found.kind);
+        let digests = kinds.filter_map(|kind| match kind {
+            FoundKind::File { digest, .. } => *digest,
+            _ => None,
+        });
+        snapshot.stored = digests.collect();
+    }
+    for (on_failure, goes_back) in [(OnFailure::Revert, true), (OnFailure::Stay, false)] {
+        flag.rollout.on_failure = on_failure;
+        let plan = flag.plan(Direction::Forward, "").unwrap();
+        let groups = plan.waves.iter().flat_map(|wave| &wave.groups);
+        let actions = groups.flat_map(|group| group.steps.values().flatten());
+        let backs: Vec<bool> = actions
+            .filter_map(|action| match action {
+                Action::Turn(turn) => Some(turn.back.is_some()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(backs, [goes_back; 9]);
+    }
 }
 
 #[test]
@@ -316,8 +396,8 @@ fn begin(manifest: &mut Manifest, members: &str) {
 /// that is told so.
 fn changing(from: &str, to: &str) -> Cluster {
     let mut cluster = Cluster::settled(WISH, WISH);
-    cluster.0.remove(&"c".parse().unwrap());
-    for (wanted, snapshot) in cluster.0.values_mut() {
+    cluster.nodes.remove(&"c".parse().unwrap());
+    for (wanted, snapshot) in cluster.nodes.values_mut() {
         let mut before = wanted.clone();
         begin(&mut before, from);
         begin(wanted, to);
@@ -339,7 +419,7 @@ fn a_member_joins_after_the_others_know_it_and_none_of_them_is_restarted() {
         owned: true,
         ..Snapshot::default()
     };
-    cluster.0.insert(d.clone(), (wanted, empty));
+    cluster.nodes.insert(d.clone(), (wanted, empty));
     let join = Join {
         node: d,
         peer_url: "https://d:2380".into(),

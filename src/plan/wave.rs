@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Stages, View, back, member, puts};
 use crate::action::{Action, Course, Group, Put, Start, Turn, Wave, WaveName};
 use crate::diff;
-use crate::inventory::NodeName;
+use crate::inventory::{NodeName, Widths};
 use crate::manifest::{Stage, Unit, UnitName};
 use crate::membership::Changes;
 use crate::snapshot::UnitState;
@@ -21,6 +21,7 @@ pub(super) fn of_stage(
     stages: Stages,
     views: &BTreeMap<NodeName, View<'_>>,
     changes: Option<&Changes>,
+    width: Widths,
 ) -> Wave {
     let name = match stage {
         Stage::Etcd => WaveName::Etcd,
@@ -45,7 +46,7 @@ pub(super) fn of_stage(
     }
     let groups = if rolling {
         let first = changes.map_or_else(Vec::new, member::before_others);
-        let mut groups = one_by_one(stage, turns, first, views);
+        let mut groups = in_turns(stage, turns, first, views, width_of(stage, width));
         if let Some(changes) = changes {
             groups.extend(member::joins(stages, views, changes));
         }
@@ -60,14 +61,24 @@ pub(super) fn of_stage(
     Wave { name, groups }
 }
 
-/// One node after the other: first those where something is down, so that nothing healthy is taken
+/// How many nodes of a stage have their turn at once.
+const fn width_of(stage: Stage, width: Widths) -> usize {
+    match stage {
+        Stage::Etcd => 1,
+        Stage::Apiserver => width.apiserver,
+        Stage::Controllers => width.controllers,
+    }
+}
+
+/// So many nodes at once, one after the other by default: first those where something is down, so that nothing healthy is taken
 /// away while something is missing, then what comes before anything that runs is touched; and
 /// before something that runs is restarted, all others that should be healthy by then are asked.
-fn one_by_one(
+fn in_turns(
     stage: Stage,
     mut turns: Vec<(&NodeName, Vec<Action>)>,
     mut first: Vec<Group>,
     views: &BTreeMap<NodeName, View<'_>>,
+    width: usize,
 ) -> Vec<Group> {
     turns.sort_by_key(|(node, _)| {
         let view = &views[*node];
@@ -76,13 +87,21 @@ fn one_by_one(
     });
     let mut groups = Vec::new();
     let mut done: BTreeSet<&NodeName> = BTreeSet::new();
-    for (node, steps) in turns {
-        if units(stage, &views[node]).all(is_active) {
+    let mut turns = turns.into_iter();
+    loop {
+        let together: BTreeMap<&NodeName, Vec<Action>> = turns.by_ref().take(width).collect();
+        if together.is_empty() {
+            break;
+        }
+        let runs = |node: &&NodeName| units(stage, &views[*node]).all(is_active);
+        if together.keys().any(runs) {
             groups.append(&mut first);
         }
         let restarts = |action: &Action| action.starts().iter().any(|start| start.restart);
-        if steps.iter().any(restarts) {
-            let others = views.iter().filter(|(other, _)| *other != node);
+        if together.values().flatten().any(restarts) {
+            let others = views
+                .iter()
+                .filter(|(other, _)| !together.contains_key(other));
             let asked: BTreeMap<_, _> = others
                 .map(|(other, view)| (other.clone(), questions(stage, view, done.contains(other))))
                 .filter(|(_, questions)| !questions.is_empty())
@@ -91,10 +110,11 @@ fn one_by_one(
                 groups.push(Group { steps: asked });
             }
         }
+        done.extend(together.keys());
+        let steps = together.into_iter();
         groups.push(Group {
-            steps: [(node.clone(), steps)].into(),
+            steps: steps.map(|(node, steps)| (node.clone(), steps)).collect(),
         });
-        done.insert(node);
     }
     groups.append(&mut first);
     groups
@@ -154,6 +174,16 @@ fn rereads(stage: Stage, view: &View<'_>, puts: &[Put]) -> bool {
         let is_stale = state.is_some_and(|state| state.stale);
         is_stale || puts.iter().any(is_its_file)
     })
+}
+
+/// No turn goes back by itself.
+pub(super) fn keep_forward(waves: &mut [Wave]) {
+    let groups = waves.iter_mut().flat_map(|wave| &mut wave.groups);
+    for action in groups.flat_map(|group| group.steps.values_mut().flatten()) {
+        if let Action::Turn(turn) = action {
+            turn.back = None;
+        }
+    }
 }
 
 /// The questions whether a node's units of a stage are healthy: those that ran before, and all of

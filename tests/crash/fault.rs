@@ -12,8 +12,6 @@ use crate::lab::Going;
 
 /// How long after an action began something happens to it, in milliseconds: points take turns.
 const MOMENTS: [u64; 6] = [0, 20, 60, 150, 400, 900];
-/// The latest moment for the power to go.
-const POWER_MAX: Duration = Duration::from_millis(60);
 /// How long a push goes on with a cable cut before it is killed, in milliseconds.
 const CUT_MILLISECONDS: u64 = 800;
 /// Of so many pushes with a cable cut, one is left to notice it by itself, which takes half a minute.
@@ -59,10 +57,11 @@ impl Fault {
                 bed.nodes(&format!("heal {node}"));
             }
             Self::Power => {
+                // A push that has gone on to the next node may have a member away there, and the
+                // one that goes with the power is not its doing.
+                fs::write(room.join("hold"), "").unwrap();
                 go();
-                // No later: a push that has gone on to the next node may have a member away there,
-                // and the one that goes with the power is not its doing.
-                sleep(moment.min(POWER_MAX));
+                sleep(moment);
                 bed.nodes(&format!("kill {node}"));
                 going.signal("KILL");
                 going.finish();

@@ -58,6 +58,13 @@ const CRASH_TEST: &str = "crash_matrix";
 /// The variable that has it try every point.
 const CRASH_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
 
+/// The test that is a model of rollouts.
+const MODEL_TEST: &str =
+    "plan::model::whatever_happened_before_a_push_converges_and_breaks_no_rule";
+/// The variable that says how many cases it tries.
+const MODEL_VARIABLE: &str = "KINSTALL_MODEL_CASES";
+const MODEL_CASES: &str = "100000";
+
 /// Why tests could not be run, or failed.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
@@ -92,12 +99,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     ));
     let environment = stage.as_ref().map(|stage| &stage.environment);
     let mut tally = Tally::default();
+    let model = model(arguments, &mut tally);
     let results =
         [DOCTESTS, OTHERS, OWN].map(|suite| run_suite(suite, arguments, environment, &mut tally));
     if let Some(stage) = stage {
         stage.lab.close()?;
     }
-    let mut good = true;
+    let mut good = model?;
     for result in results {
         good &= result?;
     }
@@ -287,17 +295,39 @@ fn run_suite(
     }
     // Else what a test says that did not fail is lost: that it did not run, and why.
     cargo = cargo.args(["--", "--show-output"]);
+    tell(cargo, &format!("cargo test {}", suite.join(" ")), tally)
+}
+
+/// Runs tests, told line by line; whether all went well.
+fn tell(cargo: Program, what: &str, tally: &mut Tally) -> Result<bool, Error> {
     let start = Instant::now();
     let status = cargo.lines(|line| {
         tally.hear(line);
         say::data(line);
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    say::line(format!(
-        "test: {seconds:.0} s: cargo test {}",
-        suite.join(" ")
-    ));
+    say::line(format!("test: {seconds:.0} s: {what}"));
     Ok(status.success())
+}
+
+/// The model of rollouts at so many cases that it must be optimised: built beside the other tests,
+/// of which it shares the dependencies. Not where a filter asks for others. Whether all went well.
+fn model(arguments: &Arguments, tally: &mut Tally) -> Result<bool, Error> {
+    let others = |filter: &String| !MODEL_TEST.contains(filter.as_str());
+    if arguments.crash_matrix || arguments.filter.as_ref().is_some_and(others) {
+        return Ok(true);
+    }
+    let cargo = setup::cargo()
+        .args(["--config", "profile.dev.package.kinstall.opt-level=2"])
+        .args(["test", "--package", "kinstall", "--lib", MODEL_TEST])
+        .args(["--", "--show-output"])
+        .env(MODEL_VARIABLE, MODEL_CASES)
+        .limit_seconds(TEST_SECONDS);
+    tell(
+        cargo,
+        &format!("{MODEL_CASES} cases of {MODEL_TEST}"),
+        tally,
+    )
 }
 
 /// Says which tests were left out for want of nodes, by name. In CI that is a failure.

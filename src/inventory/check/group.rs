@@ -122,6 +122,24 @@ pub(super) fn members(draft: &Draft, found: &mut Found) {
     }
 }
 
+/// Some kube-apiserver must be left while others are away. Where there is one alone, nothing helps.
+pub(super) fn widths(draft: &Draft, found: &mut Found) {
+    let unknown = draft.nodes.iter().any(|node| node.roles.is_wrong());
+    let Some(width) = draft.rollout.apiserver_width.as_ref().filter(|_| !unknown) else {
+        return;
+    };
+    let servers = draft.nodes.iter();
+    let servers = servers.filter(|node| node.has(Role::ControlPlane)).count();
+    if width.value > 1 && width.value >= servers {
+        let message = format!(
+            "`width.kube-apiserver` is {}, and {servers} are all there are",
+            width.value
+        );
+        let problem = Problem::new(width.span.clone(), "none would be left", message);
+        found.push(problem.help("take fewer, so that some kube-apiserver always answers"));
+    }
+}
+
 /// An even group: a majority of it is no smaller a part to lose than of one member fewer.
 fn even_group(members: usize, place: std::ops::Range<usize>) -> Problem {
     let (fewer, survived) = (members - 1, (members - 1) / 2);

@@ -1,11 +1,11 @@
-//! `[source]`, `[pki]`, `[encryption]` and `[rollout]`.
+//! `[source]`, `[pki]` and `[encryption]`.
 
 use super::{address, kms, vault, word};
 use crate::inventory::draft::{ClusterDraft, Said};
 use crate::inventory::name::DomainName;
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::{
-    Authorities, Encryption, KeyType, Pki, PkiSource, Provider, Requirement, Rollout, Source,
+    Authorities, Encryption, KeyType, Pki, PkiSource, Provider, Requirement, Source,
 };
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
 use crate::version::Minor;
@@ -297,22 +297,4 @@ fn is_resource(text: &str) -> bool {
         Some(group) => group.parse::<DomainName>().is_ok(),
         None => text.parse::<DomainName>().is_ok(),
     }
-}
-
-/// Reads `[rollout]`.
-pub(super) fn rollout(mut table: Table<'_>, found: &mut Found) -> Rollout {
-    let default = Rollout::default();
-    let mut seconds = |key, bounds, default| {
-        let read = table.read(key, found, |value, found| {
-            let seconds = value.integer("seconds", bounds, found)?;
-            Some(value.at(u64::from(seconds)))
-        });
-        read.value().unwrap_or(default)
-    };
-    let rollout = Rollout {
-        ready_seconds: seconds("ready-seconds", 1..=3600, default.ready_seconds),
-        stable_seconds: seconds("stable-seconds", 0..=600, default.stable_seconds),
-    };
-    table.finish(found);
-    rollout
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::{accepted, expanded, parse};
 use crate::arch::Arch;
 use crate::inventory::{
-    Authorities, Encryption, HostKeys, Inventory, KeyType, NodeName, Pki, PkiSource, Profile,
-    Provider, Requirement, Role, Rollout, San, Source, Ssh,
+    Authorities, Encryption, HostKeys, Inventory, KeyType, NodeName, OnFailure, Pki, PkiSource,
+    Profile, Provider, Requirement, Role, Rollout, San, Source, Ssh, Widths,
 };
 use crate::version::Version;
 
@@ -162,6 +162,8 @@ resources = ["secrets", "configmaps"]
 [rollout]
 ready-seconds = 30
 stable-seconds = 0
+on-failure = "stay"
+width = { controllers = 3, workers = 20 }
 @az1
 arch = "arm64"
 zone = "1"
@@ -197,11 +199,17 @@ sans = ["gateway.home", "10.9.9.9"]"#,
     assert_eq!(inventory.pki, pki);
     assert_eq!(inventory.encryption.provider, Provider::Secretbox);
     assert_eq!(inventory.encryption.resources, ["secrets", "configmaps"]);
-    let rollout = (
-        inventory.rollout.ready_seconds,
-        inventory.rollout.stable_seconds,
-    );
-    assert_eq!(rollout, (30, 0));
+    let rollout = Rollout {
+        ready_seconds: 30,
+        stable_seconds: 0,
+        width: Widths {
+            apiserver: 1,
+            controllers: 3,
+            workers: 20,
+        },
+        on_failure: OnFailure::Stay,
+    };
+    assert_eq!(inventory.rollout, rollout);
     let az1 = node(&inventory, "az1");
     assert_eq!(
         (az1.arch, az1.zone.as_deref()),

@@ -46,6 +46,13 @@ pub enum Action {
         /// Whether it must stay healthy for a while before anything else is touched.
         settle: bool,
     },
+    /// Ask the kube-apiserver of this node until each of these units is led, wherever.
+    Lead {
+        /// The port of the kube-apiserver.
+        port: u16,
+        /// The path of each unit's Lease.
+        leases: BTreeMap<UnitName, String>,
+    },
     /// Record the generation.
     Record(Box<Recorded>),
 }
@@ -93,6 +100,7 @@ impl Action {
             Self::Turn(_) => "turn",
             Self::Stop(_) => "stop",
             Self::Await { .. } => "await",
+            Self::Lead { .. } => "lead",
             Self::Record(_) => "record",
         }
     }

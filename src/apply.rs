@@ -1,5 +1,6 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod lead;
 mod member;
 mod pause;
 mod revert;

@@ -191,6 +191,10 @@ pub struct Unit {
     pub stage: Stage,
     /// How to ask whether it is healthy.
     pub probe: Probe,
+    /// The path of the Lease by which it and its like agree on who leads; none for what needs no
+    /// leader, or where the user's own words say how it is elected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
     /// Entries whose change restarts it: its own unit file, its program, its configuration.
     pub watches: BTreeSet<RemotePath>,
     /// Where its unit file holds words for its first start alone: what is to be known of those.

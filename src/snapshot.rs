@@ -18,6 +18,9 @@ pub const STORE: &str = "/var/lib/kinstall/store";
 pub struct Snapshot {
     /// The architecture of its userland, where it could be told.
     pub arch: Option<Arch>,
+    /// What its kernel says it runs on, as `aarch64`; none for a directory. The userland may be of
+    /// another architecture.
+    pub kernel: Option<String>,
     /// The version of systemd that runs it; none for a machine that systemd does not run, and for
     /// a directory.
     pub systemd: Option<u32>,
@@ -243,6 +246,7 @@ impl Parser {
         match word {
             "dpkg" => self.snapshot.arch = rest.parse().ok().or(self.snapshot.arch),
             "elf" => self.snapshot.arch = self.snapshot.arch.or_else(|| arch_of_elf(rest)),
+            "kernel" => self.snapshot.kernel = Some(rest.to_owned()),
             "systemd" => self.snapshot.systemd = rest.parse().ok(),
             "version" => rest.clone_into(&mut self.snapshot.version),
             "zstd" => self.snapshot.zstd = true,
@@ -386,7 +390,7 @@ mod tests {
     #[test]
     fn a_whole_answer_is_understood() {
         let answer = format!(
-            "kinstall-observe 1\ndpkg armhf\nelf \nsystemd 252\nzstd\nfree 10\n\
+            "kinstall-observe 1\ndpkg armhf\nkernel aarch64\nelf \nsystemd 252\nzstd\nfree 10\n\
              entry ./etc/a f 600 root root 0 1700000000.5 1700000001.5 7 ?\n\
              entry ./etc/b f 640 etcd 998 0 1700000000.5 1700000001.5 8 {DIGEST}\n\
              entry ./etc/c l 777 root root 5 1700000000.5 1700000001.5 9 b c\n\
@@ -402,6 +406,7 @@ mod tests {
         );
         let snapshot = Snapshot::parse(&answer).unwrap();
         assert_eq!(snapshot.arch, Some(Arch::Armhf));
+        assert_eq!(snapshot.kernel.as_deref(), Some("aarch64"));
         assert_eq!(
             (snapshot.systemd, snapshot.zstd, snapshot.free_bytes),
             (Some(252), true, 10240)

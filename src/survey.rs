@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::arch::Arch;
 use crate::event::{Event, Events};
-use crate::inventory::{Inventory, Node, NodeName};
+use crate::inventory::{Inventory, Node, NodeName, Role};
 use crate::manifest::{Manifest, UnitName};
 use crate::remote_path::RemotePath;
 use crate::script;
@@ -66,6 +66,19 @@ pub enum Error {
         wanted: Arch,
         /// What was found.
         found: Arch,
+    },
+    /// It is to be a worker, and its kernel and its programs are of two architectures.
+    #[error("{node}: a kubelet cannot run there: its kernel is {kernel}, its programs are {arch}")]
+    #[diagnostic(help(
+        "a kubelet is not static: the one for the kernel does not find its libraries, and the one for {arch} calls the node what it is not. Install a 64-bit system, boot a 32-bit kernel (`arm_64bit=0` in a Raspberry Pi's config.txt), or take `worker` out of the node's `roles`; etcd and the control plane run on it"
+    ))]
+    MixedWorker {
+        /// The node.
+        node: NodeName,
+        /// What its kernel says.
+        kernel: String,
+        /// What its programs are.
+        arch: Arch,
     },
     /// Its architecture cannot be told.
     #[error("{node}: its architecture cannot be told, by `dpkg` or by `/bin/sh`")]
@@ -295,13 +308,29 @@ fn arch(node: &Node, snapshot: &Snapshot, into: bool) -> Result<Arch, Error> {
         };
         return Err(Error::NoSystemd { node: name, found });
     }
-    match (node.arch, snapshot.arch) {
-        (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongArch {
-            node: name,
-            wanted,
-            found,
-        }),
-        (wanted, found) => wanted.or(found).ok_or(Error::UnknownArch { node: name }),
+    let arch = match (node.arch, snapshot.arch) {
+        (Some(wanted), Some(found)) if wanted != found => {
+            return Err(Error::WrongArch {
+                node: name,
+                wanted,
+                found,
+            });
+        }
+        (wanted, found) => wanted.or(found),
+    };
+    let arch = arch.ok_or_else(|| Error::UnknownArch { node: name.clone() })?;
+    match &snapshot.kernel {
+        // What `uname -m` calls a 64-bit ARM: uname(2), and `UTS_MACHINE` of the kernel's arch/arm64.
+        Some(kernel)
+            if arch == Arch::Armhf && kernel == "aarch64" && node.roles.contains(&Role::Worker) =>
+        {
+            Err(Error::MixedWorker {
+                node: name,
+                kernel: kernel.clone(),
+                arch,
+            })
+        }
+        _ => Ok(arch),
     }
 }
 

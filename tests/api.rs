@@ -86,6 +86,16 @@ impl<'a> Api<'a> {
         self.ask(server, "GET", "/api/v1/secrets", "")
     }
 
+    /// What is at a path, through one server.
+    pub(crate) fn get(&self, server: usize, path: &str) -> Result<String, Failure> {
+        self.ask(server, "GET", path, "")
+    }
+
+    /// Replaces what is at a path, through one server.
+    pub(crate) fn put(&self, server: usize, path: &str, body: &str) -> Result<(), Failure> {
+        self.ask(server, "PUT", path, body).map(drop)
+    }
+
     fn ask(&self, server: usize, verb: &str, path: &str, body: &str) -> Result<String, Failure> {
         let url = format!("https://{}:6443{path}", self.addresses[server]);
         let mut command = Command::new("nsenter");

@@ -82,6 +82,11 @@ impl Bed {
         Going::start(&mut command).finish()
     }
 
+    /// The configuration of ssh that reaches the nodes.
+    pub(crate) fn ssh_config(&self) -> PathBuf {
+        self.state.join("ssh_config")
+    }
+
     /// Runs a script on a node as root, without ssh, and gives back what it printed.
     #[track_caller]
     pub(crate) fn on(&self, node: &str, script: &str) -> String {
@@ -105,7 +110,7 @@ impl Bed {
 
     /// Makes sure that there is a node beyond the three, with something special about it.
     pub(crate) fn special(&self, number: u32, options: &str) -> String {
-        self.nodes(&format!("up {number} {options}"));
+        self.nodes(format!("up node{number} {options}").trim_end());
         self.nodes(&format!("reset node{number}"));
         format!("node{number}")
     }
@@ -183,7 +188,7 @@ impl Bed {
         if !mirror.exists() {
             self.make_mirror(&mirror);
         }
-        let config = self.state.join("ssh_config");
+        let config = self.ssh_config();
         let mut text = format!(
             "[cluster]\nname = \"home\"\nkubernetes = \"{KUBERNETES}\"\n{etcd}\n\
              [ssh]\nuser = \"root\"\nconfig = \"{config}\"\n\n\

@@ -13,7 +13,8 @@ use self::fault::Fault;
 use self::site::Site;
 use crate::bed::Bed;
 
-/// `all` where every point is to be tried, or a number: one of so many.
+/// `all` where every point is to be tried, or a number: one of so many, the first of them; `2/10` is
+/// the second of every ten.
 const FULL_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
 
 #[test]
@@ -66,7 +67,8 @@ fn points(actions: &[String], full: Option<&str>) -> Vec<(Fault, usize)> {
         let at = |number| first.iter().map(move |fault| (*fault, number));
         let points = all.clone().flat_map(at);
         let points = points.chain(all.map(|number| (*last, number)));
-        return points.step_by(full.parse().unwrap_or(1)).collect();
+        let (first, step) = share(full);
+        return points.skip(first - 1).step_by(step).collect();
     }
     let turns: Vec<usize> = all
         .filter(|number| actions[number - 1].contains("turn"))
@@ -77,6 +79,15 @@ fn points(actions: &[String], full: Option<&str>) -> Vec<(Fault, usize)> {
         (Fault::Power, turns[3]),
         (Fault::Disk, turns[7]),
     ]
+}
+
+/// The first point that is tried, counted from 1, and the number of those of which one is.
+fn share(text: &str) -> (usize, usize) {
+    if text == "all" {
+        return (1, 1);
+    }
+    let (first, step) = text.split_once('/').unwrap_or(("1", text));
+    (first.parse().unwrap(), step.parse().unwrap())
 }
 
 /// Tells at once, whatever the test ends with: this takes a while.

@@ -16,29 +16,38 @@ fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The inventories that ship, as copies by their names: nothing may be written beside the project's.
+fn inventories(lab: &Lab) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(project().join("inventories")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "toml") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            fs::copy(&path, lab.path(&format!("{name}.toml"))).unwrap();
+            names.push(name);
+        }
+    }
+    names.sort();
+    assert!(names.len() >= 4, "{names:?}");
+    names
+}
+
 /// The name and the rendered trees of each inventory that ships.
 fn rendered(lab: &Lab) -> Vec<(String, PathBuf)> {
-    let mut inventories: Vec<_> = fs::read_dir(project().join("inventories"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
-        .collect();
-    inventories.sort();
-    assert!(inventories.len() >= 4, "{inventories:?}");
-    let render = |path: &PathBuf| {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        // A copy: nothing may be written beside the inventories of the project.
-        let copy = format!("{name}.toml");
-        fs::copy(path, lab.path(&copy)).unwrap();
+    let render = |name: String| {
         let out = format!("rendered/{name}");
-        lab.run(["render", &copy, "--arch", "arm64", "--out", &out])
-            .exits(0);
+        lab.run([
+            "render",
+            &format!("{name}.toml"),
+            "--arch",
+            "arm64",
+            "--out",
+            &out,
+        ])
+        .exits(0);
         (name, lab.path(&out))
     };
-    inventories.iter().map(render).collect()
+    inventories(lab).into_iter().map(render).collect()
 }
 
 /// A text without the dates that certificates bear in their names: `-20261121T2300`.
@@ -97,6 +106,26 @@ fn collect(root: &Path, directory: &Path, texts: &mut BTreeMap<String, String>) 
             texts.insert(name, text);
         }
     }
+}
+
+#[test]
+fn nothing_is_wrong_with_what_ships() {
+    let lab = Lab::empty();
+    for name in inventories(&lab) {
+        lab.run(["check", &format!("{name}.toml")])
+            .exits(0)
+            .says("nothing is wrong with it");
+    }
+    // 32 bits: a newer Kubernetes was not built for it.
+    let armhf = lab.path("home-lab-armhf.toml");
+    let text = fs::read_to_string(&armhf).unwrap();
+    fs::write(&armhf, text.replace("\"1.26.15\"", "\"1.27.16\"")).unwrap();
+    lab.run(["check", "home-lab-armhf.toml"])
+        .exits(2)
+        .says(
+            "there is no kube-apiserver, kube-controller-manager, kube-scheduler 1.27.16 for armhf",
+        )
+        .says("1.26.15 was the last for 32-bit ARM");
 }
 
 #[test]

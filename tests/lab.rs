@@ -16,6 +16,9 @@ use kinstall::digest::Digest;
 const RUN_SECONDS_MAX: u64 = 120;
 /// The same where genuine servers start and stop: each takes its time, one after the other.
 const RUN_SECONDS_MAX_GENUINE: u64 = 900;
+/// The most memory that `kinstall` may hold, whatever it does, in MiB: it is to run on a Raspberry
+/// Pi, in 64 MiB. Of those its own file takes up to 12.
+const MEMORY_MIB_MAX: u64 = 52;
 /// The Kubernetes of labs: a patch that never was, so that no digest of it is known beforehand.
 pub(crate) const KUBERNETES: &str = "1.32.99";
 /// Their etcd, unless they run on nodes.
@@ -133,7 +136,13 @@ impl Lab {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        Going::start(&mut self.command(words)).finish()
+        let output = Going::start(&mut self.command(words)).finish();
+        assert!(
+            output.peak_kib <= MEMORY_MIB_MAX * 1024,
+            "it took {} KiB of memory: {output}",
+            output.peak_kib
+        );
+        output
     }
 
     /// Starts `kinstall`.
@@ -232,10 +241,12 @@ impl Going {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {
+        let mut peak_kib = 0;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
+            peak_kib = peak_kib.max(held_kib(self.child.id()));
             if self.is_late() {
                 self.child.kill().unwrap();
                 self.child.wait().unwrap();
@@ -260,8 +271,23 @@ impl Going {
             stdout: text(self.stdout),
             stderr: text(self.stderr),
             seconds: self.begun.elapsed().as_secs_f64(),
+            peak_kib,
         }
     }
+}
+
+/// The most memory that a process has held so far (proc(5)), but for its own file: that of a debug
+/// build is three times as large as what users have.
+fn held_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let kib = |name: &str| -> Option<u64> {
+        let mut lines = status.lines();
+        let kib = lines.find_map(|line| line.strip_prefix(name)?.strip_suffix(" kB"));
+        kib?.trim().parse().ok()
+    };
+    // One that ends just now has no memory any more.
+    let held = kib("VmHWM:").zip(kib("RssFile:"));
+    held.map_or(0, |(all, file)| all.saturating_sub(file))
 }
 
 fn run_seconds_max() -> u64 {
@@ -292,6 +318,8 @@ pub(crate) struct Output {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) seconds: f64,
+    /// The most memory it held.
+    pub(crate) peak_kib: u64,
 }
 
 impl Output {
@@ -341,6 +369,7 @@ impl std::fmt::Display for Output {
             stdout,
             stderr,
             seconds,
+            ..
         } = self;
         write!(
             f,

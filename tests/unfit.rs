@@ -46,13 +46,6 @@ fn a_node_without_zstd_is_sent_gzip() {
     let Some(bed) = Bed::take("a_node_without_zstd_is_sent_gzip") else {
         return;
     };
-    for (number, options) in [
-        (4, "--small-disk 24"),
-        (5, "--no-systemd"),
-        (6, "--arch armhf"),
-    ] {
-        bed.nodes(&format!("up {number} {options}"));
-    }
     let old = bed.special(7, "--without zstd");
     let lab = bed.lab(&[&old]);
     assert_eq!(bed.on(&old, "command -v zstd || echo none"), "none");

@@ -63,6 +63,11 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         .flat_map(|wave| wave.groups.iter().map(|group| (wave.name, group)))
     {
         let (wave, group) = group;
+        // Who leads is for the whole cluster to settle, and some of it may not be as it should.
+        let mut actions = group.steps.values().flatten();
+        if actions.all(|action| matches!(action, Action::Lead { .. })) {
+            continue;
+        }
         run.group(wave, group)
             .await
             .map_err(|errors: Vec<Error>| joined(&errors))?;

@@ -39,6 +39,16 @@ pub enum StepError {
         /// etcd's own words, or who is not healthy.
         why: String,
     },
+    /// Controllers are healthy, and none of them works.
+    #[error("{node}: nobody leads `{unit}`: {why}")]
+    Leaderless {
+        /// The node whose kube-apiserver was asked.
+        node: NodeName,
+        /// The unit.
+        unit: UnitName,
+        /// What the last look showed.
+        why: String,
+    },
     /// A unit does not become healthy.
     #[error("{0}")]
     Unhealthy(Box<Unhealthy>),
@@ -126,6 +136,9 @@ pub(super) async fn take(
                 settle: Duration::from_secs(settle),
             };
             wait(run, prober, transport, &question).await?;
+        }
+        Action::Lead { port, leases } => {
+            super::lead::wait(run, prober, transport, *port, leases).await?;
         }
         Action::Record(recorded) => {
             let generation = recorded.generation.to_string();

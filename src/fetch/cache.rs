@@ -29,7 +29,7 @@ use fs_err as fs;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::index::Index;
-use super::stream::{self, Encoding};
+use super::stream::{Compressor, Encoding};
 use crate::digest::{Digest, Hasher};
 use crate::lockfile::PinnedProgram;
 pub use about::About;
@@ -112,7 +112,7 @@ pub struct Cache {
     directory: PathBuf,
     index: Index,
     /// One program is compressed at a time, by several threads, so that memory stays bounded.
-    compressing: Arc<tokio::sync::Mutex<()>>,
+    compressing: Arc<tokio::sync::Mutex<Compressor>>,
     /// What this process uses, so that no other one removes it.
     holds: Arc<Holds>,
 }
@@ -171,14 +171,14 @@ impl Cache {
         if self.index.agrees(&path, &name) {
             return Ok(path);
         }
-        let _alone = self.compressing.lock().await;
+        let mut compressor = Arc::clone(&self.compressing).lock_owned().await;
         let made = path.clone();
         self.blocking(move |cache| {
             // Another one may have made it in the meantime.
             if cache.index.agrees(&made, &name) {
                 return Ok(());
             }
-            cache.compress(digest, encoding, &made, &name)
+            cache.compress(&mut compressor, digest, encoding, &made, &name)
         })
         .await?;
         Ok(path)
@@ -317,6 +317,7 @@ impl Cache {
 
     fn compress(
         &self,
+        compressor: &mut Compressor,
         digest: Digest,
         encoding: Encoding,
         path: &Path,
@@ -331,7 +332,8 @@ impl Cache {
         };
         let mut temporary = self.temporary()?;
         let file = temporary.as_file_mut();
-        stream::piece(digest, size, &mut content, encoding, file)
+        compressor
+            .piece(digest, size, &mut content, encoding, file)
             .map_err(|error| self.failed(error))?;
         // The disk may give other bytes today than it did when the entry was recorded.
         if content.hasher.finish() != digest {

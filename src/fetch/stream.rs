@@ -4,8 +4,12 @@
 //! without an end of archive, and a push sends such pieces one after another and then a small
 //! tail. Nothing is compressed during a push.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
+use zeroize::Zeroizing;
+use zstd::stream::raw::{self, Operation};
+use zstd::stream::zio;
 use zstd::zstd_safe::CParameter;
 
 use crate::digest::Digest;
@@ -81,25 +85,39 @@ pub(crate) fn padding(size: u64) -> &'static [u8] {
 }
 
 /// The end of a push's stream: the contents that are small and not kept, and the end of archive.
+///
+/// Every node has one of its own at the same time, so it is compressed with as little memory as so
+/// little takes.
 pub fn tail(contents: &[(Digest, &[u8])], encoding: Encoding) -> Vec<u8> {
-    let mut compressed = Vec::new();
-    let written = compress(encoding, &mut compressed, |plain| {
-        for (digest, content) in contents {
-            let size = content.len() as u64;
-            plain.write_all(&header(&digest.to_string(), size))?;
-            plain.write_all(content)?;
-            plain.write_all(padding(size))?;
+    let whole = |(_, content): &(Digest, &[u8])| content.len() + 2 * BLOCK;
+    let bytes: usize = contents.iter().map(whole).sum();
+    // Secrets may be in it; what grows leaves copies behind.
+    let mut plain = Zeroizing::new(Vec::with_capacity(bytes + 2 * BLOCK));
+    for (digest, content) in contents {
+        let size = content.len() as u64;
+        plain.extend(header(&digest.to_string(), size));
+        plain.extend(*content);
+        plain.extend(padding(size));
+    }
+    plain.extend([0; 2 * BLOCK]);
+    let compressed = match encoding {
+        // Sized for what is there.
+        Encoding::Zstd => zstd::bulk::compress(&plain, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Encoding::Gzip => {
+            let mut compressed = Vec::new();
+            let mut compressor = Compressor::default();
+            let written = compressor.compress(encoding, &mut compressed, |to| to.write_all(&plain));
+            written.map(|()| compressed)
         }
-        plain.write_all(&[0; 2 * BLOCK])
-    });
-    written.expect("compressing into memory cannot fail");
-    compressed
+    };
+    compressed.expect("compressing into memory cannot fail")
 }
 
 /// The beginning of a bundle: files that have names.
 pub(crate) fn front(files: &[(&str, String)], encoding: Encoding) -> Vec<u8> {
     let mut compressed = Vec::new();
-    let written = compress(encoding, &mut compressed, |plain| {
+    let mut compressor = Compressor::default();
+    let written = compressor.compress(encoding, &mut compressed, |plain| {
         for (name, content) in files {
             let size = content.len() as u64;
             plain.write_all(&header(name, size))?;
@@ -112,58 +130,93 @@ pub(crate) fn front(files: &[(&str, String)], encoding: Encoding) -> Vec<u8> {
     compressed
 }
 
-/// Writes one content as a piece of such a stream. The content must have the given size.
-pub(super) fn piece(
-    digest: Digest,
-    size: u64,
-    content: &mut dyn Read,
-    encoding: Encoding,
-    to: &mut dyn Write,
-) -> io::Result<()> {
-    compress(encoding, to, |plain| {
-        plain.write_all(&header(&digest.to_string(), size))?;
-        let copied = io::copy(&mut content.take(size), plain)?;
-        if copied != size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        plain.write_all(padding(size))
-    })
-}
-
-fn compress(
-    encoding: Encoding,
-    to: &mut dyn Write,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = u32::try_from(workers.min(ZSTD_WORKERS_MAX)).unwrap_or(1);
-    compress_with(workers, encoding, to, fill)
-}
-
-fn compress_with(
+/// Compresses one content after another. The threads and tables of zstd are made once: memory that
+/// one thread leaves is not the next one's, and so would add up.
+pub(super) struct Compressor {
     workers: u32,
-    encoding: Encoding,
-    to: &mut dyn Write,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    match encoding {
-        Encoding::Zstd => {
-            let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
-            // One thread of zstd's own even where there is one only: without, other bytes come out.
-            encoder.multithread(workers)?;
-            for parameter in ZSTD_TABLES {
-                encoder.set_parameter(parameter)?;
+    zstd: Option<raw::Encoder<'static>>,
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_workers(u32::try_from(workers.min(ZSTD_WORKERS_MAX)).unwrap_or(1))
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Compressor({} workers)", self.workers)
+    }
+}
+
+impl Compressor {
+    fn with_workers(workers: u32) -> Self {
+        Self {
+            workers,
+            zstd: None,
+        }
+    }
+
+    /// Writes one content as a piece of such a stream. The content must have the given size.
+    pub(super) fn piece(
+        &mut self,
+        digest: Digest,
+        size: u64,
+        content: &mut dyn Read,
+        encoding: Encoding,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.compress(encoding, to, |plain| {
+            plain.write_all(&header(&digest.to_string(), size))?;
+            let copied = io::copy(&mut content.take(size), plain)?;
+            if copied != size {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            encoder.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
-            fill(&mut encoder)?;
-            encoder.finish().map(drop)
+            plain.write_all(padding(size))
+        })
+    }
+
+    fn compress(
+        &mut self,
+        encoding: Encoding,
+        to: &mut dyn Write,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match encoding {
+            Encoding::Zstd => {
+                // One that failed on the way is not used again.
+                let zstd = match self.zstd.take() {
+                    Some(mut zstd) => {
+                        zstd.reinit()?;
+                        zstd
+                    }
+                    None => self.new_zstd()?,
+                };
+                let mut encoder = zio::Writer::new(to, zstd);
+                fill(&mut encoder)?;
+                encoder.finish()?;
+                self.zstd = Some(encoder.into_inner().1);
+                Ok(())
+            }
+            Encoding::Gzip => {
+                let level = flate2::Compression::default();
+                let mut encoder = flate2::write::GzEncoder::new(to, level);
+                fill(&mut encoder)?;
+                encoder.finish().map(drop)
+            }
         }
-        Encoding::Gzip => {
-            let level = flate2::Compression::default();
-            let mut encoder = flate2::write::GzEncoder::new(to, level);
-            fill(&mut encoder)?;
-            encoder.finish().map(drop)
+    }
+
+    fn new_zstd(&self) -> io::Result<raw::Encoder<'static>> {
+        let mut zstd = raw::Encoder::new(ZSTD_LEVEL)?;
+        // One thread of zstd's own even where there is one only: without, other bytes come out.
+        zstd.set_parameter(CParameter::NbWorkers(self.workers))?;
+        for parameter in ZSTD_TABLES {
+            zstd.set_parameter(parameter)?;
         }
+        zstd.set_parameter(CParameter::JobSize(ZSTD_JOB_BYTES))?;
+        Ok(zstd)
     }
 }
 
@@ -198,10 +251,12 @@ mod tests {
             inline in prop::collection::vec(content(), 0..4),
             encoding in prop::sample::select(vec![Encoding::Zstd, Encoding::Gzip]),
         ) {
-            let mut stream = Vec::new();
+            let (mut stream, mut compressor) = (Vec::new(), Compressor::default());
             for content in &kept {
                 let (digest, size) = (Digest::of(content), content.len() as u64);
-                piece(digest, size, &mut content.as_slice(), encoding, &mut stream).unwrap();
+                compressor
+                    .piece(digest, size, &mut content.as_slice(), encoding, &mut stream)
+                    .unwrap();
             }
             let inline: Vec<_> = inline.iter().map(|c| (Digest::of(c), c.as_slice())).collect();
             stream.extend(tail(&inline, encoding));
@@ -231,21 +286,24 @@ mod tests {
             .map(|i| (i.wrapping_mul(i) >> 7).to_le_bytes()[0])
             .collect();
         let made = [1, 2, 4].map(|workers| {
-            let mut to = Vec::new();
-            compress_with(workers, Encoding::Zstd, &mut to, |plain| {
-                plain.write_all(&content)
+            let mut compressor = Compressor::with_workers(workers);
+            // The second time with the same threads.
+            [(); 2].map(|()| {
+                let mut to = Vec::new();
+                let fill = |plain: &mut dyn Write| plain.write_all(&content);
+                compressor.compress(Encoding::Zstd, &mut to, fill).unwrap();
+                to
             })
-            .unwrap();
-            to
         });
-        assert!(made[0] == made[1] && made[1] == made[2]);
+        assert!(made.iter().flatten().all(|one| *one == made[0][0]));
     }
 
     #[test]
     fn a_content_that_is_shorter_than_it_should_be_makes_no_piece() {
         let mut to = Vec::new();
         let digest = Digest::of(b"abc");
-        let made = piece(digest, 4, &mut b"abc".as_slice(), Encoding::Zstd, &mut to);
+        let made =
+            Compressor::default().piece(digest, 4, &mut b"abc".as_slice(), Encoding::Zstd, &mut to);
         assert_eq!(made.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 

@@ -27,7 +27,7 @@ pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
 use self::tree::Tree;
 pub(super) use self::words::{networks, of_node as context};
-use super::{Beginning, Desired, Manifest, Probe, Unit, UnitName, UnitTexts};
+use super::{Beginning, Desired, Manifest, Probe, Stage, Unit, UnitName, UnitTexts};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
@@ -220,12 +220,38 @@ impl Composer<'_> {
             component: component.name.to_owned(),
             stage: service.stage,
             probe,
+            lease: self.lease(component, service),
             watches,
             beginning: self.beginning(service)?,
         };
         self.units.insert(name, unit);
         self.context.service = ServiceWords::default();
         Ok(())
+    }
+
+    /// The path of the Lease that a controller's leader holds, by the program's name (source: the
+    /// defaults of `--leader-elect-resource-lock`, `-name` and `-namespace` since 1.20).
+    fn lease(&self, component: &Component, service: &component::Service) -> Option<String> {
+        let settings = self.inventory.component(component.name, self.node);
+        let is_about_it = |flag: &String| {
+            let is_elsewhere = ["leader-elect-resource-", "lock-object-"];
+            ["leader-elect", "config"].contains(&flag.as_str())
+                || is_elsewhere.iter().any(|start| flag.starts_with(start))
+        };
+        let mut said = settings.flags.keys().chain(&settings.flags_removed);
+        let mut templates = component.files.iter().filter_map(|file| match file {
+            component::File::Template { text, .. } => Some(text.name),
+            _ => None,
+        });
+        let is_own = said.any(is_about_it)
+            || templates.any(|name| self.inventory.own.text(name).is_some())
+            || self.inventory.own.text(service.template.name).is_some();
+        (service.stage == Stage::Controllers && !is_own).then(|| {
+            format!(
+                "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{}",
+                component.name
+            )
+        })
     }
 
     /// What its unit file holds for its first start alone.

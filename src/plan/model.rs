@@ -108,6 +108,7 @@ pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
             stage,
             probe,
             watches,
+            lease: (stage == Stage::Controllers).then(|| format!("/{name}")),
             beginning: None,
         };
         units.insert(unit_name(name), unit);
@@ -459,6 +460,16 @@ impl Model {
                 assert!(
                     node.running.contains_key(unit),
                     "{name}: {unit} is awaited and down"
+                );
+            }
+            Action::Lead { leases, .. } => {
+                let runs =
+                    |unit: &UnitName| self.nodes.values().any(|it| it.running.contains_key(unit));
+                assert!(leases.keys().all(runs), "nobody could lead {leases:?}");
+                let server = unit_name("kube-apiserver");
+                assert!(
+                    self.nodes[name].running.contains_key(&server),
+                    "nobody to ask"
                 );
             }
             Action::Record(recorded) if go_on() => {

@@ -173,6 +173,28 @@ fn as_many_go_at_once_as_the_inventory_says_but_of_etcd_one() {
 }
 
 #[test]
+fn controllers_that_were_restarted_are_led_again_before_a_run_ends() {
+    let cluster = |after: Wish| {
+        let plan = Cluster::settled(WISH, after).plan(Direction::Forward, "");
+        let groups = plan.unwrap().waves.into_iter().flat_map(|wave| {
+            let name = wave.name;
+            wave.groups.into_iter().map(move |group| (name, group))
+        });
+        let leads = groups.filter_map(|(wave, group)| {
+            let (node, actions) = group.steps.into_iter().next()?;
+            match actions.into_iter().next()? {
+                Action::Lead { leases, .. } => Some((wave, node.to_string(), leases.len())),
+                _ => None,
+            }
+        });
+        leads.collect::<Vec<_>>()
+    };
+    let once = [(WaveName::Controllers, "c".to_owned(), 2)];
+    assert_eq!(cluster(Wish { flag: 2, ..WISH }), once);
+    assert_eq!(cluster(Wish { etcd: 2, ..WISH }), []);
+}
+
+#[test]
 fn workers_come_when_the_control_plane_is_through() {
     let mut cluster = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
     for name in ["b", "c"] {

@@ -44,12 +44,14 @@ pub(super) fn of_stage(
             groups: vec![],
         };
     }
+    let lead = rolling.then(|| lead(stage, &turns, views)).flatten();
     let groups = if rolling {
         let first = changes.map_or_else(Vec::new, member::before_others);
         let mut groups = in_turns(stage, turns, first, views, width_of(stage, width));
         if let Some(changes) = changes {
             groups.extend(member::joins(stages, views, changes));
         }
+        groups.extend(lead);
         groups
     } else {
         let steps = turns
@@ -59,6 +61,33 @@ pub(super) fn of_stage(
         vec![Group { steps }]
     };
     Wave { name, groups }
+}
+
+/// The question whether those that had their turn are led again, through the last of their nodes.
+/// Once, at the end: a leader that is restarted is missed for a quarter of a minute by most versions,
+/// and to wait for the next one each time would have the cluster without any for longer.
+fn lead(
+    stage: Stage,
+    turns: &[(&NodeName, Vec<Action>)],
+    views: &BTreeMap<NodeName, View<'_>>,
+) -> Option<Group> {
+    let started = |(node, steps): &(&NodeName, Vec<Action>)| {
+        let units = &views[*node].manifest.units;
+        let starts = steps.iter().flat_map(Action::starts);
+        let leases = starts.filter_map(|start| {
+            let lease = units.get(&start.unit)?.lease.clone()?;
+            Some((start.unit.clone(), lease))
+        });
+        leases.collect::<Vec<_>>()
+    };
+    let leases: BTreeMap<_, _> = turns.iter().flat_map(started).collect();
+    let (node, _) = turns.last().filter(|_| stage == Stage::Controllers)?;
+    let mut units = views[*node].manifest.units.values();
+    let server = units.find(|unit| unit.stage == Stage::Apiserver)?;
+    let port = server.probe.port;
+    (!leases.is_empty()).then(|| Group {
+        steps: [((*node).clone(), vec![Action::Lead { port, leases }])].into(),
+    })
 }
 
 /// How many nodes of a stage have their turn at once.

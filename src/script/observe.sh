@@ -13,6 +13,7 @@ echo 'kinstall-observe 1'
 # Asked first: what is looked at below may be half-way otherwise.
 [ ! -f "$state/turning" ] || flock -n "$state/turning" true || echo turning
 [ -n "$1" ] || echo "dpkg $(dpkg --print-architecture 2>/dev/null)"
+[ -n "$1" ] || echo "kernel $(uname -m)"
 echo "elf $(od -An -v -tx1 -N40 ./bin/sh 2>/dev/null | tr -d ' \n')"
 if [ -z "$1" ] && [ -d /run/systemd/system ]; then
   echo "systemd $(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"

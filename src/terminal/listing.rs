@@ -115,7 +115,12 @@ pub fn of(
 
 /// The nodes of a group on which more is done than asking and telling.
 fn touched(group: &crate::action::Group) -> Option<Vec<String>> {
-    let talks = |it: &Action| matches!(it, Action::Await { .. } | Action::Member(_));
+    let talks = |it: &Action| {
+        matches!(
+            it,
+            Action::Await { .. } | Action::Lead { .. } | Action::Member(_)
+        )
+    };
     let asks = |actions: &Vec<Action>| actions.iter().all(talks);
     let nodes = group.steps.iter().filter(|(_, actions)| !asks(actions));
     let nodes: Vec<String> = nodes.map(|(node, _)| node.to_string()).collect();

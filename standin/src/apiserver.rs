@@ -1,8 +1,9 @@
 //! kube-apiserver: judges its flags and files, reaches etcd, then serves its health and, of all that
-//! a cluster holds, Secrets.
+//! a cluster holds, Secrets and Leases.
 
 mod etcd;
 mod health;
+mod leases;
 mod options;
 mod secrets;
 mod store;
@@ -19,7 +20,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::{health::Health, options::Options, secrets::Secrets};
+use self::{health::Health, leases::Leases, options::Options, secrets::Secrets};
 use crate::{
     arguments::Arguments,
     http::{Asked, Response},
@@ -53,6 +54,7 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
         anonymous: options.anonymous,
         judge: options.judge,
         health: health.clone(),
+        leases: Leases::new(options.etcd.clone(), &options.prefix),
         secrets: Secrets {
             etcd: options.etcd.clone(),
             root: format!("{}/secrets", options.prefix),
@@ -109,6 +111,7 @@ struct Handler {
     anonymous: bool,
     judge: Judge,
     health: Arc<Mutex<Health>>,
+    leases: Leases,
     secrets: Secrets,
 }
 
@@ -132,11 +135,15 @@ impl serving::Handler for Handler {
         if let Some(answer) = self.own(path, query.starts_with("verbose")) {
             return answer;
         }
-        let kept = if user.as_ref().is_some_and(is_administrator) {
-            self.secrets.answer(&asked).await
-        } else {
-            None
-        };
+        let administrates = user.as_ref().is_some_and(is_administrator);
+        let leads = user.as_ref().is_some_and(is_controller);
+        let mut kept = None;
+        if administrates {
+            kept = self.secrets.answer(&asked).await;
+        }
+        if kept.is_none() && (administrates || leads) {
+            kept = self.leases.answer(&asked).await;
+        }
         kept.unwrap_or_else(|| other(user.as_ref(), path))
     }
 }
@@ -166,6 +173,11 @@ impl Handler {
 
 fn is_administrator(user: &User) -> bool {
     user.groups.iter().any(|group| group == "system:masters")
+}
+
+fn is_controller(user: &User) -> bool {
+    let names = ["system:kube-controller-manager", "system:kube-scheduler"];
+    names.contains(&user.name.as_str())
 }
 
 /// There is no more of an API here: the administrator hears so, everyone else may not ask.

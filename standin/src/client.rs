@@ -109,10 +109,10 @@ impl Endpoint {
     }
 
     /// Sends JSON to a path, in the same time. Who is spoken to in HTTP/1.0 answers in one piece.
-    pub(crate) async fn post(&self, path: &str, body: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn send(&self, verb: &str, path: &str, body: &str) -> Result<Answer, Failure> {
         let (host, length) = (&self.address, body.len());
         let request = format!(
-            "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+            "{verb} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         );
         self.ask(path, &request).await

@@ -14,6 +14,7 @@ use crate::{
     apiserver::stop,
     arguments::Arguments,
     client::{Endpoint, Failure},
+    election::Candidate,
     files::{self, Usage},
     http::{Asked, Response},
     kubeconfig,
@@ -39,20 +40,34 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
     let tls = serving::tls(arguments)?;
     let mut term = stop(SignalKind::terminate())?;
     let mut int = stop(SignalKind::interrupt())?;
+    let leads = arguments.is_on("leader-elect", true);
+    let candidate = Candidate {
+        server: &servers[0],
+        name: identity.program.name(),
+        // As unique as a test needs.
+        identity: format!("{}-{:?}", std::process::id(), std::time::SystemTime::now()),
+    };
     let work = async {
         for server in &servers {
             wait(server).await?;
         }
         let listener = serving::listen(arguments, port).await?;
         klog('I', "secure_serving.go:213", "Serving securely");
-        serving::serve(listener, tls, Arc::new(Handler)).await;
+        tokio::select! {
+            () = serving::serve(listener, tls, Arc::new(Handler)) => {}
+            () = candidate.run(), if leads => {}
+        }
         Ok(())
     };
     tokio::select! {
-        done = work => done,
-        _ = term.recv() => Ok(()),
-        _ = int.recv() => Ok(()),
+        done = work => return done,
+        _ = term.recv() => {}
+        _ = int.recv() => {}
     }
+    if leads {
+        candidate.release().await;
+    }
+    Ok(())
 }
 
 /// `/healthz` needs no certificate; anything else would be asked of kube-apiserver first.

@@ -4,12 +4,13 @@
 //!
 //! Which of the three it is, and of which version, is written behind its own ELF file
 //! ([`trailer`]). Without that it only makes such copies:
-//! `standin make --name kube-apiserver --version 1.32.3 --out FILE [--size BYTES]`.
+//! `standin make --name kube-apiserver --version 1.32.3 --out FILE [--size BYTES] [--of STANDIN]`.
 
 mod apiserver;
 mod arguments;
 mod client;
 mod controller;
+mod election;
 mod encryption;
 mod files;
 mod http;

@@ -43,6 +43,8 @@ pub(crate) struct Order {
     identity: Identity,
     out: PathBuf,
     size: Option<u64>,
+    /// The stand-in that is copied: one for another machine, or this very program.
+    of: PathBuf,
 }
 
 /// Why no copy was made.
@@ -50,7 +52,7 @@ pub(crate) struct Order {
 pub(crate) enum MakeError {
     #[error(
         "usage: standin make --name kube-apiserver|kube-controller-manager|kube-scheduler \
-         --version 1.32.3 --out FILE [--size BYTES]"
+         --version 1.32.3 --out FILE [--size BYTES] [--of STANDIN]"
     )]
     Usage,
     #[error("`{size}` bytes are fewer than the program itself has ({least})")]
@@ -115,6 +117,7 @@ impl Order {
             return Err(MakeError::Usage);
         };
         let (mut name, mut version, mut out, mut size) = (None, None, None, None);
+        let mut of = PathBuf::from("/proc/self/exe");
         for pair in pairs.chunks(2) {
             let [key, value] = pair else {
                 return Err(MakeError::Usage);
@@ -123,6 +126,7 @@ impl Order {
                 "--name" => name = value.parse().ok(),
                 "--version" => version = value.parse().ok(),
                 "--out" => out = Some(PathBuf::from(value)),
+                "--of" => of = PathBuf::from(value),
                 "--size" => size = Some(value.parse().map_err(|_| MakeError::Usage)?),
                 _ => return Err(MakeError::Usage),
             }
@@ -133,12 +137,13 @@ impl Order {
             identity,
             out: out.ok_or(MakeError::Usage)?,
             size,
+            of,
         })
     }
 
     pub(crate) fn make(&self) -> Result<(), MakeError> {
         let trailer = self.identity.to_string();
-        let program = fs::read("/proc/self/exe")?;
+        let program = fs::read(&self.of)?;
         let least = (program.len() + trailer.len()) as u64;
         let size = self.size.unwrap_or(least);
         let padding = size

@@ -10,6 +10,7 @@ mod method;
 mod payload;
 mod table;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ const SUBNET: u8 = 14;
 const NODES: u8 = 3;
 /// The slow link, as the rate and the delay each way.
 const SLOW: (&str, &str) = ("100mbit", "5ms");
+/// The most memory that kinstall may hold, whatever it does.
+const MEMORY_MIB_MAX: u64 = 64;
 /// What the others take that may not be here.
 const TOOLS: &[Tool] = &[
     Tool {
@@ -165,12 +168,22 @@ fn push(arguments: &Push) -> Result<ExitCode, Error> {
         bed: &lab.bed,
         site: &site,
         payload: &payload,
+        peak_kib: Cell::new(0),
     };
     // Downloads and compresses everything, once for all that follows.
-    say::line("bench: a first push that is not measured, to fill kinstall's cache");
-    crew.site.command(&["push", "--quiet"]).done()?;
+    say::line("bench: a first push that is not timed, to fill kinstall's cache");
+    crew.watch(|_| ())?;
     let table = measure(&crew, *repeats)?;
     say::data(table.text(payload.bytes(), NODES));
+    let mib = crew.peak_kib.get() / 1024;
+    let word = if mib <= MEMORY_MIB_MAX {
+        "kept"
+    } else {
+        "NOT KEPT"
+    };
+    say::data(format!(
+        "memory of kinstall in any of these: {mib} MiB (at most {MEMORY_MIB_MAX}: {word})"
+    ));
     // A machine that has much else to do makes everything slower that computes, and so the ratios
     // worse for whoever compresses or checks.
     let load = fs_err::read_to_string("/proc/loadavg")?;
@@ -208,4 +221,13 @@ fn measure(crew: &Crew<'_>, repeats: u8) -> Result<Table, Error> {
         }
     }
     Ok(table)
+}
+
+/// The most memory that a process has held so far, in KiB, as the kernel remembers it (proc(5)).
+fn held_kib(process: u32) -> u64 {
+    let told = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    // One that ends just now has no memory any more.
+    kib.unwrap_or(0)
 }

@@ -198,6 +198,14 @@ impl Program {
     /// Runs it with nothing to read, handing over every line as soon as it is said, on stdout or
     /// on stderr.
     pub(crate) fn lines(self, mut hear: impl FnMut(&str)) -> Result<ExitStatus, CommandError> {
+        self.lines_of(|_, line| hear(line))
+    }
+
+    /// The same, with the number of its process, for whoever looks at that.
+    pub(crate) fn lines_of(
+        self,
+        mut hear: impl FnMut(u32, &str),
+    ) -> Result<ExitStatus, CommandError> {
         let mut command = self.command();
         command
             .stdin(Stdio::null())
@@ -210,7 +218,7 @@ impl Program {
         let end = Instant::now() + self.limit;
         let left = || end.saturating_duration_since(Instant::now());
         while let Ok(line) = said.recv_timeout(left()) {
-            hear(&line);
+            hear(child.id(), &line);
         }
         wait(&mut child, left())
             .map_err(|source| self.not_started(source))?

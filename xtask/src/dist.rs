@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use thiserror::Error;
 
 use crate::command::{CommandError, Program};
@@ -21,6 +21,9 @@ const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 /// Build release archives for amd64, arm64 and armhf into `dist/`
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// Only these
+    #[arg(long, value_delimiter = ',', value_name = "ARCH,...")]
+    target: Vec<Release>,
     /// Build everything a second time, elsewhere, and compare
     #[arg(long)]
     check: bool,
@@ -54,15 +57,19 @@ pub(crate) enum Error {
 
 /// Builds them.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let triples = Release::ALL.map(Release::triple);
+    let releases = match arguments.target.as_slice() {
+        [] => Release::value_variants(),
+        some => some,
+    };
+    let triples: Vec<_> = releases.iter().map(|release| release.triple()).collect();
     let toolchain = Toolchain::ready(&triples, false).map_err(Box::new)?;
     let native = setup::build("kinstall", Profile::Debug)?;
-    let archives = all(&toolchain, &native, "cross")?;
+    let archives = all(releases, &toolchain, &native, "cross")?;
     let sums = sum(&archives)?;
     if arguments.check {
         say::line("dist: a second time");
         let before: Vec<String> = sums;
-        let again = all(&toolchain, &native, "cross-again")?;
+        let again = all(releases, &toolchain, &native, "cross-again")?;
         for ((archive, before), after) in archives.iter().zip(before).zip(sum(&again)?) {
             if before != after {
                 return Err(Error::Differs {
@@ -80,43 +87,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 }
 
 /// A machine that releases are for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Release {
     Amd64,
-    Arm(Target),
+    Arm64,
+    Armhf,
 }
 
 impl Release {
-    const ALL: [Self; 3] = [
-        Self::Amd64,
-        Self::Arm(Target::Arm64),
-        Self::Arm(Target::Armhf),
-    ];
-
     fn triple(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
-            Self::Arm(target) => target.triple(),
+            Self::Arm64 => Target::Arm64.triple(),
+            Self::Armhf => Target::Armhf.triple(),
         }
     }
 
     fn dpkg(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
-            Self::Arm(target) => target.dpkg(),
+            Self::Arm64 => Target::Arm64.dpkg(),
+            Self::Armhf => Target::Armhf.dpkg(),
         }
     }
 }
 
-fn all(toolchain: &Toolchain, native: &Path, folder: &str) -> Result<Vec<PathBuf>, Error> {
-    let mut archives = Vec::new();
-    for release in Release::ALL {
-        let (triple, arch) = (release.triple(), release.dpkg());
-        say::line(format!("dist: building for {triple}"));
-        let program = toolchain.build("kinstall", triple, Profile::Release, folder);
-        archives.push(pack(&program.map_err(Box::new)?, native, arch)?);
-    }
-    Ok(archives)
+fn all(
+    releases: &[Release],
+    toolchain: &Toolchain,
+    native: &Path,
+    folder: &str,
+) -> Result<Vec<PathBuf>, Error> {
+    let triples: Vec<_> = releases.iter().map(|release| release.triple()).collect();
+    say::line(format!("dist: building for {}", triples.join(", ")));
+    let built = toolchain
+        .build(&["kinstall"], &triples, Profile::Release, folder)
+        .map_err(Box::new)?;
+    let pack = |release: &Release| {
+        let program = built.program("kinstall", release.triple());
+        pack(&program, native, release.dpkg())
+    };
+    releases.iter().map(pack).collect()
 }
 
 /// Packs a program with what belongs beside it, into `dist/`.

@@ -4,6 +4,7 @@ mod bench;
 mod checksums;
 mod command;
 mod cross_arm;
+mod debian;
 mod demo;
 mod dist;
 mod flag_table;

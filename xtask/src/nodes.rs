@@ -89,6 +89,11 @@ pub(crate) fn try_lock(name: &str) -> Result<Option<Lock>, Error> {
     Cache::of_user().try_lock(name)
 }
 
+/// Waits for the lock of that name in the cache, and holds it.
+pub(crate) fn lock(name: &str) -> Result<Lock, Error> {
+    Cache::of_user().lock(name)
+}
+
 impl Bed {
     /// The bed of that name and subnet in the user's cache; nothing happens yet.
     pub(crate) fn new(name: &str, subnet: &str) -> Result<Self, Error> {
@@ -125,7 +130,11 @@ impl Bed {
     /// Boots the nodes up to that number, all at once, and waits for them. Those that are on stay
     /// as they are, those that were off keep their disk; the options are for those made now.
     pub(crate) fn up(&self, count: u8, options: &NodeOptions) -> Result<(), Error> {
-        let nodes = NodeName::first(count)?;
+        self.up_these(&NodeName::first(count)?, options)
+    }
+
+    /// The same for nodes of any number.
+    pub(crate) fn up_these(&self, nodes: &[NodeName], options: &NodeOptions) -> Result<(), Error> {
         Self::possible()?;
         require(host::TOOLS)?;
         let base = base::ready(&self.place.cache(), options.suite.as_deref())?;
@@ -139,7 +148,7 @@ impl Bed {
             options: options.clone(),
         };
         let off = |node: &NodeName| !machine::is_on(self, *node);
-        let nodes: Vec<NodeName> = nodes.into_iter().filter(off).collect();
+        let nodes: Vec<NodeName> = nodes.iter().copied().filter(off).collect();
         for node in &nodes {
             machine::power_off(self, *node)?;
             if !self.place.node(*node).join("node.json").exists() {

@@ -5,6 +5,8 @@
 //! ([`MIRROR_VARIABLE`]). Without a bed they do nothing and say so in a line that begins with
 //! [`NOT_RUN`]; all other tests need nothing that cargo does not build.
 
+mod arm;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -190,6 +192,13 @@ impl Stage {
         }
         if arguments.crash_matrix {
             environment.insert(CRASH_VARIABLE, "all".into());
+        } else if arm::are_wanted(arguments.filter.as_deref()) {
+            // The others can be run all the same.
+            let (name, value) = match arm::make(&format!("{}-arm", seat.name)) {
+                Ok(directory) => (arm::VARIABLE, directory.into_os_string()),
+                Err(error) => (arm::WHY_NOT_VARIABLE, say::sentence(&error).into()),
+            };
+            environment.insert(name, value);
         }
         Ok(Self {
             lab,

@@ -280,7 +280,7 @@ fn the_examples_are_inventories() {
     let text = include_str!("../../../inventories/home-lab-armhf.toml");
     let armhf = example(text, "home", "1.26.15", "az1 az2 az3");
     let az1 = node(&armhf, "az1");
-    assert_eq!(az1.arch, Some(Arch::Armhf));
+    assert_eq!((az1.arch, az1.profile), (Some(Arch::Armhf), Profile::Small));
     assert_eq!(
         armhf.component("etcd", az1).path.as_deref(),
         Some("builds/{arch}")

@@ -68,7 +68,7 @@ impl Etcd {
         let body = body.to_string();
         let mut failures = Vec::new();
         for member in &self.0 {
-            match member.post(path, &body).await {
+            match member.send("POST", path, &body).await {
                 Ok(Answer { status: 200, body }) => {
                     return serde_json::from_str(&body).map_err(|error| error.to_string());
                 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::{Error, MEMORY_MIB_MAX, held_kib};
 use crate::command::Program;
 use crate::mirror::server::Server;
 use crate::nodes;
@@ -38,10 +38,9 @@ const FAR_RATE: u32 = 50_000_000;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// No run takes longer.
 const LIMIT: Duration = Duration::from_secs(300);
-/// What is promised: times curl's time, times faster than wget, megabytes of memory.
+/// What is promised: times curl's time, times faster than wget.
 const NEAR_RATIO_MAX: f64 = 1.15;
 const FAR_RATIO_MIN: f64 = 2.0;
-const MEMORY_MIB_MAX: u64 = 64;
 
 /// Everything that is measured with, in one directory.
 struct Bench {
@@ -194,17 +193,13 @@ fn remove(directory: &Path) -> io::Result<()> {
 fn watched(command: &mut Command) -> Result<Run, Error> {
     let begun = Instant::now();
     let mut child = command.spawn()?;
-    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut peak_kib = 0;
     let ended = loop {
         if let Some(ended) = child.try_wait()? {
             break ended;
         }
-        // The kernel keeps the peak; what it was in the last two milliseconds may be missed.
-        let told = fs::read_to_string(&status).unwrap_or_default();
-        let line = told.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        peak_kib = peak_kib.max(kib.unwrap_or(0));
+        // What it was in the last two milliseconds may be missed.
+        peak_kib = peak_kib.max(held_kib(child.id()));
         if begun.elapsed() > LIMIT {
             child.kill()?;
         }

@@ -1,12 +1,13 @@
 //! The ways to bring files to three nodes at once.
 
+use std::cell::Cell;
 use std::fmt;
 use std::thread;
 use std::time::Instant;
 
-use super::Error;
 use super::payload::Payload;
 use super::table::Phase;
+use super::{Error, held_kib};
 use crate::command::{CommandError, Program, is_installed};
 use crate::demo::site::Site;
 use crate::nodes::{Bed, NodeName, Shape};
@@ -72,6 +73,8 @@ pub(super) struct Crew<'a> {
     pub(super) site: &'a Site,
     /// The files.
     pub(super) payload: &'a Payload,
+    /// The most memory that kinstall held.
+    pub(super) peak_kib: Cell<u64>,
 }
 
 impl Crew<'_> {
@@ -103,19 +106,31 @@ impl Crew<'_> {
             return Ok(vec![(Phase::First, start.elapsed().as_secs_f64())]);
         }
         let mut staged = None;
-        let mut last = String::new();
-        let status = self.site.command(&["push"]).lines(|line| {
+        self.watch(|line| {
             if line.contains(": staged") {
                 staged = Some(start.elapsed().as_secs_f64());
             }
-            line.clone_into(&mut last);
         })?;
         let whole = start.elapsed().as_secs_f64();
         match staged {
-            Some(staged) if status.success() => {
-                Ok(vec![(Phase::First, staged), (Phase::Whole, whole)])
-            }
-            _ => Err(wrong(method, last)),
+            Some(staged) => Ok(vec![(Phase::First, staged), (Phase::Whole, whole)]),
+            None => Err(wrong(method, "it staged nothing".to_owned())),
+        }
+    }
+
+    /// A push, line by line; its memory is looked at with each.
+    pub(super) fn watch(&self, mut hear: impl FnMut(&str)) -> Result<(), Error> {
+        let mut last = String::new();
+        let status = self.site.command(&["push"]).lines_of(|process, line| {
+            self.peak_kib
+                .set(self.peak_kib.get().max(held_kib(process)));
+            hear(line);
+            line.clone_into(&mut last);
+        })?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(wrong(Method::Kinstall, last))
         }
     }
 

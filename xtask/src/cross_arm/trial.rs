@@ -7,8 +7,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{Error, Target, cache, toolchain};
+use super::{Error, Target, cache};
 use crate::command::Program;
+use crate::debian::Packages;
 use crate::mirror::{self, Mirror, Wish};
 use crate::nodes;
 use crate::say;
@@ -144,7 +145,7 @@ impl Emulated {
         let (package, place) = target.libc();
         let root = cache(package);
         if !root.join(place).exists() {
-            toolchain::download(&[package], &root)?;
+            Packages::own().unpack(&[package], &[], &root)?;
         }
         Ok(Self {
             qemu: target.qemu().command,

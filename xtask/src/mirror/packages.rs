@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Version, arch, etcd_archive, sha256};
 use crate::command::{Program, is_installed};
+use crate::debian::Packages;
 use crate::nodes;
 use crate::say;
 
@@ -137,24 +138,8 @@ impl Work {
 
     /// Downloads Debian packages and unpacks them.
     fn apt(&self, packages: &[&str]) -> Result<PathBuf, Error> {
-        let debs = self.directory.join("debs");
         let tree = self.directory.join("tree");
-        fs_err::create_dir_all(&debs)?;
-        let get = || {
-            let get = Program::new("apt-get").args(["--quiet=2", "download"]);
-            get.args(packages)
-                .directory(&debs)
-                .limit_seconds(DOWNLOAD_SECONDS)
-        };
-        if !get().succeeds() {
-            let update = Program::new("apt-get").args(["--quiet=2", "update"]);
-            update.limit_seconds(DOWNLOAD_SECONDS).done()?;
-            get().done()?;
-        }
-        for deb in fs_err::read_dir(&debs)? {
-            let unpack = Program::new("dpkg-deb").arg("-x").arg(deb?.path());
-            unpack.arg(&tree).limit_seconds(120).done()?;
-        }
+        Packages::own().unpack(packages, &[], &tree)?;
         Ok(tree)
     }
 

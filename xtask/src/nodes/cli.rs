@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
@@ -34,10 +35,10 @@ enum Act {
         #[arg(long)]
         suite: Option<String>,
     },
-    /// Boot node1 to nodeN; those that are up stay as they are
+    /// Boot node1 to nodeN, or one node; those that are up stay as they are
     Up {
-        /// How many nodes the bed is to have
-        count: u8,
+        /// How many nodes the bed is to have; or one of them, as `node7`
+        which: Which,
         #[command(flatten)]
         options: NodeOptions,
     },
@@ -117,7 +118,7 @@ fn bed(name: Option<&str>, subnet: Option<&str>) -> Result<Bed, Error> {
 fn act_on(bed: &Bed, act: Act) -> Result<ExitCode, Error> {
     match act {
         Act::Setup { suite } => bed.setup(suite.as_deref())?,
-        Act::Up { count, options } => up(bed, count, &options)?,
+        Act::Up { which, options } => up(bed, which, &options)?,
         Act::Down => bed.down()?,
         Act::Status => status(bed)?,
         Act::Netem { node, rate, delay } => netem(bed, &node, &rate, &delay)?,
@@ -140,15 +141,42 @@ fn act_on(bed: &Bed, act: Act) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(bed: &Bed, count: u8, options: &NodeOptions) -> Result<(), Error> {
+/// Which nodes are to be up.
+#[derive(Clone, Copy)]
+enum Which {
+    First(u8),
+    One(NodeName),
+}
+
+impl FromStr for Which {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.parse() {
+            Ok(count) => Ok(Self::First(count)),
+            Err(_) => text.parse().map(Self::One),
+        }
+    }
+}
+
+fn up(bed: &Bed, which: Which, options: &NodeOptions) -> Result<(), Error> {
     let start = Instant::now();
-    bed.up(count, options)?;
+    let (what, first) = match which {
+        Which::First(count) => {
+            bed.up(count, options)?;
+            (count.to_string(), "node1".to_owned())
+        }
+        Which::One(node) => {
+            bed.up_these(&[node], options)?;
+            (node.to_string(), node.to_string())
+        }
+    };
     say::line(format!(
-        "nodes: {count} up in {:.1} s",
+        "nodes: {what} up in {:.1} s",
         start.elapsed().as_secs_f64()
     ));
     say::line(format!(
-        "nodes: ssh -F {} node1",
+        "nodes: ssh -F {} {first}",
         bed.ssh_config()?.display()
     ));
     for (name, value) in bed.environment()? {

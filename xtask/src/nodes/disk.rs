@@ -14,7 +14,7 @@ use super::Bed;
 use super::error::Error;
 use super::name::NodeName;
 use super::state::{load, store};
-use super::{cgroup, host, ssh};
+use super::{cgroup, host, qemu, ssh};
 use crate::command::Program;
 
 /// How many nodes know each other by name.
@@ -124,6 +124,11 @@ pub(super) fn make(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Err
     }
     if let Some(arch) = origin.options.arch {
         disk.pretend(arch)?;
+        if origin.options.qemu
+            && let Some(library) = qemu::library(arch)?
+        {
+            disk.add_library(&library)?;
+        }
     }
     if origin.options.small_disk.is_some() {
         disk.directory("var/lib/kinstall")?;
@@ -227,6 +232,21 @@ impl Disk<'_> {
         } else {
             Err(Error::Without { name, why })
         }
+    }
+
+    /// Puts a C library beside the node's own: its files are below a directory with the name of its
+    /// architecture, and its loader has one, too.
+    fn add_library(&self, tree: &Path) -> Result<(), Error> {
+        self.directory("usr/lib")?;
+        for lib in ["lib", "usr/lib"].map(|lib| tree.join(lib)) {
+            if lib.is_dir() {
+                let copy = Program::new("cp").args(["-a", "--no-preserve=ownership"]);
+                copy.arg(lib.join("."))
+                    .arg(self.upper.join("usr/lib"))
+                    .done()?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts an `uname` and a `dpkg` before the real ones in the search path, sudo's included.

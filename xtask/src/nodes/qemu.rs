@@ -1,7 +1,9 @@
 //! Programs of another architecture, run through qemu-user.
 //!
 //! The kernel is told by a rule in `binfmt_misc`, which holds for the whole machine. So this happens
-//! only when asked for, and the bed that made a rule removes it again.
+//! only when asked for. Each bed has rules of its own, and takes them away again with its nodes.
+//!
+//! A node of such an architecture also has its C library, for programs that are not static.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use super::disk::Arch;
 use super::error::Error;
 use super::host::{self, Tool};
 use crate::command::Program;
+use crate::debian::Packages;
 
 const REGISTRY: &str = "/proc/sys/fs/binfmt_misc";
 
@@ -35,18 +38,32 @@ pub(super) fn enable(bed: &Bed, arch: Arch) -> Result<(), Error> {
             .args(["-t", "binfmt_misc", "none", REGISTRY])
             .done()?;
     }
-    if registry.join(rule.name).exists() {
+    let name = rule.of(bed);
+    if registry.join(&name).exists() {
         return Ok(());
     }
-    fs_err::write(marker(bed, rule.name), "")?;
-    Ok(fs_err::write(registry.join("register"), rule.text())?)
+    Ok(fs_err::write(registry.join("register"), rule.text(&name))?)
+}
+
+/// The C library of that architecture, as a tree; fetched now if it is not there yet. None for this
+/// machine's own.
+pub(super) fn library(arch: Arch) -> Result<Option<PathBuf>, Error> {
+    if host::system().is_ok_and(|own| own.arch == arch.dpkg()) {
+        return Ok(None);
+    }
+    let tree = super::cached(&format!("libc6-{}", arch.dpkg()));
+    let _lock = super::lock("libc6")?;
+    if !tree.exists() {
+        Packages::of(arch.dpkg()).unpack(&["libc6"], &[], &tree)?;
+    }
+    Ok(Some(tree))
 }
 
 /// Removes the rules this bed made.
 pub(super) fn disable(bed: &Bed) -> Result<(), Error> {
     for rule in [Arch::Arm64, Arch::Armhf].into_iter().filter_map(rule) {
-        let entry = Path::new(REGISTRY).join(rule.name);
-        if marker(bed, rule.name).exists() && entry.exists() {
+        let entry = Path::new(REGISTRY).join(rule.of(bed));
+        if entry.exists() {
             fs_err::write(entry, "-1")?;
         }
     }
@@ -54,14 +71,19 @@ pub(super) fn disable(bed: &Bed) -> Result<(), Error> {
 }
 
 impl Rule {
+    /// What a bed's own rule is called.
+    fn of(&self, bed: &Bed) -> String {
+        format!("{}-{}", self.name, bed.name())
+    }
+
     /// See Documentation/admin-guide/binfmt-misc.rst of the kernel. F opens the interpreter now,
     /// so that it is found from within a node; C lets sudo stay sudo; O hands it the open file.
-    fn text(&self) -> String {
+    fn text(&self, name: &str) -> String {
         let Self {
-            name,
             tool,
             class,
             machine,
+            ..
         } = self;
         let blank = r"\x00".repeat(8);
         let any = r"\x00".repeat(8);
@@ -92,8 +114,4 @@ fn rule(arch: Arch) -> Option<Rule> {
             machine: r"\x28",
         }),
     }
-}
-
-fn marker(bed: &Bed, name: &str) -> PathBuf {
-    bed.place().root().join(format!("binfmt-{name}"))
 }

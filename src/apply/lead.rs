@@ -1,0 +1,140 @@
+//! Whether controllers are led: of several that are healthy one works, and who that is they agree on
+//! by a Lease, which whoever holds it renews every two seconds.
+//!
+//! Source: `k8s.io/client-go/tools/leaderelection`. The clocks of nodes may differ, and a leader that
+//! was killed is still named until its Lease runs out; so what counts is that a Lease is renewed
+//! before our eyes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::Run;
+use super::step::StepError;
+use crate::event::Event;
+use crate::manifest::UnitName;
+use crate::probe::Prober;
+use crate::transport::Transport;
+
+/// How long between two looks, in milliseconds.
+const LOOK_MILLISECONDS: u64 = 300;
+
+/// As much of a Lease as is of interest (`coordination.k8s.io/v1`).
+#[derive(Debug, Deserialize)]
+struct Lease {
+    spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(default)]
+    holder_identity: String,
+    #[serde(default)]
+    renew_time: String,
+}
+
+/// One Lease as it was seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    renewed: Option<String>,
+    led: bool,
+}
+
+impl Seen {
+    /// Takes a look into account; who leads once that is sure.
+    fn look(&mut self, lease: &Lease) -> Option<String> {
+        let spec = &lease.spec;
+        let before = self.renewed.replace(spec.renew_time.clone());
+        let is_renewed = before.is_some_and(|before| before != spec.renew_time);
+        self.led = is_renewed && !spec.holder_identity.is_empty();
+        // What comes after the name of the machine is there to be unique.
+        let holder = spec.holder_identity.split('_').next().unwrap_or_default();
+        self.led.then(|| holder.to_owned())
+    }
+}
+
+/// Waits until each of these units is led, asking the kube-apiserver of this node for their Leases.
+pub(super) async fn wait(
+    run: &Run<'_>,
+    prober: &Prober<'_>,
+    transport: &Transport,
+    port: u16,
+    leases: &BTreeMap<UnitName, String>,
+) -> Result<(), StepError> {
+    let Some(connection) = transport.ssh() else {
+        return Ok(());
+    };
+    let deadline = Instant::now() + Duration::from_secs(run.rollout.ready_seconds);
+    let mut seen: BTreeMap<&UnitName, Seen> = BTreeMap::new();
+    loop {
+        let mut waiting = None;
+        for (unit, path) in leases {
+            let seen = seen.entry(unit).or_default();
+            if seen.led {
+                continue;
+            }
+            let why = match prober.api(connection, port).await? {
+                Err(why) => why,
+                Ok(client) => match ask(&client, port, path).await {
+                    Err(why) => why,
+                    Ok(lease) => match seen.look(&lease) {
+                        Some(holder) => {
+                            let program = unit.as_str().trim_end_matches(".service");
+                            let led = format!("  {program}: led by {holder}");
+                            run.events.send(Event::Note(led));
+                            continue;
+                        }
+                        None => "nobody has renewed its lease yet".to_owned(),
+                    },
+                },
+            };
+            waiting = Some((unit, why));
+        }
+        let Some((unit, why)) = waiting else {
+            return Ok(());
+        };
+        let node = transport.node().clone();
+        let unit = unit.clone();
+        if Instant::now() >= deadline {
+            return Err(StepError::Leaderless { node, unit, why });
+        }
+        run.events.send(Event::Waiting { node, unit, why });
+        tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
+    }
+}
+
+async fn ask(client: &reqwest::Client, port: u16, path: &str) -> Result<Lease, String> {
+    let answer = client.get(format!("https://127.0.0.1:{port}{path}")).send();
+    let answer = answer.await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("kube-apiserver answers {status} for {path}"));
+    }
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| format!("{path} is no Lease: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(holder: &str, renewed: &str) -> Lease {
+        let text =
+            format!(r#"{{"spec":{{"holderIdentity":"{holder}","renewTime":"{renewed}","x":1}}}}"#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_lease_is_held_once_it_is_renewed_before_our_eyes() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.look(&lease("node1_a", "10:00:00")), None);
+        assert_eq!(seen.look(&lease("node1_a", "10:00:00")), None);
+        // Released: nobody holds it.
+        assert_eq!(seen.look(&lease("", "10:00:01")), None);
+        let led = seen.look(&lease("node2_b", "10:00:02"));
+        assert_eq!(led.as_deref(), Some("node2"));
+        assert!(serde_json::from_str::<Lease>(r#"{"spec":{}}"#).is_ok());
+    }
+}

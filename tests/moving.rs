@@ -46,7 +46,7 @@ fn a_living_cluster_gets_an_authority_for_each_set() {
     let first = ["certs", "move", "inventory.toml", "--steps", "1"];
     let first = lab.run(first).exits(0).says("1/3 every peer trusts");
     for node in NODES {
-        assert_eq!(trusted(&bed, node), "2");
+        assert_eq!(trusted(&bed, node), "7");
     }
     // Killed when some members have new certificates and others have not.
     let mut going = lab.start(MOVE);

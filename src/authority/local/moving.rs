@@ -94,22 +94,70 @@ impl Local {
         Ok(is_between(before) && is_between(after))
     }
 
-    /// Who signs for a set on both sides of the move, in PEM.
+    /// Who signs for a set on both sides of the move, in PEM. Sets that have one authority now are
+    /// told of in one file, so that it holds what any of them gets.
     pub(super) fn moved_from(&self, name: AuthorityName) -> Result<String, Error> {
         let Some(moving) = self.moving()? else {
             return Ok(String::new());
         };
-        let mut both = String::new();
-        for mode in moving.between {
-            both += &self
-                .text(&format!("ca/{}.pem", signer(mode, name)))?
-                .unwrap_or_default();
+        let own = |name| signer(self.pki.authorities, name);
+        let alike = AuthorityName::ALL.into_iter();
+        let alike = alike.filter(|other| own(*other) == own(name));
+        let signers = alike.flat_map(|other| moving.between.map(|mode| signer(mode, other)));
+        let mut all = String::new();
+        for signer in signers.collect::<std::collections::BTreeSet<_>>() {
+            let pem = self.text(&format!("ca/{signer}.pem"))?;
+            all += &pem.unwrap_or_default();
         }
-        Ok(both)
+        Ok(all)
     }
 }
 
 fn named(word: &str) -> Option<Authorities> {
     let mut all = Authorities::ALL.into_iter();
     all.find(|mode| mode.name() == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::Authority as _;
+    use crate::certificate::describe::certificates;
+    use crate::certificate::{fixture, requests};
+
+    use AuthorityName::{Etcd, EtcdPeer, FrontProxy, Kubernetes};
+
+    const NOW: i64 = 1_767_225_630;
+
+    #[test]
+    fn while_a_cluster_moves_every_set_trusts_who_signed_before_and_who_will() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut inventory = fixture::inventory();
+        inventory.directory = directory.path().to_owned();
+        let count = |inventory: &crate::inventory::Inventory| {
+            let local = Local::of(inventory).unwrap();
+            let obtained = local.obtain(&requests(inventory), NOW)?;
+            let authorities = obtained.credentials.authorities;
+            let of = |name| certificates(&authorities[&name]).len();
+            Ok::<_, Error>([Kubernetes, Etcd, EtcdPeer, FrontProxy].map(of))
+        };
+        assert_eq!(count(&inventory).unwrap(), [1, 1, 1, 1]);
+        let local = Local::of(&inventory).unwrap();
+        let mut moving = Moving {
+            between: [Authorities::Single, Authorities::Separate],
+            is_trusted: false,
+        };
+        local.keep_moving(Some(moving), NOW).unwrap();
+        // All in one file, with the seven that sign in its place.
+        assert_eq!(count(&inventory).unwrap(), [7, 7, 7, 1]);
+        inventory.pki.authorities = Authorities::Separate;
+        let refused = count(&inventory).unwrap_err();
+        assert!(matches!(refused, Error::OtherMode { .. }), "{refused}");
+        moving.is_trusted = true;
+        local.keep_moving(Some(moving), NOW).unwrap();
+        assert_eq!(count(&inventory).unwrap(), [1, 2, 2, 1]);
+        local.keep_moving(None, NOW).unwrap();
+        assert_eq!(count(&inventory).unwrap(), [1, 1, 1, 1]);
+        assert_eq!(local.mode().unwrap(), Some(Authorities::Separate));
+    }
 }

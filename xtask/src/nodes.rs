@@ -314,16 +314,16 @@ impl Bed {
     /// Nothing after `down`.
     fn leftovers(&self) -> Result<Vec<String>, Error> {
         let mut left = network::leftovers(&self.name);
-        let root = self.place.root().display().to_string();
+        let root = self.place.root();
         let mounts = fs_err::read_to_string("/proc/self/mounts")?;
-        left.extend(
-            mounts
-                .lines()
-                .filter(|line| line.contains(&root))
-                .map(str::to_owned),
-        );
-        if self.place.root().exists() {
-            left.push(root);
+        // By its parts: the directory of `test` is not the beginning of that of `test2`.
+        let is_ours = |line: &&str| {
+            let place = line.split(' ').nth(1);
+            place.is_some_and(|place| Path::new(place).starts_with(root))
+        };
+        left.extend(mounts.lines().filter(is_ours).map(str::to_owned));
+        if root.exists() {
+            left.push(root.display().to_string());
         }
         Ok(left)
     }

@@ -350,6 +350,8 @@ impl Local {
         let existing = self.certificate(&certificate_path)?;
         let found = self.directory.as_ref();
         let found = found.and_then(|directory| directory.leaf(request));
+        // Of a certificate of the directory and one of ours, the one that began later serves.
+        let begun_there = found.as_ref().map(|found| found.not_before);
         let found = found.filter(|_| !is_asked);
         let asked = is_asked.then_some(Reason::Asked);
         let reason = existing.as_ref().and_then(|existing| {
@@ -389,7 +391,7 @@ impl Local {
             }
             _ => (sign::new_key(request.key)?, true),
         };
-        let leaf = signer.issue(request, &key, begun, gathered.now)?;
+        let leaf = signer.issue(request, &key, begun.max(begun_there), gathered.now)?;
         if is_new {
             gathered.write(&key_path, leaf.key_pem.clone());
         }

@@ -95,8 +95,12 @@ impl Site {
         going: Going,
     ) -> Result<(), String> {
         let begun = Instant::now();
-        let reached = room.join("reached");
-        while !reached.exists() {
+        // It is there a moment before there is something in it.
+        let line = loop {
+            let reached = fs::read_to_string(room.join("reached")).unwrap_or_default();
+            if reached.ends_with('\n') {
+                break reached;
+            }
             if begun.elapsed() > REACHED {
                 going.signal("KILL");
                 return Err(format!(
@@ -105,8 +109,7 @@ impl Site {
                 ));
             }
             std::thread::sleep(Duration::from_millis(5));
-        }
-        let line = fs::read_to_string(reached).unwrap();
+        };
         let node = line.split(' ').nth(1).unwrap();
         fault.strike(&self.bed, room, number, node, going);
         whole(&self.look(), &self.trees)

@@ -5,7 +5,7 @@ use super::{Error, words};
 use crate::certificate::table::is_of_a_node;
 use crate::certificate::{AuthorityName, CertificateId};
 use crate::component::{COMPONENTS, File, SHARES};
-use crate::inventory::{Inventory, NodeName};
+use crate::inventory::{Inventory, NodeName, PkiSource};
 use crate::remote_path::RemotePath;
 use crate::template::Renderer;
 
@@ -48,6 +48,11 @@ pub fn places(inventory: &Inventory) -> Result<Vec<Place>, Error> {
                 };
                 let (path, ending, holds) = match *file {
                     File::Authority { path, name } => (path, "", Holds::Authority(name)),
+                    // Elsewhere the key may not be at hand, and nothing is put there.
+                    File::Signer { stem, .. } if inventory.pki.from == PkiSource::Local => {
+                        let signer = AuthorityName::ApiserverClient;
+                        (stem, ".pem", Holds::Authority(signer))
+                    }
                     File::Pair { stem, kind, .. } => (stem, ".pem", Holds::Certificate(own(kind))),
                     File::Kubeconfig { path, client, .. } => {
                         (path, "", Holds::Kubeconfig(own(client.kind())))

@@ -12,6 +12,11 @@ use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock_as};
 
 /// The nodes.
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
+/// etcdctl on a node, as whoever looks after its health.
+pub(crate) const ETCDCTL: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
+    --cacert=/etc/etcd/certs/rootCA.pem \
+    --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
+    --key=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.key";
 /// The command that every test begins with.
 pub(crate) const PUSH: [&str; 2] = ["push", "inventory.toml"];
 

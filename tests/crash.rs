@@ -15,7 +15,7 @@ use crate::bed::Bed;
 
 /// `all` where every point is to be tried, or a number: one of so many, the first of them; `2/10` is
 /// the second of every ten.
-const FULL_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
+pub(crate) const FULL_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
 
 #[test]
 fn crash_matrix() {

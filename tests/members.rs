@@ -4,13 +4,8 @@
 
 use std::cell::Cell;
 
-use crate::bed::{Bed, NODES, PUSH};
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 use crate::lab::Lab;
-
-const ETCDCTL: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
-    --cacert=/etc/etcd/certs/rootCA.pem \
-    --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
-    --key=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.key";
 
 /// The names of the members that have a vote, as one of them tells.
 fn voters(bed: &Bed, node: &str) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use fs_err as fs;
 
-use crate::bed::{Bed, NODES, PUSH};
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 use crate::watch::Watch;
 
 const MOVE: [&str; 3] = ["certs", "move", "inventory.toml"];
@@ -14,12 +14,9 @@ const ETCD_CA: &str = "/etc/k8s/kube-apiserver/certs/etcd/rootCA.pem";
 
 /// The node whose member leads, as etcd tells of itself.
 fn leader(bed: &Bed) -> &'static str {
-    let ask = "c=/etc/etcd/certs; ETCDCTL_API=3 /usr/local/bin/etcdctl endpoint status \
-        --endpoints=https://127.0.0.1:2379 --cacert=$c/rootCA.pem \
-        --cert=$c/healthcheck/etcd-healthcheck-client.pem \
-        --key=$c/healthcheck/etcd-healthcheck-client.key";
+    let ask = format!("{ETCDCTL} endpoint status");
     let mut nodes = NODES.into_iter();
-    let leads = |node: &&str| bed.on(node, ask).split(", ").nth(4) == Some("true");
+    let leads = |node: &&str| bed.on(node, &ask).split(", ").nth(4) == Some("true");
     nodes.find(leads).unwrap()
 }
 

@@ -1,12 +1,7 @@
 //! Promises of `push` on real nodes, when nothing goes wrong: empty nodes become a cluster, a rerun
 //! does nothing, a change does what it must and no more.
 
-use crate::bed::{Bed, NODES, PUSH};
-
-const HEALTH: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
-    --cacert=/etc/etcd/certs/rootCA.pem \
-    --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
-    --key=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.key";
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 
 #[test]
 fn empty_nodes_become_a_cluster() {
@@ -19,9 +14,9 @@ fn empty_nodes_become_a_cluster() {
     lab.run(["status", "inventory.toml"])
         .exits(0)
         .prints("all healthy, nothing changed by hand");
-    let members = bed.on("node2", &format!("{HEALTH} member list"));
+    let members = bed.on("node2", &format!("{ETCDCTL} member list"));
     assert_eq!(members.matches(", started, ").count(), 3, "{members}");
-    let health = bed.try_on("node3", &format!("{HEALTH} endpoint health --cluster"));
+    let health = bed.try_on("node3", &format!("{ETCDCTL} endpoint health --cluster"));
     let said = health.stdout + &health.stderr;
     assert_eq!(said.matches("is healthy").count(), 3, "{said}");
     for node in NODES {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use crate::api::{Api, Failure};
-use crate::bed::{Bed, NODES, PUSH};
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
+use crate::crash::FULL_VARIABLE;
 use crate::lab::{Lab, Output};
 use crate::watch::Watch;
 
@@ -22,8 +23,6 @@ const REACHED: Duration = Duration::from_secs(240);
 const MOMENTS: [u64; 3] = [0, 40, 250];
 /// Between two rounds of reading.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A variable that has every point tried, and not a few of each step.
-const FULL_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
 
 #[test]
 fn a_rotation_is_stopped_at_each_step_and_goes_on() {
@@ -177,12 +176,11 @@ fn keys(config: &str) -> Vec<String> {
 
 /// The names of the keys that Secrets in etcd are encrypted with.
 fn stored_with(bed: &Bed) -> BTreeSet<String> {
-    let ask = "export ETCDCTL_API=3; c=/etc/etcd/certs
-        /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=$c/rootCA.pem \
-        --cert=$c/healthcheck/etcd-healthcheck-client.pem \
-        --key=$c/healthcheck/etcd-healthcheck-client.key \
-        get /registry/secrets/ --prefix --print-value-only | grep -a -o '^k8s:enc:[a-z]*:v1:[^:]*:'";
-    let found = bed.on("node1", ask);
+    let ask = format!(
+        "{ETCDCTL} get /registry/secrets/ --prefix --print-value-only \
+        | grep -a -o '^k8s:enc:[a-z]*:v1:[^:]*:'"
+    );
+    let found = bed.on("node1", &ask);
     let names = found.lines().filter_map(|line| line.split(':').nth(4));
     names.map(ToOwned::to_owned).collect()
 }

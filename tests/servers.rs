@@ -8,7 +8,7 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::bed::{Bed, NODES, PUSH};
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 use crate::lab::{KUBERNETES, Lab, elf};
 
 /// A Secret that is there before anything is renewed or rotated.
@@ -197,11 +197,8 @@ fn genuine_with_an_authority_for_each_set_and_users_of_etcd_is_renewed() {
     let Some((bed, lab)) = lives(test, more, nothing) else {
         return;
     };
-    let keys = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
-        --cacert=/etc/etcd/certs/rootCA.pem \
-        --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
-        --key=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.key get / --prefix --keys-only";
-    let keys = bed.on("node2", keys);
+    let keys = format!("{ETCDCTL} get / --prefix --keys-only");
+    let keys = bed.on("node2", &keys);
     let outside = keys
         .lines()
         .filter(|key| !key.is_empty() && !key.starts_with("/k8s/"));

@@ -1,11 +1,6 @@
 //! Promises about the order of a rollout on real nodes.
 
-use crate::bed::{Bed, NODES, PUSH};
-
-const ETCDCTL: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
-    --cacert=/etc/etcd/certs/rootCA.pem \
-    --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
-    --key=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.key";
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 
 /// Has the member of a node lead.
 pub(crate) fn lead(bed: &Bed, node: &str) {

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::consent::Consent;
 use super::plan::Ask;
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login, push};
@@ -210,16 +209,7 @@ impl Renew {
             terminal.say("`kinstall push` puts them in place");
             return Ok(Exit::Done);
         }
-        let ask = Ask {
-            into: None,
-            login: &self.login,
-            verify: false,
-            keep: Keep::Renew(&ids),
-            snapshot: false,
-            bundle: None,
-            break_lock: false,
-            consent: Consent::default(),
-        };
+        let ask = Ask::of(&self.login, Keep::Renew(&ids));
         push::carry(&inventory, ask, common, terminal).await
     }
 }

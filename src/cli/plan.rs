@@ -50,13 +50,8 @@ impl PlanCommand {
         let talk = Talk::open(terminal);
         let ask = Ask {
             into: self.into.as_deref(),
-            login: &self.login,
             verify: self.verify,
-            keep: Keep::No,
-            snapshot: false,
-            bundle: None,
-            break_lock: false,
-            consent: Consent::default(),
+            ..Ask::of(&self.login, Keep::No)
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
@@ -86,13 +81,7 @@ async fn plan(
 ) -> Result<(Listing, Vec<String>), Failure> {
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::with_members(
-        &views,
-        Direction::Forward,
-        desk.members.as_ref(),
-        &inventory.rollout,
-    )
-    .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = desk.plan(inventory, &views)?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     notice_others(inventory, &views, events);
     drop(views);
@@ -117,6 +106,22 @@ pub(super) struct Ask<'a> {
     pub(super) consent: Consent,
 }
 
+impl<'a> Ask<'a> {
+    /// How a command looks at the nodes that has no more to say about it.
+    pub(super) fn of(login: &'a Login, keep: Keep<'a>) -> Self {
+        Self {
+            into: None,
+            login,
+            verify: false,
+            keep,
+            snapshot: false,
+            bundle: None,
+            break_lock: false,
+            consent: Consent::default(),
+        }
+    }
+}
+
 /// Everything that a plan is made from.
 pub(super) struct Desk {
     pub(super) cache: Cache,
@@ -127,6 +132,19 @@ pub(super) struct Desk {
     pub(super) differences: BTreeMap<NodeName, Difference>,
     /// How the members of etcd must change, where that could be asked.
     pub(super) members: Option<Changes>,
+}
+
+impl Desk {
+    /// The plan to what the inventory asks for, or why there must be none.
+    pub(super) fn plan(
+        &self,
+        inventory: &Inventory,
+        views: &BTreeMap<NodeName, View<'_>>,
+    ) -> Result<Plan, Failure> {
+        let (members, rollout) = (self.members.as_ref(), &inventory.rollout);
+        Plan::with_members(views, Direction::Forward, members, rollout)
+            .map_err(|refusals| Failure::all(Exit::Failed, refusals))
+    }
 }
 
 /// From an inventory to the differences of its nodes.

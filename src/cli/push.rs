@@ -23,7 +23,7 @@ use crate::fetch::{self, Cache, Encoding};
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
 use crate::manifest::{Stage, UnitName};
-use crate::plan::{Direction, Plan, is_upgrade};
+use crate::plan::{Plan, is_upgrade};
 use crate::probe::Prober;
 use crate::snapshot::UnitState;
 use crate::terminal::Terminal;
@@ -123,13 +123,7 @@ async fn push(
     stop: watch::Receiver<bool>,
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = Plan::with_members(
-        &views,
-        Direction::Forward,
-        desk.members.as_ref(),
-        &inventory.rollout,
-    )
-    .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
+    let plan = desk.plan(inventory, &views)?;
     let listing = listing(inventory, &plan, &views, &desk).await;
     let upgrade = (is_upgrade(&views) || !plan.members.is_empty()) && ask.snapshot;
     let changes = changes(&plan, &views);

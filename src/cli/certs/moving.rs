@@ -10,7 +10,6 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::super::carry::stop_on_interrupt;
-use super::super::consent::Consent;
 use super::super::plan::Ask;
 use super::super::prepare::{self, Keep, Talk};
 use super::super::{Common, Exit, Failure, Login, push};
@@ -146,16 +145,7 @@ impl Way<'_> {
     async fn push(&self, mode: Authorities) -> Result<(), Failure> {
         let mut inventory = self.inventory.clone();
         inventory.pki.authorities = mode;
-        let ask = Ask {
-            snapshot: false,
-            bundle: None,
-            break_lock: false,
-            consent: Consent::default(),
-            into: None,
-            login: self.login,
-            verify: false,
-            keep: Keep::Yes,
-        };
+        let ask = Ask::of(self.login, Keep::Yes);
         let stop = self.stop.clone();
         let (common, terminal, events) = (self.common, self.terminal, self.events);
         push::once(&inventory, ask, common, terminal, events, stop)

@@ -13,7 +13,6 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::super::carry::{stop_on_interrupt, stopped};
-use super::super::consent::Consent;
 use super::super::plan::Ask;
 use super::super::prepare::{Keep, Talk};
 use super::super::{Common, Exit, Failure, Login, push};
@@ -142,17 +141,8 @@ impl Rotation<'_> {
     /// Has every server run on what is kept, one after the other, and proves that it does. Then,
     /// if that is asked for, has everything written anew with a key.
     async fn everywhere(&self, anew: Option<(&Config, &KeyName)>) -> Result<(), Failure> {
-        let ask = Ask {
-            snapshot: false,
-            bundle: None,
-            break_lock: false,
-            consent: Consent::default(),
-            into: None,
-            login: self.login,
-            // What it has to know of a node is proven in deed below.
-            verify: false,
-            keep: Keep::Yes,
-        };
+        // Not verified: what it has to know of a node is proven in deed below.
+        let ask = Ask::of(self.login, Keep::Yes);
         let (inventory, stop) = (&self.desk.inventory, self.stop.clone());
         push::once(
             inventory,

@@ -7,10 +7,10 @@ use super::{Finding, command, command_lines, merge};
 use crate::arch::Arch;
 use crate::component::{COMPONENTS, Component};
 use crate::flags::Severity;
-use crate::inventory::pairing::ARMHF_LAST;
+use crate::inventory::pairing::{ARMHF_LAST, etcd_floor};
 use crate::inventory::{Inventory, Node, Role, Word};
 use crate::manifest::By;
-use crate::version::{Minor, Version};
+use crate::version::Version;
 
 /// From one release of Kubernetes to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,13 +168,6 @@ fn skew(after: &Inventory) -> Vec<Finding> {
     findings
 }
 
-/// The least release of the line before that a member must run before it enters a line of etcd.
-/// Source: etcd's upgrade guides to 3.6 and 3.7.
-const FLOORS: [(Minor, Version); 2] = [
-    (Minor::new(3, 6), Version::new(3, 5, 32)),
-    (Minor::new(3, 7), Version::new(3, 6, 11)),
-];
-
 /// etcd goes one line at a time, and enters some lines from late releases of the one before only.
 fn etcd(before: &Inventory, after: &Inventory) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -187,10 +180,9 @@ fn etcd(before: &Inventory, after: &Inventory) -> Vec<Finding> {
             let help = format!("push once with `etcd` of 3.{between} in between");
             findings.push(finding(Severity::Error, row, message, help));
         }
-        let floor = FLOORS
-            .iter()
-            .find(|(line, _)| old.minor() < *line && new.minor() == *line);
-        if let Some((line, floor)) = floor.filter(|(_, floor)| old < *floor) {
+        let line = new.minor();
+        let floor = etcd_floor(line).filter(|floor| old.minor() < line && old < *floor);
+        if let Some(floor) = floor {
             let message = format!("etcd {old} is too old to become {line}");
             let help = format!(
                 "set `etcd = \"{floor}\"` or later and push, before the push that brings {line}; \

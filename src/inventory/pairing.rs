@@ -36,6 +36,17 @@ pub fn etcd_for(kubernetes: Minor) -> Option<Version> {
     Some(Version::new(3, minor, patch))
 }
 
+/// The oldest etcd of the line before that may go to a line of etcd; none where any may.
+///
+/// Source: etcd's upgrade guides to 3.6 and 3.7.
+pub fn etcd_floor(line: Minor) -> Option<Version> {
+    match (line.major, line.minor) {
+        (3, 6) => Some(Version::new(3, 5, 32)),
+        (3, 7) => Some(Version::new(3, 6, 11)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,6 @@
 //! Source: as of [`super::skew`]: kube-apiserver skips no minor version, etcd goes one line at a
 //! time, and leaves some lines only from a late patch.
 
-use super::skew::ETCD_FLOORS;
 use crate::artifact;
 use crate::inventory::pairing;
 use crate::version::{Minor, Version};
@@ -124,19 +123,17 @@ fn etcd_between(from: Version, to: Version) -> Vec<Version> {
     let mut at = from;
     while at.minor() < to.minor() {
         let next = Minor::new(at.major, at.minor + 1);
-        let floor = ETCD_FLOORS.into_iter().find(|(line, _)| *line == next);
-        if let Some((_, floor)) = floor.filter(|(_, floor)| at < *floor) {
+        if let Some(floor) = pairing::etcd_floor(next).filter(|floor| at < *floor) {
             stops.push(floor);
         }
         if next == to.minor() {
             break;
         }
         let leaves = Minor::new(next.major, next.minor + 1);
-        let floor = ETCD_FLOORS.into_iter().find(|(line, _)| *line == leaves);
         let paired = pairing::KUBERNETES
             .filter_map(|minor| pairing::etcd_for(Minor::new(1, minor)))
             .rfind(|etcd| etcd.minor() == next);
-        let stop = floor.map(|(_, floor)| floor).or(paired);
+        let stop = pairing::etcd_floor(leaves).or(paired);
         at = stop.unwrap_or(Version::new(next.major, next.minor, 0));
         stops.push(at);
     }

@@ -2,22 +2,17 @@
 //!
 //! Source: the Kubernetes version skew policy (kube-apiserver may not skip a minor version, even
 //! alone; going back is not covered by it), and etcd's upgrade guides (one minor at a time, never
-//! down; to 3.6 from 3.5.32 or later, to 3.7 from 3.6.11 or later).
+//! down, to some only from a late patch: [`etcd_floor`]).
 
 use std::collections::BTreeMap;
 
 use super::guard::Refusal;
 use super::{Direction, View};
 use crate::inventory::NodeName;
+use crate::inventory::pairing::etcd_floor;
 use crate::manifest::{Manifest, Stage};
 use crate::snapshot::UnitState;
 use crate::version::{Minor, Version};
-
-/// The oldest patch of a line of etcd that may be upgraded to the next line.
-pub(super) const ETCD_FLOORS: [(Minor, Version); 2] = [
-    (Minor::new(3, 6), Version::new(3, 5, 32)),
-    (Minor::new(3, 7), Version::new(3, 6, 11)),
-];
 
 /// Every step from what runs to what is wanted that must not be taken.
 pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Direction) -> Vec<Refusal> {
@@ -126,12 +121,10 @@ impl Step {
         if down {
             return Some(Problem::Down);
         }
-        let floor = ETCD_FLOORS
-            .into_iter()
-            .find(|(line, _)| *line == self.wanted.minor());
-        let low =
-            floor.filter(|(line, floor)| self.running.minor() < *line && self.running < *floor);
-        self.skips().or(low.map(|(_, floor)| Problem::Floor(floor)))
+        let line = self.wanted.minor();
+        let floor =
+            etcd_floor(line).filter(|floor| self.running.minor() < line && self.running < *floor);
+        self.skips().or(floor.map(Problem::Floor))
     }
 
     fn skips(self) -> Option<Problem> {

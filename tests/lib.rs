@@ -14,6 +14,7 @@ mod cache;
 mod crash;
 mod detached;
 mod digests;
+mod etcd;
 mod faults;
 mod fetch;
 mod generations;

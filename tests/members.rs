@@ -119,3 +119,38 @@ fn members_join_are_replaced_and_leave() {
     not_restarted(&bed);
     lab.run(PUSH).exits(0).says("home: nothing to do");
 }
+
+#[test]
+fn three_members_become_five_and_three_again() {
+    let Some(mut bed) = Bed::take("three_members_become_five_and_three_again") else {
+        return;
+    };
+    let lab = bed.pushed();
+    bed.on("node1", &format!("{ETCDCTL} put /kept kept"));
+    let etcds = |bed: &Bed| NODES.map(|node| bed.started(node, "etcd"));
+    let before = etcds(&bed);
+    for number in [21, 22] {
+        bed.special(number, "");
+    }
+    let five = ["node1", "node2", "node21", "node22", "node3"];
+    lab.write(&bed.inventory(&five));
+    let output = lab.run(PUSH).exits(0).says("member node22 has caught up");
+    println!("two members joined three in {:.1} s", output.seconds);
+    assert_eq!(voters(&bed, "node22"), five);
+    assert_eq!(etcds(&bed), before);
+    lab.run(PUSH).exits(0).says("home: nothing to do");
+
+    // Two may fail: the other three go on, and a push that they have no part in changes nothing.
+    for node in ["node21", "node22"] {
+        bed.nodes(&format!("kill {node}"));
+    }
+    bed.on("node2", &format!("{ETCDCTL} put /kept kept"));
+    lab.write(&bed.inventory(&NODES));
+    let output = lab.run(PUSH).exits(0);
+    println!("two dead members were taken out in {:.1} s", output.seconds);
+    assert_eq!(voters(&bed, "node1"), NODES);
+    assert_kept(&bed, "node3");
+    assert_eq!(etcds(&bed), before);
+    lab.run(PUSH).exits(0).says("home: nothing to do");
+    bed.leave(lab);
+}

@@ -228,6 +228,25 @@ pub(crate) fn kubectls(purpose: &str) -> Result<Option<PathBuf>, Error> {
     Ok(Some(shelf.directory))
 }
 
+/// A mirror of two genuine etcds, of which the newer may follow the older: of the line after it.
+/// None where packages have no such two.
+pub(crate) fn etcds(purpose: &str) -> Result<Option<PathBuf>, Error> {
+    let root = nodes::cached("mirror");
+    let directory = root.join(format!("{purpose}-etcds"));
+    if directory.exists() {
+        fs_err::remove_dir_all(&directory)?;
+    }
+    let (older, newer) = (packages::debian_etcd(&root)?, packages::etcd(&root)?);
+    if (older.0.0, older.0.1 + 1) != (newer.0.0, newer.0.1) {
+        return Ok(None);
+    }
+    let shelf = Shelf { directory };
+    for (version, archive) in [older, newer] {
+        shelf.put_etcd(version, &archive)?;
+    }
+    Ok(Some(shelf.directory))
+}
+
 /// A mirror's directory while it is filled.
 struct Shelf {
     directory: PathBuf,

@@ -39,6 +39,8 @@ const MIRROR_VARIABLE: &str = "KINSTALL_MIRROR";
 const STANDIN_VARIABLE: &str = "KINSTALL_STANDIN";
 /// The variable with the directory of a mirror of genuine kubectls of several lines.
 const KUBECTLS_VARIABLE: &str = "KINSTALL_KUBECTLS";
+/// The variable with the directory of a mirror of genuine etcds of two lines.
+const ETCDS_VARIABLE: &str = "KINSTALL_ETCDS";
 /// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
 const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
 
@@ -185,6 +187,9 @@ impl Stage {
         }
         if let Some(kubectls) = kubectls {
             environment.insert(KUBECTLS_VARIABLE, kubectls.into_os_string());
+        }
+        if let Some(etcds) = mirror::etcds(&seat.name)? {
+            environment.insert(ETCDS_VARIABLE, etcds.into_os_string());
         }
         if let Some(genuine) = &arguments.mirror {
             let genuine = fs_err::canonicalize(genuine)?;

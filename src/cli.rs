@@ -1,5 +1,6 @@
 //! The command line: one command, one story, one screen.
 
+mod backup;
 mod bundle;
 mod cache;
 mod carry;
@@ -25,6 +26,7 @@ mod push;
 mod render;
 mod rollback;
 mod status;
+mod texts;
 mod through;
 mod uninstall;
 mod users;

@@ -1,6 +1,7 @@
 //! Three real nodes that `cargo xtask test` handed over, and what the promises need of them. The
 //! tests share them, so they take turns.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -219,6 +220,22 @@ impl Bed {
 
     fn make_mirror(&self, mirror: &Path) {
         stock_servers(&self.standin, mirror, KUBERNETES);
+    }
+
+    /// What a node holds where kinstall puts things: for each path a line that tells all of it.
+    pub(crate) fn holds(&self, node: &str) -> BTreeMap<String, String> {
+        let script =
+            "places='/etc/k8s /etc/etcd /etc/sysusers.d /etc/systemd/system /usr/local/bin'
+            find $places -type f -exec sha256sum {} + | sed 's/^\\([^ ]*\\)  \\(.*\\)$/\\2 \\1/'
+            find $places -printf '%p %y %m %u %g %l\\n'";
+        let mut tree = BTreeMap::<String, String>::new();
+        for line in self.on(node, script).lines() {
+            let (path, what) = line.split_once(' ').unwrap();
+            let item = tree.entry(path.to_owned()).or_default();
+            item.push_str(what.trim_end());
+            item.push(' ');
+        }
+        tree
     }
 
     /// Puts a newer release of one server, of which the inventory says something already, into the

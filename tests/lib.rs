@@ -37,6 +37,7 @@ mod own;
 mod push;
 mod quoting;
 mod reader;
+mod rollback;
 mod rotation;
 mod servers;
 mod through;

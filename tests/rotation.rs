@@ -31,6 +31,10 @@ fn a_rotation_is_stopped_at_each_step_and_goes_on() {
     };
     let lab = bed.pushed();
     rotate_with_interruptions(&bed, &lab);
+    lab.run(["rollback", "inventory.toml", "--plan"])
+        .exits(1)
+        .says("node1: the generation to go back to has another key in `/etc/k8s/")
+        .says("a key does not go back");
     bed.leave(lab);
 }
 

@@ -5,26 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
 
-use super::plan::read_line;
 use super::prepare::Site;
+use super::texts;
 use super::{Exit, Failure, members, users};
 use crate::certificate::{Credentials, Kind};
 use crate::diff::Difference;
-use crate::inventory::{Inventory, NodeName, Role};
-use crate::manifest::{Stage, Unit, UnitName};
-use crate::script;
+use crate::inventory::{Inventory, NodeName};
+use crate::manifest::{Desired, Manifest, Stage, Unit, UnitName};
+use crate::remote_path::RemotePath;
 use crate::survey::members as survey;
-use crate::transport::{self, Body, Transport};
+use crate::transport;
 
 /// Why kube-apiservers must not be changed as asked.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 enum Problem {
     /// Everything lies elsewhere.
     #[error(
-        "{node}: what the cluster holds lies below `{before}` in etcd, and the inventory says `{after}`: kube-apiserver would find the cluster empty"
+        "{node}: what the cluster holds lies below `{before}` in etcd, and what is asked for says `{after}`: kube-apiserver would find the cluster empty"
     )]
     #[diagnostic(help(
-        "say `prefix = \"{before}\"` in `[etcd]` again: kinstall moves nothing from one prefix to another"
+        "say `prefix = \"{before}\"` in `[etcd]` again, or go back to generations with it only: kinstall moves nothing from one prefix to another"
     ))]
     OtherPrefix {
         /// The node.
@@ -36,7 +36,7 @@ enum Problem {
     },
     /// Whether anything lies there cannot be told.
     #[error(
-        "{node}: kube-apiserver runs with the prefix `{before}` in etcd, the inventory says `{after}`, and whether anything is stored cannot be told: {why}"
+        "{node}: kube-apiserver runs with the prefix `{before}` in etcd, what is asked for says `{after}`, and whether anything is stored cannot be told: {why}"
     )]
     #[diagnostic(help("say `prefix = \"{before}\"` in `[etcd]` again, or push once etcd is well"))]
     Untold {
@@ -69,11 +69,12 @@ type Prefixes = BTreeMap<NodeName, (String, String)>;
 pub(super) async fn check(
     inventory: &Inventory,
     site: &Site,
+    desired: &Desired,
     differences: &BTreeMap<NodeName, Difference>,
     credentials: &Credentials,
 ) -> Result<(), Failure> {
     let unreachable = |error| Failure::new(Exit::Unreachable, error);
-    let prefixes = prefixes(inventory, site, differences).await;
+    let prefixes = prefixes(site, desired, differences).await;
     let prefixes = prefixes.map_err(unreachable)?;
     if prefixes.is_empty() {
         return Ok(());
@@ -135,42 +136,64 @@ fn problems(
 
 /// The prefixes of every kube-apiserver that runs and is to be restarted.
 async fn prefixes(
-    inventory: &Inventory,
     site: &Site,
+    desired: &Desired,
     differences: &BTreeMap<NodeName, Difference>,
 ) -> Result<Prefixes, transport::Error> {
-    let of_node = |(name, difference): (&NodeName, &Difference)| {
-        let manifest = &site.snapshots[name].recorded.as_ref()?.manifest;
-        let is_it = |(_, unit): &(&UnitName, &Unit)| unit.stage == Stage::Apiserver;
-        let (unit, _) = manifest.units.iter().find(is_it)?;
-        let transport = site.transports.get(name)?;
-        let node = inventory.nodes.get(name)?;
-        let is_asked = transport.ssh().is_some()
-            && difference.units.contains_key(unit)
-            && node.roles.contains(&Role::ControlPlane);
-        let texts = manifest.entries.keys().filter(|path| {
-            **path == unit.path() || path.parent().as_ref() == Some(&unit.drop_ins())
-        });
-        let texts = texts.fold(String::new(), |all, path| all + path.as_str() + "\n");
-        let after = plain(&inventory.etcd_prefix(node));
-        let name = name.clone();
-        is_asked.then_some(async move {
-            let before = runs_with(transport, texts).await?;
-            Ok((name, (before, after)))
-        })
-    };
-    let asking = differences.iter().filter_map(of_node);
-    futures_util::future::try_join_all(asking)
-        .await
-        .map(|all| all.into_iter().collect())
+    let asking = differences.iter().map(|(name, difference)| async move {
+        let prefixes = of_node(site, desired, name, difference).await?;
+        Ok(prefixes.map(|prefixes| (name.clone(), prefixes)))
+    });
+    let all = futures_util::future::try_join_all(asking).await?;
+    Ok(all.into_iter().flatten().collect())
 }
 
-/// The prefix in the unit that lies on a node.
-async fn runs_with(transport: &Transport, texts: String) -> Result<String, transport::Error> {
-    let output = transport.run(script::READ, &[], Body::text(texts)).await?;
-    let texts = output.lines().filter_map(read_line);
-    let said = texts.filter_map(|(_, text)| said(&text)).next_back();
-    Ok(plain(&said.unwrap_or_default()))
+async fn of_node(
+    site: &Site,
+    desired: &Desired,
+    name: &NodeName,
+    difference: &Difference,
+) -> Result<Option<(String, String)>, transport::Error> {
+    let (Some(recorded), Some(transport), Some(wanted)) = (
+        &site.snapshots[name].recorded,
+        site.transports.get(name),
+        desired.manifests.get(name),
+    ) else {
+        return Ok(None);
+    };
+    let recorded = &recorded.manifest;
+    let is_asked = |unit: &&UnitName| {
+        transport.ssh().is_some()
+            && difference.units.contains_key(*unit)
+            && wanted.units.contains_key(*unit)
+    };
+    let Some(unit) = server(recorded).filter(is_asked) else {
+        return Ok(None);
+    };
+    let paths = texts_of(unit, recorded);
+    let present = texts::read(transport, paths.clone()).await?;
+    let mut before = paths.iter().filter_map(|path| said(present.get(path)?));
+    let mut after = texts_of(unit, wanted).into_iter().filter_map(|path| {
+        // What stays as it is is not told again.
+        let text = texts::wanted(&path, wanted, desired);
+        said(text.or_else(|| present.get(&path).map(String::as_str))?)
+    });
+    // The last word counts.
+    let [before, after] = [before.next_back(), after.next_back()].map(Option::unwrap_or_default);
+    Ok(Some((plain(&before), plain(&after))))
+}
+
+/// The unit of kube-apiserver.
+fn server(manifest: &Manifest) -> Option<&UnitName> {
+    let is_it = |(_, unit): &(&UnitName, &Unit)| unit.stage == Stage::Apiserver;
+    manifest.units.iter().find(is_it).map(|(name, _)| name)
+}
+
+/// A unit and its drop-ins, in the order in which systemd reads them.
+fn texts_of(unit: &UnitName, manifest: &Manifest) -> Vec<RemotePath> {
+    let (own, drop_ins) = (unit.path(), unit.drop_ins());
+    let is_text = |path: &&RemotePath| **path == own || path.parent().as_ref() == Some(&drop_ins);
+    manifest.entries.keys().filter(is_text).cloned().collect()
 }
 
 /// What a unit says of it last.
@@ -235,7 +258,7 @@ mod tests {
         assert_eq!(
             told("/registry", "/k8s", full, None),
             [
-                "az1: what the cluster holds lies below `/registry` in etcd, and the inventory says \
+                "az1: what the cluster holds lies below `/registry` in etcd, and what is asked for says \
                 `/k8s`: kube-apiserver would find the cluster empty"
             ]
         );

@@ -3,31 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
 use clap::Args;
 
 use super::carry::notice_others;
 use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, ground, members, users};
+use super::{Common, Exit, Failure, Login, ground, members, texts, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
-use crate::diff::{ChangeKind, Difference};
+use crate::diff::Difference;
 use crate::event::Events;
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
-use crate::manifest::{Content, Desired, Kind};
+use crate::manifest::Desired;
 use crate::membership::Changes;
 use crate::plan::{Direction, Plan, View};
-use crate::remote_path::RemotePath;
-use crate::script;
 use crate::survey::Reach;
-use crate::terminal::{
-    Terminal,
-    listing::{self, Listing},
-};
-use crate::transport::Body;
+use crate::terminal::{Terminal, listing::Listing};
 
 /// Show what push would change; change nothing.
 #[derive(Debug, Args)]
@@ -82,7 +75,7 @@ async fn plan(
     let desk = desk(inventory, ask, common, terminal, events).await?;
     let views = desk.site.views(&desk.desired, &desk.differences);
     let plan = desk.plan(inventory, &views)?;
-    let listing = listing(inventory, &plan, &views, &desk).await;
+    let listing = desk.listing(inventory, &plan, &views).await;
     notice_others(inventory, &views, events);
     drop(views);
     let users = users::look(inventory, &desk).await;
@@ -145,6 +138,20 @@ impl Desk {
         Plan::with_members(views, Direction::Forward, members, rollout)
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))
     }
+
+    /// Tells it.
+    pub(super) async fn listing(
+        &self,
+        inventory: &Inventory,
+        plan: &Plan,
+        views: &BTreeMap<NodeName, View<'_>>,
+    ) -> Listing {
+        let listing = texts::listing(inventory, plan, views, &self.site, &self.desired).await;
+        Listing {
+            remains: members::remains(inventory, self.members.as_ref()),
+            ..listing
+        }
+    }
 }
 
 /// From an inventory to the differences of its nodes.
@@ -194,7 +201,7 @@ pub(super) async fn desk(
     let differences = site.compare(&desired, jobs).await?;
     site.find_leader(&desired, &differences).await;
     let members = members::changes(inventory, &site, &differences).await?;
-    ground::check(inventory, &site, &differences, &credentials).await?;
+    ground::check(inventory, &site, &desired, &differences, &credentials).await?;
     Ok(Desk {
         cache,
         lockfile,
@@ -218,70 +225,4 @@ fn not_pinned(programs: &[&Program]) -> Failure {
         message,
         "plan downloads nothing: run `kinstall fetch` on this inventory first",
     )
-}
-
-/// Tells a plan, with the lines that change in texts that are no secrets.
-pub(super) async fn listing(
-    inventory: &Inventory,
-    plan: &Plan,
-    views: &BTreeMap<NodeName, View<'_>>,
-    desk: &Desk,
-) -> Listing {
-    let mut present = BTreeMap::new();
-    for (name, view) in views {
-        let texts = replaced_texts(view, &desk.desired);
-        if texts.is_empty() {
-            continue;
-        }
-        let asked: String = texts
-            .iter()
-            .fold(String::new(), |text, path| text + path.as_str() + "\n");
-        // A diff is a comfort: a node that cannot give one still has its plan.
-        let Ok(output) = desk.site.transports[name]
-            .run(script::READ, &[], Body::text(asked))
-            .await
-        else {
-            continue;
-        };
-        for (path, text) in output.lines().filter_map(read_line) {
-            present.insert((name.clone(), path), text);
-        }
-    }
-    let mut listing = listing::of(
-        inventory.cluster.name.as_str(),
-        plan,
-        views,
-        &desk.desired,
-        &present,
-    );
-    listing.remains = members::remains(inventory, desk.members.as_ref());
-    listing
-}
-
-/// Texts that lie on a node and are replaced, secrets left out: of what is there as of what comes.
-fn replaced_texts(view: &View<'_>, desired: &Desired) -> Vec<RemotePath> {
-    let changes = view.difference.entries.iter();
-    let replaced = changes.filter(|(_, change)| change.kind == ChangeKind::Replace);
-    let is_text = |path: &&RemotePath| {
-        let Some(entry) = view.manifest.entries.get(*path) else {
-            return false;
-        };
-        let Kind::File { digest, .. } = &entry.kind else {
-            return false;
-        };
-        !entry.secret && matches!(desired.contents.get(digest), Some(Content::Inline(_)))
-    };
-    replaced
-        .map(|(path, _)| path)
-        .filter(is_text)
-        .cloned()
-        .collect()
-}
-
-pub(super) fn read_line(line: &str) -> Option<(RemotePath, String)> {
-    let (path, text) = line.split_once(' ')?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .ok()?;
-    Some((path.parse().ok()?, String::from_utf8(bytes).ok()?))
 }

@@ -11,21 +11,17 @@ use super::carry::{
     Task, carry_out, changes, early_stop, notice_others, stop_on_interrupt, stopped,
 };
 use super::consent::Consent;
-use super::plan::{Ask, Desk, desk, listing};
+use super::plan::{Ask, Desk, desk};
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, through, users};
+use super::{Common, Exit, Failure, Login, backup, through, users};
 use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
-use crate::backup;
 use crate::check;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache, Encoding};
-use crate::inventory::{Inventory, NodeName};
+use crate::inventory::Inventory;
 use crate::lockfile::Lockfile;
-use crate::manifest::{Stage, UnitName};
 use crate::plan::{Plan, is_upgrade};
-use crate::probe::Prober;
-use crate::snapshot::UnitState;
 use crate::terminal::Terminal;
 use crate::version::Version;
 
@@ -124,7 +120,7 @@ async fn push(
 ) -> Result<Exit, Failure> {
     let views = desk.site.views(&desk.desired, &desk.differences);
     let plan = desk.plan(inventory, &views)?;
-    let listing = listing(inventory, &plan, &views, &desk).await;
+    let listing = desk.listing(inventory, &plan, &views).await;
     let upgrade = (is_upgrade(&views) || !plan.members.is_empty()) && ask.snapshot;
     let changes = changes(&plan, &views);
     let consent = ask.consent.check(&views);
@@ -158,7 +154,14 @@ async fn push(
         () = stopped(stop.clone()) => return Err(early_stop()),
     };
     if upgrade {
-        snapshot(inventory, &desk, events).await?;
+        backup::take(
+            inventory,
+            &desk.site,
+            &desk.desired,
+            &desk.credentials,
+            events,
+        )
+        .await?;
     }
     users::prepare(inventory, &desk, events).await;
     let task = Task {
@@ -174,37 +177,6 @@ async fn push(
     users::make(inventory, &desk, users::Mode::Enable, events).await?;
     desk.site.close().await;
     Ok(Exit::Done)
-}
-
-/// Takes a snapshot of etcd through the first member that runs.
-async fn snapshot(inventory: &Inventory, desk: &Desk, events: &Events) -> Result<(), Failure> {
-    let runs = |node: &NodeName, unit: &UnitName| {
-        desk.site.snapshots[node]
-            .units
-            .get(unit)
-            .is_some_and(UnitState::is_active)
-    };
-    let member = desk.desired.manifests.iter().find_map(|(node, manifest)| {
-        let mut units = manifest.units.iter();
-        let (name, unit) = units.find(|(_, unit)| unit.stage == Stage::Etcd)?;
-        let connection = desk.site.transports.get(node)?.ssh()?;
-        runs(node, name).then_some((connection, &unit.probe))
-    });
-    // No member runs here: there is nothing to take a snapshot of.
-    let Some((connection, probe)) = member else {
-        return Ok(());
-    };
-    let cluster = &inventory.cluster.name;
-    let name = format!("{cluster}.{}.db", super::journal::stamp());
-    let directory = inventory.directory.join("backups");
-    let prober = Prober::new(&desk.credentials);
-    let backup = backup::take(&prober, connection, probe, &directory, &name).await;
-    let backup = backup.map_err(|error| Failure::new(Exit::Failed, error))?;
-    let (path, kilobytes) = (backup.path.display(), backup.size / 1000);
-    events.send(Event::Note(format!(
-        "snapshot of etcd: {path}, {kilobytes} kB, digest verified"
-    )));
-    Ok(())
 }
 
 /// Has the cache hold what some node lacks, compressed as that node can unpack it.

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::carry::{Task, carry_out, changes, stop_on_interrupt};
+use super::carry::{Task, carry_out, changes, notice_others, stop_on_interrupt};
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, backup, ground, texts};
 use crate::apply::Store;
 use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::Desired;
-use crate::plan::{Direction, Plan};
+use crate::plan::{Direction, Plan, is_upgrade};
 use crate::script;
 use crate::snapshot::Recorded;
-use crate::terminal::{Terminal, listing};
+use crate::terminal::Terminal;
 use crate::transport::{Body, Transport};
 
 /// Take nodes back to a recorded generation.
@@ -29,6 +29,9 @@ pub(super) struct Rollback {
     /// Show what would change; change nothing
     #[arg(long)]
     plan: bool,
+    /// Take no snapshot of etcd before versions change
+    #[arg(long)]
+    no_snapshot: bool,
     /// Take nodes from another run that holds them; that run stops
     #[arg(long)]
     break_lock: bool,
@@ -64,20 +67,24 @@ impl Rollback {
         let manifests = recorded
             .into_iter()
             .map(|(node, recorded)| (node, recorded.manifest));
-        let desired = Desired {
+        let mut desired = Desired {
             manifests: manifests.collect(),
             contents: BTreeMap::new(),
             superseded: BTreeSet::new(),
         };
         let differences = site.compare(&desired, jobs).await?;
+        let texts = texts::recall(&site, &desired, &differences).await;
+        desired.contents = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
         let credentials = prepare::credentials(inventory, Keep::No, events)?;
         site.find_leader(&desired, &differences).await;
+        ground::check(inventory, &site, &desired, &differences, &credentials).await?;
         let views = site.views(&desired, &differences);
         let plan = Plan::new(&views, Direction::Back, &inventory.rollout)
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;
-        let cluster = inventory.cluster.name.as_str();
-        let listing = listing::of(cluster, &plan, &views, &desired, &BTreeMap::new());
+        let listing = texts::listing(inventory, &plan, &views, &site, &desired).await;
         let changes = changes(&plan, &views);
+        let snapshot = is_upgrade(&views) && !self.no_snapshot;
+        notice_others(inventory, &views, events);
         drop(views);
         if common.json {
             let text = serde_json::to_string_pretty(&listing).expect("texts and numbers");
@@ -94,6 +101,9 @@ impl Rollback {
             });
         }
         lacking(&plan)?;
+        if snapshot {
+            backup::take(inventory, &site, &desired, &credentials, events).await?;
+        }
         let task = Task {
             command: "rollback",
             plan: &plan,
@@ -134,7 +144,7 @@ impl Rollback {
         if missing.is_empty() {
             return Ok(found);
         }
-        let what = self.to.map_or("an earlier generation".to_owned(), |to| {
+        let what = self.to.map_or("earlier generation".to_owned(), |to| {
             format!("generation {to}")
         });
         let message = format!("there is no {what} to go back to: {}", missing.join("; "));

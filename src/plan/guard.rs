@@ -27,6 +27,19 @@ pub enum Refusal {
         /// The file.
         path: RemotePath,
     },
+    /// A generation has another key than the one that the cluster's data or tokens depend on now.
+    #[error(
+        "{node}: the generation to go back to has another key in `{path}`, and what was made with the one there would be lost"
+    )]
+    #[diagnostic(help(
+        "a key does not go back: take a generation since it was made (`kinstall status` tells them), or put the older versions into the inventory and push that"
+    ))]
+    OtherKey {
+        /// The node.
+        node: NodeName,
+        /// The file.
+        path: RemotePath,
+    },
     /// The node belongs to a cluster of another name.
     #[error("{node}: belongs to the cluster `{found}`, and the inventory is for `{wanted}`")]
     #[diagnostic(help(
@@ -64,7 +77,7 @@ pub enum Refusal {
     },
     /// A generation was made for other members of etcd than those of today.
     #[error(
-        "{node}: generation {generation} was made for other members of etcd, and who is a member does not go back"
+        "{node}: the generation to go back to was made for other members of etcd, and who is a member does not go back"
     )]
     #[diagnostic(help(
         "change the members in the inventory and push that; a rollback goes back to generations since the members last changed"
@@ -72,8 +85,6 @@ pub enum Refusal {
     OtherMembers {
         /// The node.
         node: NodeName,
-        /// The generation that is on record last.
-        generation: u64,
     },
     /// A version may not follow the one that runs.
     #[error(
@@ -164,9 +175,10 @@ pub(super) fn refusals(
             let change = view.difference.entries.get(path);
             let is_replaced = change.is_some_and(|change| change.kind == ChangeKind::Replace);
             if is_replaced && !is_superseded(view, path) {
-                refusals.push(Refusal::Precious {
-                    node: node.clone(),
-                    path: path.clone(),
+                let (node, path) = (node.clone(), path.clone());
+                refusals.push(match direction {
+                    Direction::Forward => Refusal::Precious { node, path },
+                    Direction::Back => Refusal::OtherKey { node, path },
                 });
             }
         }
@@ -188,11 +200,7 @@ pub(super) fn refusals(
 /// What a generation's etcd may talk to are the members of its day: going back to it would cut off
 /// those who joined since.
 fn other_members((node, view): (&NodeName, &View<'_>)) -> Option<Refusal> {
-    let recorded = view.snapshot.recorded.as_ref()?;
-    has_other_members(view).then(|| Refusal::OtherMembers {
-        node: node.clone(),
-        generation: recorded.generation,
-    })
+    has_other_members(view).then(|| Refusal::OtherMembers { node: node.clone() })
 }
 
 /// Whether a node should run a member of etcd with others beside it than those on record.

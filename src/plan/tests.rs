@@ -345,4 +345,8 @@ fn a_key_that_data_depends_on_is_made_and_never_replaced() {
         &cluster,
         "b: `/etc/k8s/encryption-config.yaml` holds another key",
     );
+    let refusals = cluster.plan(Direction::Back, "").unwrap_err();
+    let due = "b: the generation to go back to has another key in `/etc/k8s/encryption-config.yaml`, \
+        and what was made with the one there would be lost";
+    assert_eq!(refusals[0].to_string(), due);
 }

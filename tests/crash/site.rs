@@ -19,7 +19,7 @@ const REACHED: Duration = Duration::from_secs(90);
 /// How long the lock of a run that was cut off may stand in the way, and a node that was off.
 const FREED: Duration = Duration::from_secs(100);
 
-/// What each node holds: for each path a line that tells all of it.
+/// What each node holds.
 type Trees = [BTreeMap<String, String>; 3];
 
 /// The cluster.
@@ -163,7 +163,7 @@ impl Site {
     fn strip(&self) {
         let script = "cd /var/lib/kinstall/store && for content in *; do
             grep -qF $content ../recorded.json || rm $content; done";
-        self.on_all(script);
+        on_all(|node| self.bed.on(node, script));
     }
 
     fn start(&self, target: usize, number: usize, room: &Path) -> Going {
@@ -183,28 +183,17 @@ impl Site {
 
     /// What the nodes hold.
     fn look(&self) -> Trees {
-        let script =
-            "places='/etc/k8s /etc/etcd /etc/sysusers.d /etc/systemd/system /usr/local/bin'
-            find $places -type f -exec sha256sum {} + | sed 's/^\\([^ ]*\\)  \\(.*\\)$/\\2 \\1/'
-            find $places -printf '%p %y %m %u %g %l\\n'";
-        self.on_all(script).map(|told| {
-            let mut tree = BTreeMap::<String, String>::new();
-            for line in told.lines() {
-                let (path, what) = line.split_once(' ').unwrap();
-                let item = tree.entry(path.to_owned()).or_default();
-                item.push_str(what.trim_end());
-                item.push(' ');
-            }
-            tree
-        })
+        on_all(|node| self.bed.holds(node))
     }
+}
 
-    fn on_all(&self, script: &str) -> [String; 3] {
-        std::thread::scope(|scope| {
-            let asking = NODES.map(|node| scope.spawn(move || self.bed.on(node, script)));
-            asking.map(|asking| asking.join().unwrap())
-        })
-    }
+/// Asks all nodes at once.
+fn on_all<T: Send>(ask: impl Fn(&'static str) -> T + Sync) -> [T; 3] {
+    std::thread::scope(|scope| {
+        let ask = &ask;
+        let asking = NODES.map(|node| scope.spawn(move || ask(node)));
+        asking.map(|asking| asking.join().unwrap())
+    })
 }
 
 /// Whatever is there is wholly of one version or the other; what is not in place yet aside.

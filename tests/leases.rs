@@ -17,7 +17,7 @@ fn a_push_ends_when_the_controllers_that_it_restarted_are_led_again() {
     lab.edit("[rollout]\n", &flags(3));
     let pushed = lab.run(PUSH).exits(0);
     assert!(!pushed.stderr.contains("kube-controller-manager: led by"));
-    pushed.says("kube-scheduler: led by ");
+    pushed.says("kube-scheduler: led by node");
 
     // Somebody who is gone without a word holds the lease: nobody takes it for 15 s.
     let api = Api::of(&bed, &lab);

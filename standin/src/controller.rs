@@ -44,8 +44,7 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
     let candidate = Candidate {
         server: &servers[0],
         name: identity.program.name(),
-        // As unique as a test needs.
-        identity: format!("{}-{:?}", std::process::id(), std::time::SystemTime::now()),
+        identity: who(),
     };
     let work = async {
         for server in &servers {
@@ -68,6 +67,16 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
         candidate.release().await;
     }
     Ok(())
+}
+
+/// The machine's name and something unique, as the real ones call themselves in a Lease
+/// (`k8s.io/kubernetes/cmd/kube-scheduler/app`).
+fn who() -> String {
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy();
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let nanoseconds = since.unwrap_or_default().as_nanos();
+    format!("{machine}_{}-{nanoseconds}", std::process::id())
 }
 
 /// `/healthz` needs no certificate; anything else would be asked of kube-apiserver first.

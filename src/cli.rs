@@ -12,6 +12,7 @@ mod consent;
 mod encryption;
 mod fail;
 mod fetch;
+mod generations;
 mod ground;
 mod history;
 mod init;

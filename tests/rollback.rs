@@ -79,10 +79,20 @@ fn an_upgrade_is_taken_back_to_the_byte_from_the_controllers_down() {
         .prints("rollback");
 
     // It is a generation of its own, and the inventory still asks for what it asked for.
-    lab.run(["status", "inventory.toml"]).prints("generation 3");
+    lab.run(["status", "inventory.toml"])
+        .exits(0)
+        .prints("node3 (amd64): generation 3")
+        .prints(&format!("UTC, kube-apiserver {NEWER}, etcd 3."))
+        .prints("; 1 (20");
     lab.run(["plan", "inventory.toml"])
         .exits(3)
         .prints("+    --audit-log-maxage=59");
+    // A record that another kinstall made is not taken for none.
+    let record = "/var/lib/kinstall/generations/2/recorded.json";
+    bed.on("node2", &format!("sed -i 's/^{{/{{\"news\":1,/' {record}"));
+    lab.run(BACK)
+        .exits(1)
+        .says("node2: what another kinstall recorded there cannot be read");
     lab.run(["rollback", "inventory.toml", "--to", "9"])
         .exits(2)
         .says("there is no generation 9 to go back to: node1 has generation 1, 2, 3");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::carry::{Task, carry_out, changes, notice_others, stop_on_interrupt};
+use super::generations::{self, Generation};
 use super::prepare::{self, Keep, Site, Talk};
 use super::{Common, Exit, Failure, Login, backup, ground, texts};
 use crate::apply::Store;
@@ -13,10 +14,8 @@ use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::Desired;
 use crate::plan::{Direction, Plan, is_upgrade};
-use crate::script;
 use crate::snapshot::Recorded;
 use crate::terminal::Terminal;
-use crate::transport::{Body, Transport};
 
 /// Take nodes back to a recorded generation.
 #[derive(Debug, Args)]
@@ -130,7 +129,7 @@ impl Rollback {
             .map_or("previous".to_owned(), |number| number.to_string());
         let asking = scope.iter().map(|node| {
             let wanted = &wanted;
-            async move { (node, ask(&site.transports[node], wanted).await) }
+            async move { (node, generations::ask(&site.transports[node], wanted).await) }
         });
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
@@ -156,31 +155,11 @@ impl Rollback {
     }
 }
 
-async fn ask(
-    transport: &Transport,
-    wanted: &str,
-) -> Result<(Vec<String>, Option<Recorded>), Failure> {
-    let output = transport
-        .run(script::GENERATIONS, &[wanted], Body::default())
-        .await;
-    let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-    let have = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("have "))
-        .map(ToOwned::to_owned);
-    let recorded = output
-        .lines()
-        .find_map(|line| line.strip_prefix("recorded "));
-    Ok((
-        have.collect(),
-        recorded.and_then(|json| serde_json::from_str(json).ok()),
-    ))
-}
-
-fn in_words(have: &[String]) -> String {
-    match have {
+fn in_words(have: &[Generation]) -> String {
+    let numbers: Vec<String> = have.iter().map(|it| it.number.to_string()).collect();
+    match numbers.as_slice() {
         [] => "none".to_owned(),
-        have => format!("generation {}", have.join(", ")),
+        numbers => format!("generation {}", numbers.join(", ")),
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine;
 use clap::Args;
 
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, generations};
 use crate::certificate;
 use crate::diff;
 use crate::event::Events;
@@ -18,7 +18,9 @@ use crate::remote_path::RemotePath;
 use crate::script;
 use crate::snapshot::{Recorded, Snapshot};
 use crate::terminal::Terminal;
-use crate::terminal::report::{CertificateReport, NodeReport, Report, UnitReport};
+use crate::terminal::report::{
+    CertificateReport, GenerationReport, NodeReport, Report, UnitReport,
+};
 use crate::transport::{Body, Transport};
 
 /// Show what runs on each node, how it is, and what was changed by hand.
@@ -97,6 +99,15 @@ impl Status {
             return Ok(report);
         };
         report.generation = Some(recorded.generation);
+        let (have, _) = generations::ask(transport, "none").await?;
+        report.generations = have
+            .into_iter()
+            .map(|it| GenerationReport {
+                generation: it.number,
+                recorded: prepare::date(it.at),
+                versions: it.versions,
+            })
+            .collect();
         report.drift = drift(recorded, snapshot);
         for (unit, wanted) in &recorded.manifest.units {
             let state = snapshot.units.get(unit).cloned().unwrap_or_default();

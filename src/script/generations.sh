@@ -1,11 +1,16 @@
 # Tells the generations a node has on record, and the record of one of them.
-# Arguments: ROOT GENERATION(a number, or `previous`). Output: `have N` for each, then `recorded
-# JSON` of the one that was asked for, if it is there.
+# Arguments: ROOT GENERATION(a number, `previous`, or `none`). Output: `have N SECONDS VERSIONS` for
+# each, with when it was recorded (since 1970) and the versions as its record has them (JSON), then
+# `recorded JSON` of the one that was asked for, if it is there.
 set -u
 cd "$1/" || exit 2
 generations=./var/lib/kinstall/generations
 [ -d "$generations" ] || exit 0
-ls "$generations" | sort -n | sed 's/^/have /'
+for number in $(ls "$generations" | sort -n); do
+  record=$generations/$number/recorded.json
+  [ -f "$record" ] || continue
+  echo "have $number $(stat -c %Y "$record") $(sed -n 's/.*"versions":\({[^}]*}\).*/\1/p' "$record")"
+done
 wanted=$2
 if [ "$wanted" = previous ]; then
   wanted=$(ls "$generations" | sort -n | tail -n 2 | head -n 1)

@@ -26,6 +26,8 @@ pub struct NodeReport {
     pub arch: Option<String>,
     /// The generation recorded; none where kinstall never finished a push.
     pub generation: Option<u64>,
+    /// Every generation that it has on record, the oldest first, with that one.
+    pub generations: Vec<GenerationReport>,
     /// Whether a push was begun and not finished.
     pub unfinished: bool,
     /// Each service.
@@ -34,6 +36,17 @@ pub struct NodeReport {
     pub drift: BTreeMap<RemotePath, &'static str>,
     /// Certificates, the first to end first.
     pub certificates: Vec<CertificateReport>,
+}
+
+/// One generation of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GenerationReport {
+    /// Its number, counted from 1 on each node.
+    pub generation: u64,
+    /// When it was recorded, in UTC.
+    pub recorded: String,
+    /// The version of each component.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// How one service is.
@@ -147,6 +160,12 @@ impl NodeReport {
         for (path, what) in &self.drift {
             _ = writeln!(text, "  {} {path}: {what}", paint("drift", "33", color));
         }
+        let earlier = self.generations.iter().rev();
+        let earlier = earlier.filter(|it| Some(it.generation) != self.generation);
+        let earlier: Vec<String> = earlier.map(GenerationReport::words).collect();
+        if !earlier.is_empty() {
+            _ = writeln!(text, "  can go back to generation {}", earlier.join("; "));
+        }
         if let Some(first) = self.certificates.first() {
             let days = format!("{} days", first.days_left);
             let hue = if first.near_end { "31" } else { "32" };
@@ -158,5 +177,19 @@ impl NodeReport {
                 first.path
             );
         }
+    }
+}
+
+impl GenerationReport {
+    /// `2 (2026-11-20 18:02 UTC, kube-apiserver 1.32.9, etcd 3.5.24)`: what decides on whether one
+    /// can go back there.
+    fn words(&self) -> String {
+        let mut words = format!("{} ({}", self.generation, self.recorded);
+        for name in ["kube-apiserver", "etcd"] {
+            if let Some(version) = self.versions.get(name) {
+                _ = write!(words, ", {name} {version}");
+            }
+        }
+        words + ")"
     }
 }

@@ -20,7 +20,7 @@ use std::ops::Range;
 
 pub use self::event::{EVENTS, Event};
 pub use self::own::bad_texts;
-pub use self::step::{Change, Step};
+pub use self::step::{Change, Step, entered};
 pub use self::upgrade::{NoPath, Path, upgrade};
 
 use crate::component::COMPONENTS;

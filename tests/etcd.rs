@@ -39,6 +39,7 @@ fn etcds(test: &str) -> Option<(PathBuf, [String; 2])> {
 /// The inventory of the nodes with an etcd of that mirror.
 fn inventory(bed: &Bed, mirror: &Path, etcd: &str) -> String {
     let text = bed.inventory(&NODES).replace(KUBERNETES, OF_BOTH_DAYS);
+    let text = text.replace("[ssh]", "[etcd]\nauth = true\n\n[ssh]");
     let line = |line: &str| match line {
         line if line.starts_with("etcd = \"") => format!("etcd = \"{etcd}\"\n"),
         line if line.starts_with("etcd = [") => {
@@ -76,8 +77,18 @@ fn etcd_goes_to_the_next_line_and_not_back() {
     lead(&bed, "node1");
     let servers = NODES.map(|node| bed.started(node, "kube-apiserver"));
 
-    // A run that dies between two members leaves a cluster of both lines, which goes on.
+    // Members of these two lines may not ask who a client is.
     lab.write(&inventory(&bed, &mirror, &newer));
+    let etcds = NODES.map(|node| bed.started(node, "etcd"));
+    lab.run(PUSH)
+        .exits(1)
+        .says("with users and roles of etcd turned on")
+        .says("etcd asks who its clients are")
+        .says("`etcdctl auth disable`");
+    assert_eq!(NODES.map(|node| bed.started(node, "etcd")), etcds);
+    bed.on("node1", &format!("{ETCDCTL} auth disable"));
+
+    // A run that dies between two members leaves a cluster of both lines, which goes on.
     let watch = Watch::begin(&bed);
     let mut going = lab.start(["push", "inventory.toml", "-v"]);
     going.wait_for("snapshot of etcd: ");
@@ -85,7 +96,7 @@ fn etcd_goes_to_the_next_line_and_not_back() {
     going.signal("KILL");
     going.finish();
     assert_eq!(members(&bed), [&older, &newer, &older].map(String::clone));
-    let output = lab.run(PUSH).exits(0);
+    let output = lab.run(PUSH).exits(0).says("etcd has now: authentication");
     assert_eq!(watch.end(), Vec::<String>::new());
     println!("the other two members took {:.1} s", output.seconds);
     assert_eq!(members(&bed), [&newer; 3].map(String::clone));

@@ -360,8 +360,9 @@ pub const EVENTS: &[Event] = &[
         "etcd",
         (3, 5),
         Trigger::Everyone,
-        "with users and roles of etcd turned on, members of 3.4 and 3.5 cannot run together",
-        "ask `etcdctl auth status` before; if it is on, turn it off for the time of the upgrade",
+        "with users and roles of etcd turned on, upstream does not support members of 3.4 and 3.5 \
+         beside each other: `etcdctl auth status` asked of one of 3.5 ends those of 3.4",
+        "where it is on, `etcdctl auth disable` for the time of the upgrade",
     ),
     change(
         "etcd-v2-3.6",

@@ -64,6 +64,15 @@ impl Step {
     }
 }
 
+/// What a change of versions brings beyond flags, from those of Kubernetes and etcd that run to
+/// those of an inventory: nothing that is wrong with it, which [`command_lines`] finds.
+pub fn entered(kubernetes: Version, etcd: Version, inventory: &Inventory) -> Vec<Finding> {
+    let mut before = inventory.clone();
+    before.cluster.kubernetes = kubernetes;
+    before.cluster.etcd = etcd;
+    events(&before, inventory)
+}
+
 /// Those that were not found before, whatever the versions in their words.
 fn new(before: &[Finding], after: Vec<Finding>) -> Vec<Finding> {
     let timeless = |finding: &Finding| {

@@ -15,6 +15,7 @@ use crate::manifest::{Desired, Manifest, Stage, Unit, UnitName};
 use crate::remote_path::RemotePath;
 use crate::survey::members as survey;
 use crate::transport;
+use crate::version::{Minor, Version};
 
 /// Why kube-apiservers must not be changed as asked.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
@@ -49,6 +50,19 @@ enum Problem {
         /// Why not.
         why: String,
     },
+    /// Members of two lines would have to agree on who a client is.
+    #[error(
+        "etcd asks who its clients are, and upstream does not support members of {from} and {to} beside each other then: one question to the newer can end the older"
+    )]
+    #[diagnostic(help(
+        "have it ask nobody for the time of the upgrade: `etcdctl auth disable` with `etcd-healthcheck-client`, its administrator's certificate; with `auth = true` the same push turns it on again at its end"
+    ))]
+    AsksAcross {
+        /// What runs.
+        from: Version,
+        /// What is wanted.
+        to: Version,
+    },
     /// etcd would refuse kube-apiserver.
     #[error(
         "etcd asks who its clients are, and does not know `{user}`, which kube-apiserver would be"
@@ -76,7 +90,8 @@ pub(super) async fn check(
     let unreachable = |error| Failure::new(Exit::Unreachable, error);
     let prefixes = prefixes(site, desired, differences).await;
     let prefixes = prefixes.map_err(unreachable)?;
-    if prefixes.is_empty() {
+    let across = across(site, desired);
+    if prefixes.is_empty() && across.is_none() {
         return Ok(());
     }
     let asked = prefixes.values().flat_map(|(one, other)| [one, other]);
@@ -88,11 +103,24 @@ pub(super) async fn check(
     } else {
         users::named(credentials, Kind::ApiserverEtcdClient)
     };
-    let problems = problems(&prefixes, &users, &ground);
+    let mut problems = problems(&prefixes, &users, &ground);
+    if let (Some((from, to)), Ok(survey::Ground { users: Some(_), .. })) = (across, &ground) {
+        problems.push(Problem::AsksAcross { from, to });
+    }
     if problems.is_empty() {
         return Ok(());
     }
     Err(Failure::all(Exit::Failed, problems))
+}
+
+/// The versions of etcd between which no rolling upgrade is supported while it asks who its clients
+/// are (etcd's upgrade guide to 3.5), if it is between such two.
+fn across(site: &Site, desired: &Desired) -> Option<(Version, Version)> {
+    const ENTERED: Minor = Minor::new(3, 5);
+    let manifests = desired.manifests.values();
+    let wanted = manifests.filter_map(|it| it.versions.get("etcd")?.parse::<Version>().ok());
+    let (from, to) = (site.oldest("etcd")?, wanted.max()?);
+    (from.minor() < ENTERED && to.minor() >= ENTERED).then_some((from, to))
 }
 
 fn problems(

@@ -11,8 +11,9 @@ use super::prepare::{self, Keep, Site, Talk};
 use super::{Common, Exit, Failure, Login, ground, members, texts, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
+use crate::check;
 use crate::diff::Difference;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName};
 use crate::lockfile::Lockfile;
@@ -197,6 +198,7 @@ pub(super) async fn desk(
         };
         (lockfile, _) = prepare::pin(inventory, &programs, &cache, &options, events).await?;
     }
+    tell_what_changes(inventory, &site, events);
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
     let differences = site.compare(&desired, jobs).await?;
     site.find_leader(&desired, &differences).await;
@@ -211,6 +213,19 @@ pub(super) async fn desk(
         differences,
         members,
     })
+}
+
+/// Tells what the lines of Kubernetes and etcd that nodes would enter change, beyond flags.
+fn tell_what_changes(inventory: &Inventory, site: &Site, events: &Events) {
+    let cluster = &inventory.cluster;
+    let kubernetes = site.oldest("kube-apiserver").unwrap_or(cluster.kubernetes);
+    let etcd = site.oldest("etcd").unwrap_or(cluster.etcd);
+    for finding in check::entered(kubernetes, etcd, inventory) {
+        let (subject, message) = (finding.subject(inventory), &finding.message);
+        let help = finding.help.map(|help| format!("; {help}"));
+        let help = help.unwrap_or_default();
+        events.send(Event::Warning(format!("{subject}: {message}{help}")));
+    }
 }
 
 fn not_pinned(programs: &[&Program]) -> Failure {

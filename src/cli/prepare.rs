@@ -20,12 +20,13 @@ use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Manifest, Stage, UnitName};
-use crate::plan::View;
+use crate::plan::{self, View};
 use crate::secret::Secret;
 use crate::snapshot::{End, Snapshot};
 use crate::survey::{self, Reach, members};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
+use crate::version::Version;
 
 /// The conversation with the terminal while a command works.
 pub(super) struct Talk {
@@ -271,6 +272,16 @@ impl Site {
             });
         }
         Ok(())
+    }
+
+    /// The oldest version of a component that runs on some node, by its unit there.
+    pub(super) fn oldest(&self, component: &str) -> Option<Version> {
+        let unit: UnitName = format!("{component}.service")
+            .parse()
+            .expect("the name of a component is the name of a service");
+        let states = self.snapshots.values().map(|it| it.units.get(&unit));
+        let running = states.flatten().filter(|state| state.is_active());
+        running.filter_map(plan::running).min()
     }
 
     /// Finds out which etcd member leads, where one of them is to be restarted.

@@ -14,7 +14,6 @@ use crate::check;
 use crate::event::{Event, Events};
 use crate::fetch;
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
-use crate::manifest::UnitName;
 use crate::plan::{self, Hop};
 use crate::terminal::Terminal;
 use crate::version::Version;
@@ -154,16 +153,7 @@ async fn look(
     let password = prepare::password(ask.login)?;
     let reach = prepare::reach(password.as_ref(), common);
     let site = prepare::site(inventory, &scope, reach, false, events).await?;
-    let oldest = |component: &str| {
-        let unit: UnitName = format!("{component}.service")
-            .parse()
-            .expect("the name of a component is the name of a service");
-        let snapshots = site.snapshots.values();
-        let states = snapshots.filter_map(|snapshot| snapshot.units.get(&unit));
-        let running = states.filter(|state| state.is_active());
-        running.filter_map(plan::running).min()
-    };
-    let versions = (oldest("kube-apiserver"), oldest("etcd"));
+    let versions = (site.oldest("kube-apiserver"), site.oldest("etcd"));
     let archs = site.archs.clone();
     site.close().await;
     let (Some(kubernetes), Some(etcd)) = versions else {

@@ -5,6 +5,7 @@ mod member;
 mod pause;
 mod revert;
 mod staging;
+mod standing;
 mod step;
 mod turn;
 
@@ -34,6 +35,9 @@ use crate::transport::{self, Body, Transport, ssh::Held};
 const JOURNAL_KEPT: &str = "100";
 /// How long a node may take to write down how a run ended, in seconds.
 const JOURNAL_SECONDS: u64 = 10;
+
+/// The groups that a run has come past, and the nodes of each.
+type Passed<'a> = Vec<(&'a Group, &'a NodeName)>;
 
 /// Everything a run works with.
 pub struct Run<'a> {
@@ -167,6 +171,18 @@ impl Run<'_> {
 
     async fn go_through(&self, held: &[Held]) -> Result<(), Vec<Error>> {
         self.stage().await?;
+        let mut passed = Vec::new();
+        let result = self.walk(held, &mut passed).await;
+        if let Err(errors) = &result {
+            for line in standing::told(self, &passed, errors) {
+                self.events.send(Event::Note(format!("  {line}")));
+            }
+        }
+        result
+    }
+
+    /// Goes through the waves, and notes what is behind it.
+    async fn walk<'a>(&'a self, held: &[Held], passed: &mut Passed<'a>) -> Result<(), Vec<Error>> {
         for wave in &self.plan.waves {
             self.events.send(Event::Wave(wave.name));
             for group in &wave.groups {
@@ -179,7 +195,7 @@ impl Run<'_> {
                         what: "between two nodes; every service runs on what is in place",
                     }]);
                 }
-                if let Err(errors) = self.group(wave.name, group).await {
+                if let Err(errors) = self.group(wave.name, group, passed).await {
                     return Err(self.take_back(errors).await);
                 }
             }
@@ -285,7 +301,12 @@ impl Run<'_> {
 
     /// The steps of a group: several nodes at once, one node's in order. A failure on one node
     /// lets the others of the group finish.
-    async fn group(&self, wave: WaveName, group: &Group) -> Result<(), Vec<Error>> {
+    async fn group<'a>(
+        &self,
+        wave: WaveName,
+        group: &'a Group,
+        passed: &mut Passed<'a>,
+    ) -> Result<(), Vec<Error>> {
         let prober = Prober::new(self.credentials);
         let prober = &prober;
         let nodes = group.steps.iter().map(|(node, actions)| async move {
@@ -297,7 +318,11 @@ impl Run<'_> {
             }
             Ok::<(), Error>(())
         });
-        settle(future::join_all(nodes).await).map(|_: Vec<()>| ())
+        let results: Vec<Result<(), Error>> = future::join_all(nodes).await;
+        let ended = group.steps.keys().zip(&results);
+        let well = ended.filter(|(_, result)| result.is_ok());
+        passed.extend(well.map(|(node, _)| (group, node)));
+        settle(results).map(|_: Vec<()>| ())
     }
 }
 

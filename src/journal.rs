@@ -53,6 +53,9 @@ pub struct Changes {
     pub entries: usize,
     /// The units that are started or restarted.
     pub units: BTreeSet<String>,
+    /// The generation that it had on record before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
 }
 
 impl Changes {
@@ -62,6 +65,7 @@ impl Changes {
         Self {
             entries: view.difference.entries.len(),
             units: units.map(ToString::to_string).collect(),
+            before: view.snapshot.recorded.as_ref().map(|it| it.generation),
         }
     }
 }
@@ -164,6 +168,7 @@ mod tests {
         let changes = |units: &[&str]| Changes {
             entries: 2,
             units: units.iter().map(ToString::to_string).collect(),
+            before: Some(4),
         };
         entry.changes = [
             ("n1".to_owned(), changes(&["etcd.service"])),

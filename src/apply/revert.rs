@@ -68,12 +68,12 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         if actions.all(|action| matches!(action, Action::Lead { .. })) {
             continue;
         }
-        run.group(wave, group)
+        run.group(wave, group, &mut Vec::new())
             .await
             .map_err(|errors: Vec<Error>| joined(&errors))?;
     }
     // What the node took back by itself was not asked after yet.
-    run.group(WaveName::Record, &asked)
+    run.group(WaveName::Record, &asked, &mut Vec::new())
         .await
         .map_err(|errors| joined(&errors))?;
     Ok(recorded.generation)

@@ -20,7 +20,7 @@ pub(super) struct Generation {
 }
 
 /// All of a node, the oldest first, and the record of the one that is wanted, where there is such a
-/// one: a number, `previous`, or `none`.
+/// one: a number, `last`, `previous`, or `none`.
 pub(super) async fn ask(
     transport: &Transport,
     wanted: &str,

@@ -14,7 +14,7 @@ use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::Desired;
 use crate::plan::{Direction, Plan, is_upgrade};
-use crate::snapshot::Recorded;
+use crate::snapshot::{Recorded, Snapshot};
 use crate::terminal::Terminal;
 
 /// Take nodes back to a recorded generation.
@@ -22,7 +22,8 @@ use crate::terminal::Terminal;
 pub(super) struct Rollback {
     /// The inventory
     inventory: PathBuf,
-    /// The generation, as `status` tells it [default: on each node the one before the last]
+    /// The generation, as `status` tells it [default: on each node the one before the last; after a
+    /// push that was not finished, the one that was there before it]
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     /// Show what would change; change nothing
@@ -124,12 +125,13 @@ impl Rollback {
         site: &Site,
         scope: &BTreeSet<NodeName>,
     ) -> Result<BTreeMap<NodeName, Recorded>, Failure> {
-        let wanted = self
-            .to
-            .map_or("previous".to_owned(), |number| number.to_string());
-        let asking = scope.iter().map(|node| {
-            let wanted = &wanted;
-            async move { (node, generations::ask(&site.transports[node], wanted).await) }
+        let asking = scope.iter().map(|node| async move {
+            let wanted = self.to.map(|number| number.to_string());
+            let wanted = wanted.unwrap_or_else(|| before_the_last_run(site, node));
+            (
+                node,
+                generations::ask(&site.transports[node], &wanted).await,
+            )
         });
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
@@ -153,6 +155,23 @@ impl Rollback {
             "`kinstall status` tells the generations; `--limit` names nodes",
         ))
     }
+}
+
+/// Which generation of a node was there before the last run: where that one was not finished, the
+/// one that it found, and the last on nodes that it never came to.
+fn before_the_last_run(site: &Site, node: &NodeName) -> String {
+    let mut unfinished = site.snapshots.values().filter(|it| it.begun.is_some());
+    if unfinished.clone().next().is_none() {
+        return "previous".to_owned();
+    }
+    let own = &site.snapshots[node];
+    let ran = own.ran.as_ref().filter(|ran| {
+        // Where it got to its end on this node, others tell that it did not on them.
+        let is_it = |other: &Snapshot| other.ran.as_ref().is_some_and(|it| it.run == ran.run);
+        own.begun.is_some() || unfinished.any(is_it)
+    });
+    let before = ran.and_then(|ran| ran.changes.get(node.as_str())?.before);
+    before.map_or("last".to_owned(), |number| number.to_string())
 }
 
 fn in_words(have: &[Generation]) -> String {

@@ -1,5 +1,5 @@
 # Tells the generations a node has on record, and the record of one of them.
-# Arguments: ROOT GENERATION(a number, `previous`, or `none`). Output: `have N SECONDS VERSIONS` for
+# Arguments: ROOT GENERATION(a number, `last`, `previous`, or `none`). Output: `have N SECONDS VERSIONS` for
 # each, with when it was recorded (since 1970) and the versions as its record has them (JSON), then
 # `recorded JSON` of the one that was asked for, if it is there.
 set -u
@@ -12,8 +12,11 @@ for number in $(ls "$generations" | sort -n); do
   echo "have $number $(stat -c %Y "$record") $(sed -n 's/.*"versions":\({[^}]*}\).*/\1/p' "$record")"
 done
 wanted=$2
-if [ "$wanted" = previous ]; then
-  wanted=$(ls "$generations" | sort -n | tail -n 2 | head -n 1)
-  [ "$(ls "$generations" | wc -l)" -ge 2 ] || exit 0
-fi
+case $wanted in
+  last) wanted=$(ls "$generations" | sort -n | tail -n 1) ;;
+  previous)
+    [ "$(ls "$generations" | wc -l)" -ge 2 ] || exit 0
+    wanted=$(ls "$generations" | sort -n | tail -n 2 | head -n 1)
+    ;;
+esac
 [ ! -f "$generations/$wanted/recorded.json" ] || echo "recorded $(cat "$generations/$wanted/recorded.json")"

@@ -230,6 +230,39 @@ fn a_service_that_does_not_become_healthy_is_told_with_its_last_words() {
     bed.leave(lab);
 }
 
+#[test]
+fn a_process_that_does_not_want_to_end_costs_the_next_one_no_time() {
+    let Some(mut bed) = Bed::take("a_process_that_does_not_want_to_end_costs_the_next_one_no_time")
+    else {
+        return;
+    };
+    let lab = bed.pushed();
+    lab.edit("ready-seconds = 30", "ready-seconds = 5");
+    lab.edit(
+        "[rollout]\n",
+        "[component.kube-scheduler]\nflags = { v = 3 }\n\n[rollout]\n",
+    );
+    // It hears no signal, and is killed after longer than the next one may take to become healthy.
+    let stubborn = "d=/run/systemd/system/kube-scheduler.service.d; mkdir -p $d
+        printf '[Service]\\nKillSignal=SIGWINCH\\nTimeoutStopSec=8\\n' >$d/test.conf
+        systemctl daemon-reload";
+    bed.on("node1", stubborn);
+    let output = lab.run(PUSH);
+    bed.on(
+        "node1",
+        "rm -r /run/systemd/system/kube-scheduler.service.d; systemctl daemon-reload",
+    );
+    let output = output.exits(0);
+    assert!(
+        output.seconds > 8.0,
+        "nobody waited for it: {}",
+        output.seconds
+    );
+    let runs = "tr '\\0' '\\n' </proc/$(pidof kube-scheduler)/cmdline | grep -e --v=";
+    assert_eq!(bed.on("node1", runs), "--v=3");
+    bed.leave(lab);
+}
+
 /// How many megabytes a run says it sent to a node.
 #[track_caller]
 fn sent(run: &crate::lab::Output, node: &str) -> f64 {

@@ -7,7 +7,7 @@ use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 use crate::lab::{KUBERNETES, Lab};
 use crate::watch::Watch;
 
-const NEWER: &str = "1.33.98";
+const NEWER: &str = "1.33.90";
 const BACK: [&str; 2] = ["rollback", "inventory.toml"];
 
 /// When the units of all nodes started.

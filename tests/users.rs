@@ -76,7 +76,8 @@ fn etcd_keeps_each_user_to_its_prefix() {
     println!("putting a user back took {:.1} s", again.seconds);
     // Nobody is led away from what is stored, or to a door that is shut.
     lab.edit("prefix = \"/k8s\"", "prefix = \"/other\"");
-    let empty = "what the cluster holds lies below `/k8s` in etcd, and the inventory says `/other`";
+    let empty =
+        "what the cluster holds lies below `/k8s` in etcd, and what is asked for says `/other`";
     lab.run(PUSH).exits(1).says(empty);
     lab.edit("prefix = \"/other\"", "prefix = \"/k8s\"");
     let with = "auth = true\nuser = \"kube-apiserver-{node}\"\n";

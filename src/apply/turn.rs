@@ -10,8 +10,9 @@ use crate::transport::{Body, Transport};
 
 /// What a turn may take beyond the time that its units have, in seconds: putting files in place.
 const REST_SECONDS: u64 = 120;
-/// What systemd and the scripts around a start take beyond the time that a unit has, in seconds.
-const START_SECONDS: u64 = 10;
+/// What systemd and the scripts around a start take beyond the time that a unit has, in seconds; most
+/// of it is for an old process that does not want to end (`activate.sh`).
+const START_SECONDS: u64 = 130;
 
 /// Has a turn carried out.
 pub(super) async fn take(

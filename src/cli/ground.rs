@@ -17,7 +17,7 @@ use crate::survey::members as survey;
 use crate::transport;
 use crate::version::{Minor, Version};
 
-/// Why kube-apiservers must not be changed as asked.
+/// Why a living cluster must not be changed as asked.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 enum Problem {
     /// Everything lies elsewhere.
@@ -55,7 +55,7 @@ enum Problem {
         "etcd asks who its clients are, and upstream does not support members of {from} and {to} beside each other then: one question to the newer can end the older"
     )]
     #[diagnostic(help(
-        "have it ask nobody for the time of the upgrade: `etcdctl auth disable` with `etcd-healthcheck-client`, its administrator's certificate; with `auth = true` the same push turns it on again at its end"
+        "have it ask nobody for the time of the upgrade: `etcdctl auth disable` on a node, with its administrator's certificate in `/etc/etcd/certs/healthcheck/`; with `auth = true` the same push turns it on again at its end"
     ))]
     AsksAcross {
         /// What runs.

@@ -20,14 +20,18 @@ systemctl daemon-reload || exit 3
 systemctl enable -q "$unit" || exit 3
 systemctl reset-failed "$unit" 2>/dev/null
 systemctl restart --no-block "$unit" || exit 3
-left=$((4 * $4))
+# Four looks a second. What systemd gives the old process to end (TimeoutStopSec=) is not the new one's.
+left=$((4 * $4)) ending=$((4 * 120))
 state=
-while [ "$left" -gt 0 ]; do
-  eval "$(systemctl show -p ActiveState,NRestarts "$unit")"
+while [ "$left" -gt 0 ] && [ "$ending" -gt 0 ]; do
+  Job=0
+  eval "$(systemctl show -p ActiveState,NRestarts,Job "$unit")"
   state=$ActiveState
+  # Before its turn in the queue comes, it is the old process that is active.
+  if [ "$state" = active ] && [ "${Job:-0}" != 0 ]; then state=queued; fi
   [ "$state" != active ] || break
   if [ "$state" = failed ] || [ "${NRestarts:-0}" -ge 3 ]; then break; fi
-  left=$((left - 1))
+  if [ "$state" = deactivating ]; then ending=$((ending - 1)); else left=$((left - 1)); fi
   sleep 0.25
 done
 if [ "$state" = active ]; then

@@ -214,6 +214,13 @@ pub struct Beginning {
     pub members: BTreeSet<String>,
 }
 
+impl Manifest {
+    /// The first unit of a stage: of etcd's and kube-apiserver's there is one at most.
+    pub fn of_stage(&self, stage: Stage) -> Option<(&UnitName, &Unit)> {
+        self.units.iter().find(|(_, unit)| unit.stage == stage)
+    }
+}
+
 impl Unit {
     /// Whether its unit file lies at a path.
     pub fn is_file(&self, path: &RemotePath) -> bool {

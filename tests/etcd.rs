@@ -7,6 +7,7 @@ use fs_err as fs;
 
 use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
 use crate::lab::KUBERNETES;
+use crate::members::assert_kept;
 use crate::watch::Watch;
 use crate::waves::lead;
 
@@ -53,8 +54,7 @@ fn inventory(bed: &Bed, mirror: &Path, etcd: &str) -> String {
 /// Which version each member is of, as it tells itself, and that a value is still there.
 fn members(bed: &Bed) -> [String; 3] {
     NODES.map(|node| {
-        let kept = bed.on(node, &format!("{ETCDCTL} get --print-value-only /kept"));
-        assert_eq!(kept, "kept", "{node}");
+        assert_kept(bed, node);
         let status = bed.on(node, &format!("{ETCDCTL} endpoint status"));
         status.split(", ").nth(2).unwrap().to_owned()
     })

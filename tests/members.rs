@@ -23,7 +23,7 @@ fn voters(bed: &Bed, node: &str) -> Vec<String> {
 
 /// A value that was there before everything, read through a node.
 #[track_caller]
-fn assert_kept(bed: &Bed, node: &str) {
+pub(crate) fn assert_kept(bed: &Bed, node: &str) {
     let value = bed.on(node, &format!("{ETCDCTL} get --print-value-only /kept"));
     assert_eq!(value, "kept", "{node}");
 }

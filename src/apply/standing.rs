@@ -16,24 +16,37 @@ enum Fate {
     Failed(UnitName),
 }
 
-/// The services of a node that a run was to restart, in that order, each with its version where that
-/// changes, and whether the run has come past it.
-type Services = Vec<(String, bool)>;
+/// A service that a run was to restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Service {
+    name: String,
+    /// The new version, where that changes.
+    version: Option<String>,
+    /// Whether the run has come past it.
+    passed: bool,
+}
+
+impl Service {
+    fn label(&self) -> String {
+        let version = self.version.iter().map(|version| format!(" {version}"));
+        self.name.clone() + &version.collect::<String>()
+    }
+}
 
 /// A line for each node on which services were to be restarted; none where none was yet.
 pub(super) fn told(run: &Run<'_>, passed: &Passed<'_>, errors: &[Error]) -> Vec<String> {
-    let mut nodes = BTreeMap::<&NodeName, Services>::new();
+    let mut nodes = BTreeMap::<&NodeName, Vec<Service>>::new();
     let groups = run.plan.waves.iter().flat_map(|wave| &wave.groups);
     for (group, (node, actions)) in groups.flat_map(|it| it.steps.iter().map(move |at| (it, at))) {
         let is_this =
             |(it, whose): &(&Group, &NodeName)| std::ptr::eq(*it, group) && *whose == node;
-        let is_passed = passed.iter().any(is_this);
+        let passed = passed.iter().any(is_this);
         let units = actions.iter().flat_map(Action::starts).map(|it| &it.unit);
-        let services = units.map(|unit| (label(run, node, unit), is_passed));
+        let services = units.map(|unit| service(run, node, unit, passed));
         nodes.entry(node).or_default().extend(services);
     }
     let fates: BTreeMap<&NodeName, Fate> = errors.iter().filter_map(fate).collect();
-    let begun = nodes.values().flatten().any(|(_, is_passed)| *is_passed);
+    let begun = nodes.values().flatten().any(|service| service.passed);
     if !begun && fates.is_empty() {
         return Vec::new();
     }
@@ -58,37 +71,42 @@ fn fate(error: &Error) -> Option<(&NodeName, Fate)> {
     }
 }
 
-fn label(run: &Run<'_>, node: &NodeName, unit: &UnitName) -> String {
-    let name = unit.as_str().trim_end_matches(".service");
+fn service(run: &Run<'_>, node: &NodeName, unit: &UnitName, passed: bool) -> Service {
+    let name = name(unit).to_owned();
     let recorded = run.snapshots[node].recorded.as_ref();
-    let before = recorded.and_then(|it| it.manifest.versions.get(name));
+    let before = recorded.and_then(|it| it.manifest.versions.get(&name));
     let manifest = run.desired.manifests.get(node);
-    match manifest.and_then(|it| it.versions.get(name)) {
-        Some(after) if before != Some(after) => format!("{name} {after}"),
-        _ => name.to_owned(),
+    let after = manifest.and_then(|it| it.versions.get(&name));
+    Service {
+        version: after.filter(|after| before != Some(*after)).cloned(),
+        name,
+        passed,
     }
 }
 
-fn line(node: &NodeName, services: &Services, fate: Option<&Fate>) -> String {
+fn name(unit: &UnitName) -> &str {
+    unit.as_str().trim_end_matches(".service")
+}
+
+fn line(node: &NodeName, services: &[Service], fate: Option<&Fate>) -> String {
     let failed = match fate {
         Some(Fate::Back(generation)) => {
             return format!("{node}: as before, generation {generation}");
         }
-        Some(Fate::Failed(unit)) => Some(unit.as_str().trim_end_matches(".service")),
+        Some(Fate::Failed(unit)) => Some(name(unit)),
         None => None,
     };
-    let is_failed = |label: &str| failed.is_some() && label.split(' ').next() == failed;
-    let of = |is_new: bool| {
-        let services = services
-            .iter()
-            .filter(|(label, passed)| !is_failed(label) && *passed == is_new);
-        let labels: Vec<&str> = services.map(|(label, _)| label.as_str()).collect();
-        labels.join(", ")
-    };
+    let others = services
+        .iter()
+        .filter(|it| Some(it.name.as_str()) != failed);
+    let (new, old): (Vec<&Service>, Vec<_>) = others.partition(|it| it.passed);
     let mut parts = Vec::new();
-    let (new, old) = (of(true), of(false));
     if !new.is_empty() {
-        parts.push(format!("{new} restarted by this run and healthy"));
+        let labels: Vec<String> = new.into_iter().map(Service::label).collect();
+        parts.push(format!(
+            "{} restarted by this run and healthy",
+            labels.join(", ")
+        ));
     }
     if let Some(name) = failed {
         parts.push(format!("{name} failed"));
@@ -98,11 +116,7 @@ fn line(node: &NodeName, services: &Services, fate: Option<&Fate>) -> String {
     }
     // What was begun together with the one that failed is neither.
     if !old.is_empty() && failed.is_none() {
-        // The version that would have come is not what runs.
-        let names: Vec<&str> = old
-            .split(", ")
-            .filter_map(|it| it.split(' ').next())
-            .collect();
+        let names: Vec<&str> = old.iter().map(|it| it.name.as_str()).collect();
         parts.push(format!("{} as before", names.join(", ")));
     }
     format!("{node}: {}", parts.join("; "))
@@ -115,13 +129,14 @@ mod tests {
     #[test]
     fn each_node_is_told_in_a_line() {
         let node: NodeName = "az1".parse().unwrap();
-        let services = |passed: [bool; 2]| -> Services {
-            let labels = ["kube-apiserver 1.33.1", "kube-scheduler 1.33.1"];
-            labels
-                .map(ToOwned::to_owned)
-                .into_iter()
-                .zip(passed)
-                .collect()
+        let services = |passed: [bool; 2]| {
+            let names = ["kube-apiserver", "kube-scheduler"].into_iter();
+            let services = names.zip(passed).map(|(name, passed)| Service {
+                name: name.to_owned(),
+                version: Some("1.33.1".to_owned()),
+                passed,
+            });
+            services.collect::<Vec<_>>()
         };
         let check = |passed, fate: Option<Fate>, due: &str| {
             assert_eq!(line(&node, &services(passed), fate.as_ref()), due);

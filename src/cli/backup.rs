@@ -5,10 +5,9 @@ use super::{Exit, Failure, journal};
 use crate::backup;
 use crate::certificate::Credentials;
 use crate::event::{Event, Events};
-use crate::inventory::{Inventory, NodeName};
-use crate::manifest::{Desired, Stage, UnitName};
+use crate::inventory::Inventory;
+use crate::manifest::Desired;
 use crate::probe::Prober;
-use crate::snapshot::UnitState;
 
 /// Takes one through the first member that runs; where none does there is nothing to take one of.
 pub(super) async fn take(
@@ -18,16 +17,8 @@ pub(super) async fn take(
     credentials: &Credentials,
     events: &Events,
 ) -> Result<(), Failure> {
-    let runs = |node: &NodeName, unit: &UnitName| {
-        let state = site.snapshots[node].units.get(unit);
-        state.is_some_and(UnitState::is_active)
-    };
-    let member = desired.manifests.iter().find_map(|(node, manifest)| {
-        let mut units = manifest.units.iter();
-        let (name, unit) = units.find(|(_, unit)| unit.stage == Stage::Etcd)?;
-        let connection = site.transports.get(node)?.ssh()?;
-        runs(node, name).then_some((connection, &unit.probe))
-    });
+    let member = site.running_member(desired);
+    let member = member.and_then(|(transport, unit)| Some((transport.ssh()?, &unit.probe)));
     let Some((connection, probe)) = member else {
         return Ok(());
     };

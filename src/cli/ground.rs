@@ -11,7 +11,7 @@ use super::{Exit, Failure, members, users};
 use crate::certificate::{Credentials, Kind};
 use crate::diff::Difference;
 use crate::inventory::{Inventory, NodeName};
-use crate::manifest::{Desired, Manifest, Stage, Unit, UnitName};
+use crate::manifest::{Desired, Manifest, Stage, UnitName};
 use crate::remote_path::RemotePath;
 use crate::survey::members as survey;
 use crate::transport;
@@ -195,7 +195,8 @@ async fn of_node(
             && difference.units.contains_key(*unit)
             && wanted.units.contains_key(*unit)
     };
-    let Some(unit) = server(recorded).filter(is_asked) else {
+    let unit = recorded.of_stage(Stage::Apiserver).map(|(unit, _)| unit);
+    let Some(unit) = unit.filter(is_asked) else {
         return Ok(None);
     };
     let paths = texts_of(unit, recorded);
@@ -209,12 +210,6 @@ async fn of_node(
     // The last word counts.
     let [before, after] = [before.next_back(), after.next_back()].map(Option::unwrap_or_default);
     Ok(Some((plain(&before), plain(&after))))
-}
-
-/// The unit of kube-apiserver.
-fn server(manifest: &Manifest) -> Option<&UnitName> {
-    let is_it = |(_, unit): &(&UnitName, &Unit)| unit.stage == Stage::Apiserver;
-    manifest.units.iter().find(is_it).map(|(name, _)| name)
 }
 
 /// A unit and its drop-ins, in the order in which systemd reads them.

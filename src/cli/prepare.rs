@@ -19,10 +19,10 @@ use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::{Lockfile, PinnedProgram};
-use crate::manifest::{self, Desired, Manifest, Stage, UnitName};
+use crate::manifest::{self, Desired, Manifest, Stage, Unit, UnitName};
 use crate::plan::{self, View};
 use crate::secret::Secret;
-use crate::snapshot::{End, Snapshot};
+use crate::snapshot::{End, Snapshot, UnitState};
 use crate::survey::{self, Reach, members};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
@@ -284,6 +284,21 @@ impl Site {
         running.filter_map(plan::running).min()
     }
 
+    /// The first node whose member of etcd runs, and that member.
+    pub(super) fn running_member<'a>(
+        &'a self,
+        desired: &'a Desired,
+    ) -> Option<(&'a Transport, &'a Unit)> {
+        desired.manifests.iter().find_map(|(node, manifest)| {
+            let (name, unit) = manifest.of_stage(Stage::Etcd)?;
+            let transport = self.transports.get(node)?;
+            transport.ssh()?;
+            let state = self.snapshots[node].units.get(name);
+            let runs = state.is_some_and(UnitState::is_active);
+            runs.then_some((transport, unit))
+        })
+    }
+
     /// Finds out which etcd member leads, where one of them is to be restarted.
     pub(super) async fn find_leader(
         &mut self,
@@ -291,8 +306,7 @@ impl Site {
         differences: &BTreeMap<NodeName, Difference>,
     ) {
         let restarts = |name: &NodeName, manifest: &Manifest| {
-            let mut units = manifest.units.iter();
-            let member = units.find(|(_, unit)| unit.stage == Stage::Etcd);
+            let member = manifest.of_stage(Stage::Etcd);
             let change = member.and_then(|(unit, _)| differences.get(name)?.units.get(unit));
             change.is_some_and(|change| change.running)
         };

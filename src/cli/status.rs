@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use base64::Engine;
 use clap::Args;
 
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, generations};
+use super::{Common, Exit, Failure, Login, generations, texts};
 use crate::certificate;
 use crate::diff;
 use crate::event::Events;
@@ -15,13 +14,12 @@ use crate::inventory::{Inventory, NodeName};
 use crate::manifest::Kind;
 use crate::probe::Prober;
 use crate::remote_path::RemotePath;
-use crate::script;
 use crate::snapshot::{Recorded, Snapshot};
 use crate::terminal::Terminal;
 use crate::terminal::report::{
     CertificateReport, GenerationReport, NodeReport, Report, UnitReport,
 };
-use crate::transport::{Body, Transport};
+use crate::transport::Transport;
 
 /// Show what runs on each node, how it is, and what was changed by hand.
 #[derive(Debug, Args)]
@@ -145,22 +143,16 @@ impl Status {
             let is_file = matches!(entry.kind, Kind::File { .. });
             is_file && !entry.secret && path.has_extension("pem")
         });
-        let asked: String =
-            files.fold(String::new(), |text, (path, _)| text + path.as_str() + "\n");
-        let output = transport.run(script::READ, &[], Body::text(asked)).await;
-        let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-        let mut certificates: Vec<CertificateReport> = output
-            .lines()
-            .filter_map(|line| {
-                let (path, text) = line.split_once(' ')?;
-                let pem = base64::engine::general_purpose::STANDARD
-                    .decode(text)
-                    .ok()?;
-                let pem = String::from_utf8(pem).ok()?;
+        let asked = files.map(|(path, _)| path.clone()).collect();
+        let texts = texts::read(transport, asked).await;
+        let texts = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+        let mut certificates: Vec<CertificateReport> = texts
+            .into_iter()
+            .filter_map(|(path, pem)| {
                 let certificate = certificate::describe(&pem).ok()?;
                 let days = (certificate.not_after - prepare::now()).div_euclid(86_400);
                 Some(CertificateReport {
-                    path: path.to_owned(),
+                    path: path.to_string(),
                     subject: certificate.subject.to_string(),
                     days_left: days,
                     near_end: days < i64::from(self.expiry_days),

@@ -11,9 +11,7 @@ use super::{Exit, Failure};
 use crate::certificate::{Credentials, Kind, describe};
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, Role};
-use crate::manifest::Stage;
 use crate::script;
-use crate::snapshot::UnitState;
 use crate::transport::{self, Body, Transport};
 
 /// What is done about users that are missing.
@@ -94,14 +92,8 @@ fn tell(missing: &[String], events: &Events) {
 
 /// A node whose member of etcd runs.
 fn running(desk: &Desk) -> Option<&Transport> {
-    desk.desired.manifests.iter().find_map(|(node, manifest)| {
-        let mut units = manifest.units.iter();
-        let (name, _) = units.find(|(_, unit)| unit.stage == Stage::Etcd)?;
-        let transport = desk.site.transports.get(node)?;
-        transport.ssh()?;
-        let state = desk.site.snapshots[node].units.get(name);
-        state.is_some_and(UnitState::is_active).then_some(transport)
-    })
+    let (transport, _) = desk.site.running_member(&desk.desired)?;
+    Some(transport)
 }
 
 /// Who the certificates of a kind are to etcd, wherever they came from.

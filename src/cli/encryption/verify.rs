@@ -72,10 +72,7 @@ impl Servers {
             let snapshot = self.site.snapshots.get(*name)?;
             let manifest = &snapshot.recorded.as_ref()?.manifest;
             let entry = manifest.entries.get(&path)?;
-            let (unit, watched) = manifest
-                .units
-                .iter()
-                .find(|(_, unit)| unit.stage == Stage::Apiserver)?;
+            let (unit, watched) = manifest.of_stage(Stage::Apiserver)?;
             let state = snapshot.units.get(unit)?;
             let fingerprint = diff::fingerprint(manifest, watched);
             let in_place = matches!(entry.kind, Kind::File { digest, .. } if digest == wanted);

@@ -84,7 +84,7 @@ pub enum Error {
 
 impl Error {
     /// The exit code of a command that it ends.
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io(_) => 1,
             Self::Extension(_) => 2,

@@ -43,10 +43,13 @@ use crate::artifact::{Artifact, Origin, Program};
 use crate::digest::Digest;
 use crate::inventory::Inventory;
 use crate::lockfile::{Lockfile, Pin, Trust};
+use crate::regular_file;
 use run::Run;
 
 /// The name of the lockfile, beside the inventory.
 pub const LOCKFILE: &str = "kinstall.lock";
+/// The most bytes of a lockfile: a pin takes a few hundred.
+const LOCKFILE_BYTES_MAX: u64 = 4 << 20;
 
 /// How to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +112,9 @@ pub fn lockfile_path(inventory: &Inventory) -> PathBuf {
 /// Reads the lockfile beside an inventory; an empty one if there is none yet.
 pub fn read_lockfile(inventory: &Inventory) -> Result<Lockfile, Error> {
     let path = lockfile_path(inventory);
-    match fs::read_to_string(&path) {
+    let text = regular_file::real(&inventory.directory, &path)
+        .and_then(|path| regular_file::read_text(&path, LOCKFILE_BYTES_MAX));
+    match text {
         Ok(text) => Lockfile::parse(&text).map_err(|problem| Error::Lockfile { path, problem }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lockfile::default()),
         Err(error) => Err(Error::LockfileIo(error)),
@@ -118,20 +123,27 @@ pub fn read_lockfile(inventory: &Inventory) -> Result<Lockfile, Error> {
 
 /// Writes the lockfile beside an inventory, if its text is another one; says whether it was.
 pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool, Error> {
-    let path = lockfile_path(inventory);
     let text = lockfile.to_text();
-    if fs::read_to_string(&path).is_ok_and(|there| there == text) {
-        return Ok(false);
-    }
     let written = (|| {
+        let path = lockfile_path(inventory);
+        // What is a link stays one.
+        let path = match regular_file::real(&inventory.directory, &path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => path,
+            real => real?,
+        };
+        let there = regular_file::read_text(&path, LOCKFILE_BYTES_MAX);
+        if there.is_ok_and(|there| there == text) {
+            return Ok(false);
+        }
         let temporary = tempfile::Builder::new()
             .prefix(".kinstall.lock-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(&inventory.directory)?;
+            .tempfile_in(path.parent().unwrap_or(&inventory.directory))?;
         fs::write(temporary.path(), text)?;
-        fs::rename(temporary.into_temp_path(), path)
+        fs::rename(temporary.into_temp_path(), path)?;
+        Ok(true)
     })();
-    written.map(|()| true).map_err(Error::LockfileIo)
+    written.map_err(Error::LockfileIo)
 }
 
 /// Makes a lockfile cover these programs. What it pins already stays as it is unless

@@ -47,6 +47,7 @@ pub mod backup;
 pub mod bundle;
 pub mod fetch;
 pub mod probe;
+pub mod regular_file;
 pub mod survey;
 pub mod transport;
 

@@ -28,6 +28,7 @@ mod killed;
 mod kubeconfig;
 mod lab;
 mod leases;
+mod links;
 mod members;
 mod mirror;
 mod mixed;

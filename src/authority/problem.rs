@@ -126,14 +126,6 @@ pub enum Error {
         /// How long this run has waited for it.
         seconds: u64,
     },
-    /// A file is far larger than what belongs in it.
-    #[error("`{path}` is larger than {bytes_max} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        bytes_max: u64,
-    },
     /// A file that should be a certificate is none.
     #[error("`{path}` is {reason}")]
     #[diagnostic(help(

@@ -22,6 +22,7 @@ use super::Error;
 use crate::certificate::{CertificateId, Request};
 use crate::inventory::vault;
 use crate::inventory::{Inventory, PkiSource};
+use crate::regular_file;
 use crate::secret::Secret;
 
 /// Certificates that are asked for at a time.
@@ -156,16 +157,8 @@ impl Vault {
             }
             Place::File(path) => {
                 let path = self.inventory.directory.join(path);
-                let size = fs_err::metadata(&path).map(|metadata| metadata.len());
-                match size {
-                    Ok(size) if size > SECRET_BYTES_MAX => {
-                        let path = path.display();
-                        return Err(Fault::here(format!("`{path}` is no line of text")));
-                    }
-                    Ok(_) => fs_err::read(&path),
-                    Err(error) => Err(error),
-                }
-                .map_err(|error| Fault::here(error.to_string()))?
+                regular_file::read(&path, SECRET_BYTES_MAX)
+                    .map_err(|error| Fault::here(error.to_string()))?
             }
         };
         let secret = Secret::new(bytes);

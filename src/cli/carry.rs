@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
+use super::journal::{self, Journal};
 use super::prepare;
 use super::prepare::Site;
-use super::{Common, Exit, Failure, journal};
+use super::{Common, Exit, Failure};
 use crate::apply::{Pause, Run, Store};
 use crate::certificate::Credentials;
 use crate::event::{Event, Events};
@@ -79,6 +80,7 @@ pub(super) async fn carry_out(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let begun = std::time::Instant::now();
+    let mut journal = Journal::open(inventory)?;
     let mut entry = journal::entry(inventory, task.command, who(), task.changes.clone());
     let run = Run {
         plan: task.plan,
@@ -102,7 +104,7 @@ pub(super) async fn carry_out(
         Ok(()) => DONE.to_owned(),
         Err(failure) => failure.in_words(),
     };
-    journal::add(inventory, &entry)?;
+    journal.add(&entry)?;
     result?;
     let seconds = begun.elapsed().as_secs_f64();
     events.send(Event::Note(format!(

@@ -1,14 +1,17 @@
 //! What runs did, one line of JSON each, in `kinstall.history` beside the inventory.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
-use super::{Failure, prepare};
+use super::{Exit, Failure, prepare};
 use crate::inventory::Inventory;
 use crate::journal::{Changes, Entry};
+use crate::regular_file;
 
 /// The journal's name, beside the inventory.
 const JOURNAL: &str = "kinstall.history";
+/// The most bytes of it that are read: many years of pushes.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// Now, as a word that sorts: `20261121T225930Z`.
 pub(super) fn stamp() -> String {
@@ -42,25 +45,38 @@ pub(super) fn entry(
     }
 }
 
-/// Adds a run.
-pub(super) fn add(inventory: &Inventory, entry: &Entry) -> Result<(), Failure> {
-    let line = entry.json() + "\n";
-    let path = inventory.directory.join(JOURNAL);
-    let mut file = fs_err::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)?;
-    // One write, so that two runs at once do not mix their lines.
-    file.write_all(line.as_bytes())?;
-    Ok(())
+/// The journal here, open for one run more: whether it can be written shows before the run.
+pub(super) struct Journal(fs_err::File);
+
+impl Journal {
+    /// Opens it; made where it is missing.
+    pub(super) fn open(inventory: &Inventory) -> Result<Self, Failure> {
+        let file = regular_file::append(&inventory.directory, JOURNAL);
+        file.map(Self).map_err(|error| refused(&error))
+    }
+
+    /// Adds a run.
+    pub(super) fn add(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let line = entry.json() + "\n";
+        // One write, so that two runs at once do not mix their lines.
+        Ok(self.0.write_all(line.as_bytes())?)
+    }
 }
 
 /// All runs.
 pub(super) fn read(inventory: &Inventory) -> Result<Vec<Entry>, Failure> {
-    let path = inventory.directory.join(JOURNAL);
-    match fs_err::read_to_string(path) {
+    let directory = &inventory.directory;
+    let text = regular_file::real(directory, &directory.join(JOURNAL))
+        .and_then(|path| regular_file::read_text(&path, BYTES_MAX));
+    match text {
         Ok(text) => Ok(Entry::all(&text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![]),
-        Err(error) => Err(error.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(vec![]),
+        Err(error) => Err(refused(&error)),
     }
+}
+
+fn refused(error: &std::io::Error) -> Failure {
+    let help = "it remembers what runs did, beside the inventory; move it away, and the next run \
+                begins a new one";
+    Failure::words(Exit::Usage, error.to_string(), help)
 }

@@ -6,10 +6,13 @@ use std::path::Path;
 
 use crate::component;
 use crate::inventory::Inventory;
+use crate::regular_file;
 use crate::template::{BadText, Own};
 
 /// The most files such a directory may hold.
 const FILES_MAX: usize = 200;
+/// The most names that are looked at in it and below.
+const NAMES_MAX: usize = 2000;
 /// The most bytes that one of them may have.
 const BYTES_MAX: u64 = 256 * 1024;
 /// How deep directories may lie in it: kinstall's own names are four deep.
@@ -26,7 +29,7 @@ pub(super) fn read(inventory: &Inventory) -> Result<Own, Vec<BadText>> {
     }
     let mut files = BTreeMap::new();
     let mut bad = Vec::new();
-    let walked = walk(&at, "", 0, &mut |path, file| {
+    let found = |path: String, file: &Path| {
         let text = match text(file) {
             Ok(text) => text,
             Err(why) => {
@@ -41,9 +44,15 @@ pub(super) fn read(inventory: &Inventory) -> Result<Own, Vec<BadText>> {
             let why = format!("it holds more than {FILES_MAX} files");
             Err(io::Error::other(why))
         }
-    });
-    if let Err(error) = walked {
-        let help = "it is the `templates` of `[cluster]`, relative to the inventory";
+    };
+    let mut walk = Walk {
+        root: &at,
+        met: 0,
+        found,
+    };
+    if let Err(error) = walk.through(&at, "", 0) {
+        let help = "it is the `templates` of `[cluster]`, relative to the inventory; what is in it \
+                    are files, and links to files in it";
         bad.push(BadText::new(&shown, &error.to_string()).way_out(help));
     }
     match Own::of(&shown, files, &component::texts()) {
@@ -53,42 +62,48 @@ pub(super) fn read(inventory: &Inventory) -> Result<Own, Vec<BadText>> {
     }
 }
 
-/// Every file below a directory, by its path in it. What begins with a dot is an editor's, or
-/// git's.
-fn walk(
-    directory: &Path,
-    below: &str,
-    depth: usize,
-    found: &mut impl FnMut(String, &Path) -> io::Result<()>,
-) -> io::Result<()> {
-    if depth > DEPTH_MAX {
-        let why = format!("its directories lie deeper than {DEPTH_MAX}");
-        return Err(io::Error::other(why));
-    }
-    for entry in fs_err::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
+/// A walk through the directory.
+struct Walk<'a, F> {
+    /// The directory: no link leads out of it.
+    root: &'a Path,
+    /// How many names it has met.
+    met: usize,
+    found: F,
+}
+
+impl<F: FnMut(String, &Path) -> io::Result<()>> Walk<'_, F> {
+    /// Tells every file below a directory, by its path in the root. What begins with a dot is an
+    /// editor's, or git's.
+    fn through(&mut self, directory: &Path, below: &str, depth: usize) -> io::Result<()> {
+        if depth > DEPTH_MAX {
+            let why = format!("its directories lie deeper than {DEPTH_MAX}");
+            return Err(io::Error::other(why));
         }
-        let (at, path) = (entry.path(), format!("{below}{name}"));
-        if fs_err::metadata(&at)?.is_dir() {
-            walk(&at, &format!("{path}/"), depth + 1, found)?;
-        } else {
-            found(path, &at)?;
+        for entry in fs_err::read_dir(directory)? {
+            let entry = entry?;
+            self.met += 1;
+            if self.met > NAMES_MAX {
+                let why = format!("it holds more than {NAMES_MAX} names");
+                return Err(io::Error::other(why));
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            let (at, path) = (entry.path(), format!("{below}{name}"));
+            let real = regular_file::real(self.root, &at)?;
+            if real.is_dir() {
+                self.through(&at, &format!("{path}/"), depth + 1)?;
+            } else {
+                (self.found)(path, &at)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn text(file: &Path) -> Result<String, String> {
-    let in_words = |error: io::Error| error.to_string();
-    let size = fs_err::metadata(file).map_err(in_words)?.len();
-    if size > BYTES_MAX {
-        return Err(format!("it has {size} bytes, {BYTES_MAX} are the most"));
-    }
-    let bytes = fs_err::read(file).map_err(in_words)?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = regular_file::read_text(file, BYTES_MAX).map_err(|error| error.to_string())?;
     if text.contains('\0') {
         return Err("it holds a zero byte".to_owned());
     }

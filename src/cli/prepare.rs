@@ -21,12 +21,16 @@ use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Manifest, Stage, Unit, UnitName};
 use crate::plan::{self, View};
+use crate::regular_file;
 use crate::secret::Secret;
 use crate::snapshot::{End, Snapshot, UnitState};
 use crate::survey::{self, Reach, members};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
 use crate::version::Version;
+
+/// The most bytes of an inventory: a node takes a few hundred.
+const INVENTORY_BYTES_MAX: u64 = 4 << 20;
 
 /// The conversation with the terminal while a command works.
 pub(super) struct Talk {
@@ -98,14 +102,11 @@ impl Read {
 
 /// Reads an inventory, and the user's own templates beside it.
 pub(super) fn read(path: &Path) -> Result<Read, Failure> {
-    let text = fs_err::read_to_string(path).map_err(|error| {
-        let help = "`kinstall init` writes a starter inventory";
-        Failure::words(Exit::Usage, error.to_string(), help)
-    })?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
+    let text = text(path, &directory)?;
     let name = path.display().to_string();
     let (mut inventory, warnings) = Inventory::parse(&text, &name, &directory)
         .map_err(|problems| Failure::new(Exit::Usage, problems))?;
@@ -121,6 +122,24 @@ pub(super) fn read(path: &Path) -> Result<Read, Failure> {
         name,
         warnings,
     })
+}
+
+/// The text of an inventory. The user named it, but where it is a link, a repository may have made
+/// that: out of its directory it leads to another inventory, or nowhere.
+fn text(path: &Path, directory: &Path) -> Result<String, Failure> {
+    let refuse = |error: std::io::Error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => "`kinstall init` writes a starter inventory",
+            _ => "name the inventory itself, a file of TOML",
+        };
+        Failure::words(Exit::Usage, error.to_string(), help)
+    };
+    let leads_to_another = fs_err::canonicalize(path)
+        .is_ok_and(|real| real.extension().is_some_and(|it| it == "toml"));
+    if path.is_symlink() && !path.starts_with("/dev") && !leads_to_another {
+        regular_file::real(directory, path).map_err(refuse)?;
+    }
+    regular_file::read_text(path, INVENTORY_BYTES_MAX).map_err(refuse)
 }
 
 /// The nodes of `--limit`, or all of them.

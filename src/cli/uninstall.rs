@@ -8,8 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::carry::holder;
+use super::journal::{self, Journal};
 use super::prepare::{self, Site, Talk};
-use super::{Common, Exit, Failure, Login, journal, members};
+use super::{Common, Exit, Failure, Login, members};
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, NodeName, Role};
 use crate::journal::DONE;
@@ -79,6 +80,7 @@ impl Uninstall {
             site.close().await;
             return Ok(Exit::Found);
         }
+        let mut journal = Journal::open(&inventory)?;
         self.ask(&inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.take_away(&site, &removals, &talk.events).await;
@@ -90,7 +92,7 @@ impl Uninstall {
             Ok(()) => DONE.to_owned(),
             Err(failure) => failure.in_words(),
         };
-        journal::add(&inventory, &entry)?;
+        journal.add(&entry)?;
         site.close().await;
         outcome.map(|()| Exit::Done)
     }

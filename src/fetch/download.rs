@@ -25,6 +25,7 @@ use super::tail::Tail;
 use super::unpacking::{Member, Unpacking};
 use crate::digest::{Checksum, Digest, Hashes};
 use crate::lockfile::PinnedProgram;
+use crate::regular_file;
 
 /// Nothing that is fetched is longer, in bytes: the largest server archive has about 450 MB.
 const ARTIFACT_BYTES_MAX: u64 = 4 << 30;
@@ -228,7 +229,7 @@ impl Downloader<'_> {
         let (cache, from, hashes) = (self.cache.clone(), path.to_owned(), wanted.hashes());
         let copied = tokio::task::spawn_blocking(move || {
             let mut partial = Partial::open(&cache, temporary, hashes, tail)?;
-            let mut file = fs::File::open(&from).map_err(Fault::File)?;
+            let mut file = regular_file::open(&from).map_err(Fault::File)?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
                 match file.read(&mut buffer) {
@@ -397,7 +398,7 @@ impl Downloader<'_> {
         let mut text = Vec::new();
         match address {
             Address::File(path) => {
-                let file = fs::File::open(path).map_err(|error| no_file(path, error))?;
+                let file = regular_file::open(path).map_err(|error| no_file(path, error))?;
                 let mut file = file.take(limit as u64 + 1);
                 file.read_to_end(&mut text).map_err(Fault::File)?;
             }

@@ -208,7 +208,7 @@ pub enum Error {
 impl Error {
     /// The exit code of a command that it ends: 2 for what was asked for, 5 for what came, 1 for
     /// this machine.
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Source(_)
             | Self::NeverBuilt(_)
@@ -227,6 +227,8 @@ impl Error {
             | Self::OtherInArchive { .. }
             | Self::Weak { .. }
             | Self::Contradiction { .. } => 5,
+            // A link that leads out of the directory, a device.
+            Self::LockfileIo(error) if error.kind() == std::io::ErrorKind::InvalidData => 2,
             Self::LockfileIo(_) | Self::Cache(_) => 1,
         }
     }

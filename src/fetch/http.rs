@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use fs_err as fs;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::redirect::{self, Policy};
 use reqwest::{Response, StatusCode, Url};
@@ -15,8 +14,11 @@ use super::checksum;
 use super::error::{Error, Fault};
 use super::patience::Limits;
 use super::source::shown;
+use crate::regular_file;
 
 const REDIRECTS_MAX: usize = 10;
+/// The most bytes of the authorities that vouch for mirrors: more than any system trusts.
+const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 /// How much of an unwanted answer is read to see what it says, in bytes.
 const PAGE_BYTES_MAX: usize = 2048;
 
@@ -99,7 +101,8 @@ impl Http {
 
 fn authorities(ca: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
     let refuse = |problem: String| Error::Ca { problem };
-    let pem = fs::read(ca).map_err(|error| refuse(error.to_string()))?;
+    let pem =
+        regular_file::read(ca, AUTHORITIES_BYTES_MAX).map_err(|error| refuse(error.to_string()))?;
     let bundle = reqwest::Certificate::from_pem_bundle(&pem);
     let bundle = bundle.map_err(|error| refuse(format!("`{}`: {error}", ca.display())))?;
     if bundle.is_empty() {

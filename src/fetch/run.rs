@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-use fs_err as fs;
 use futures_util::{StreamExt, TryStreamExt, stream as tasks};
 
 use super::cache::{About, Cache, Found};
@@ -20,6 +19,7 @@ use super::{Options, elf};
 use crate::artifact::{Artifact, Origin, Program};
 use crate::inventory::{Inventory, Requirement};
 use crate::lockfile::{Lockfile, Pin, PinnedProgram, Trust};
+use crate::regular_file;
 
 /// What an inventory requires pins to rest on: `[source] require`.
 pub(super) fn required(inventory: &Inventory) -> Option<Trust> {
@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
         update: bool,
     ) -> Result<Pin, Error> {
         let path = self.directory.join(&artifact.path);
-        let file = match fs::File::open(&path) {
+        let file = match regular_file::open(&path) {
             Ok(file) => file,
             Err(problem) => {
                 // What is pinned and at hand does not need the file it came from.
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), Error> {
         if artifact.origin == Origin::Own {
             let path = self.directory.join(&artifact.path);
-            let file = fs::File::open(&path).map_err(|problem| Error::Own {
+            let file = regular_file::open(&path).map_err(|problem| Error::Own {
                 path: path.clone(),
                 problem,
             })?;

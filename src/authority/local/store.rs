@@ -1,7 +1,7 @@
 //! The directory that the local authority keeps everything in: read whole, written by renames.
 
 use std::fs::{DirBuilder, Permissions, TryLockError};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -11,6 +11,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 
 use super::super::Error;
+use crate::regular_file;
 use crate::secret::Secret;
 
 const FILE_MODE: u32 = 0o600;
@@ -77,19 +78,11 @@ impl Store {
     /// What a file holds, if it is there.
     pub(super) fn read(&self, path: &str) -> Result<Option<Secret>, Error> {
         let path = self.path(path);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut bytes = Vec::with_capacity(8192);
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        let secret = Secret::new(bytes);
-        if secret.expose().len() as u64 > FILE_BYTES_MAX {
-            let bytes_max = FILE_BYTES_MAX;
-            return Err(Error::TooLarge { path, bytes_max });
+        match regular_file::read(&path, FILE_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(Secret::new(bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        Ok(Some(secret))
     }
 
     /// Makes the directory where it is missing, and waits until no other run is at work in it.

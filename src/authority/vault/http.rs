@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::super::Error;
 use super::order::Order;
 use crate::inventory::vault::Vault;
+use crate::regular_file;
 use crate::secret::Secret;
 
 /// An answer is a few certificates; a larger one is no answer of Vault's.
@@ -19,6 +20,8 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const WORDS_MAX: usize = 600;
 /// A standby sends to the active one, once.
 const REDIRECTS_MAX: usize = 2;
+/// The most bytes of the authorities that vouch for Vault: more than any system trusts.
+const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 
 /// Asks one Vault.
 pub(super) struct Client {
@@ -112,7 +115,7 @@ impl Client {
         let roots = match ca {
             None => Vec::new(),
             Some(path) => {
-                let pem = fs_err::read(path)?;
+                let pem = regular_file::read(path, AUTHORITIES_BYTES_MAX)?;
                 let roots = reqwest::Certificate::from_pem_bundle(&pem);
                 let refuse = |reason: String| Error::NotACertificate {
                     path: path.to_owned(),

@@ -16,6 +16,7 @@ use reqwest::header::HeaderMap;
 
 use self::message::Messages;
 use crate::digest::{Digest, Hasher};
+use crate::durable;
 use crate::manifest::Probe;
 use crate::probe::Prober;
 use crate::transport::{self, ssh::Connection};
@@ -68,7 +69,7 @@ pub async fn take(
     directory: &Path,
     name: &str,
 ) -> Result<Backup, Error> {
-    fs_err::create_dir_all(directory)?;
+    durable::create_directories(directory)?;
     let partial = tempfile::Builder::new()
         .prefix(".snapshot-")
         .tempfile_in(directory)?;
@@ -167,9 +168,8 @@ impl Sink {
         if hasher.finish() != told {
             return Err(Error::Damaged("its digest is not the one at its end"));
         }
-        file.as_file().sync_all()?;
         let path = directory.join(name);
-        file.persist(&path).map_err(|error| error.error)?;
+        durable::persist(file, &path)?;
         Ok(Backup { path, size })
     }
 }

@@ -27,6 +27,7 @@ pub use read::{BadBundle, read};
 
 use crate::artifact::Program;
 use crate::digest::{Checksum, Digest};
+use crate::durable;
 use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
 use crate::inventory::Inventory;
 use crate::lockfile::{Lockfile, Pin, Trust};
@@ -133,14 +134,11 @@ pub async fn create(
         .prefix(".kinstall.bundle-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)?;
-    let (path, directory) = (path.to_owned(), directory.to_owned());
+    let path = path.to_owned();
     let written = tokio::task::spawn_blocking(move || {
         write(temporary.as_file_mut(), &manifest, &lock, &pieces, encoding)?;
-        temporary.as_file_mut().sync_all()?;
         let bundle = verify(temporary.path())?;
-        fs::rename(temporary.into_temp_path(), path)?;
-        // After a power cut the name must still be there.
-        fs::File::open(directory)?.sync_all()?;
+        durable::persist(temporary, &path)?;
         Ok(bundle)
     });
     written.await.map_err(io::Error::other)?

@@ -25,8 +25,6 @@ mod unpacking;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use fs_err as fs;
-
 pub use archive::BadArchive;
 pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
 pub use checksum::BadChecksum;
@@ -41,6 +39,7 @@ pub use stream::{Encoding, tail};
 
 use crate::artifact::{Artifact, Origin, Program};
 use crate::digest::Digest;
+use crate::durable;
 use crate::inventory::Inventory;
 use crate::lockfile::{Lockfile, Pin, Trust};
 use crate::regular_file;
@@ -135,12 +134,7 @@ pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool
         if there.is_ok_and(|there| there == text) {
             return Ok(false);
         }
-        let temporary = tempfile::Builder::new()
-            .prefix(".kinstall.lock-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(path.parent().unwrap_or(&inventory.directory))?;
-        fs::write(temporary.path(), text)?;
-        fs::rename(temporary.into_temp_path(), path)?;
+        durable::replace(&path, text.as_bytes(), 0o644)?;
         Ok(true)
     })();
     written.map_err(Error::LockfileIo)

@@ -45,9 +45,11 @@ pub mod apply;
 pub mod authority;
 pub mod backup;
 pub mod bundle;
+pub mod durable;
 pub mod fetch;
 pub mod probe;
 pub mod regular_file;
+pub mod rooted;
 pub mod survey;
 pub mod transport;
 

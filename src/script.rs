@@ -13,33 +13,39 @@ pub struct Script {
     pub text: &'static str,
 }
 
+/// A script by its name; `+ "part"` is put before it.
 macro_rules! script {
-    ($(#[$doc:meta])* $constant:ident, $name:literal) => {
+    ($(#[$doc:meta])* $constant:ident, $name:literal $(+ $part:literal)*) => {
         $(#[$doc])*
-        pub const $constant: Script =
-            Script { name: $name, text: include_str!(concat!("script/", $name, ".sh")) };
+        pub const $constant: Script = Script {
+            name: $name,
+            text: concat!(
+                $(include_str!(concat!("script/", $part, ".sh")),)*
+                include_str!(concat!("script/", $name, ".sh"))
+            ),
+        };
     };
 }
 
 script! {
     /// Prints what a node holds; see [`crate::snapshot`].
-    OBSERVE, "observe"
+    OBSERVE, "observe" + "root"
 }
 script! {
     /// Unpacks contents into the node's store.
-    STAGE, "stage"
+    STAGE, "stage" + "root"
 }
 script! {
     /// Writes down what is about to be put in place.
-    BEGIN, "begin"
+    BEGIN, "begin" + "root"
 }
 script! {
     /// Puts entries in place.
-    INSTALL, "install"
+    INSTALL, "install" + "root"
 }
 script! {
     /// Enables and starts a unit.
-    ACTIVATE, "activate"
+    ACTIVATE, "activate" + "root"
 }
 script! {
     /// Has the node carry a turn out by itself.
@@ -51,7 +57,7 @@ script! {
 }
 script! {
     /// Asks etcd for its members, or changes them.
-    MEMBER, "member"
+    MEMBER, "member" + "root"
 }
 script! {
     /// Has a unit's next start join a living etcd cluster.
@@ -63,7 +69,7 @@ script! {
 }
 script! {
     /// Stops a unit for good.
-    STOP, "stop"
+    STOP, "stop" + "root"
 }
 script! {
     /// Tells a unit's state and last words.
@@ -71,7 +77,7 @@ script! {
 }
 script! {
     /// Records a generation.
-    RECORD, "record"
+    RECORD, "record" + "root"
 }
 script! {
     /// Tells the generations a node has on record.
@@ -79,7 +85,7 @@ script! {
 }
 script! {
     /// Prints files for a diff.
-    READ, "read"
+    READ, "read" + "root"
 }
 script! {
     /// Counts what is stored in etcd by its encryption key.
@@ -87,7 +93,7 @@ script! {
 }
 script! {
     /// Writes down a run.
-    JOURNAL, "journal"
+    JOURNAL, "journal" + "root"
 }
 script! {
     /// Makes etcd's users.
@@ -99,7 +105,7 @@ script! {
 }
 script! {
     /// Takes away what kinstall put on the node.
-    UNINSTALL, "uninstall"
+    UNINSTALL, "uninstall" + "root"
 }
 script! {
     /// Runs one of the others as root.

@@ -1,11 +1,11 @@
 //! `kinstall init`: a commented starter inventory.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{Exit, Failure};
+use crate::durable;
 use crate::inventory::Inventory;
 use crate::terminal::Terminal;
 
@@ -26,11 +26,8 @@ impl Init {
             let help = "write each node as `NAME=ADDRESS`, as in `--nodes az1=10.0.12.1`";
             Failure::words(Exit::Usage, error.to_string(), help)
         })?;
-        let created = fs_err::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&self.file);
-        let mut file = created.map_err(|error| match error.kind() {
+        let made = durable::create(&self.file, text.as_bytes(), 0o666);
+        made.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 let message = format!(
                     "`{}` is there already, and is left as it is",
@@ -44,7 +41,6 @@ impl Init {
             }
             _ => Failure::from(error),
         })?;
-        file.write_all(text.as_bytes())?;
         let name = self.file.display();
         terminal.say(&format!(
             "wrote {name}; next: edit it, then `kinstall push {name}`"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 
 use super::{Exit, Failure, prepare};
+use crate::durable;
 use crate::inventory::Inventory;
 use crate::journal::{Changes, Entry};
 use crate::regular_file;
@@ -59,7 +60,9 @@ impl Journal {
     pub(super) fn add(&mut self, entry: &Entry) -> Result<(), Failure> {
         let line = entry.json() + "\n";
         // One write, so that two runs at once do not mix their lines.
-        Ok(self.0.write_all(line.as_bytes())?)
+        self.0.write_all(line.as_bytes())?;
+        self.0.sync_all()?;
+        Ok(durable::sync_parent(self.0.path())?)
     }
 }
 

@@ -9,11 +9,12 @@ use clap::Args;
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure};
 use crate::arch::Arch;
+use crate::durable;
 use crate::event::Events;
 use crate::fetch;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::{Content, Desired, Entry, Kind};
-use crate::remote_path::RemotePath;
+use crate::rooted;
 use crate::terminal::Terminal;
 
 /// Write the tree that push would install on each node, without any node.
@@ -71,12 +72,16 @@ impl Render {
         };
         let desired = prepare::compose(inventory, &archs, &lockfile, &credentials)?;
         let mut files = 0;
+        let mut directories = BTreeSet::new();
         for (node, manifest) in &desired.manifests {
             let root = self.out.join(node.as_str());
             for (path, entry) in &manifest.entries {
-                files += usize::from(self.write(&root, path, entry, &desired, &cache)?);
+                let at = rooted::place(&root, path)?;
+                files += usize::from(self.write(&at, entry, &desired, &cache)?);
+                directories.extend(at.parent().map(Path::to_owned));
             }
         }
+        durable::sync_file_systems(&directories)?;
         Ok((desired.manifests.len(), files))
     }
 
@@ -110,34 +115,35 @@ impl Render {
     /// Writes one entry; whether it was a file or a link.
     fn write(
         &self,
-        root: &Path,
-        path: &RemotePath,
+        at: &Path,
         entry: &Entry,
         desired: &Desired,
         cache: &fetch::Cache,
     ) -> Result<bool, Failure> {
-        let at = root.join(&path.as_str()[1..]);
         if let Some(parent) = at.parent() {
             fs_err::create_dir_all(parent)?;
         }
         match &entry.kind {
             Kind::Directory => {
-                fs_err::create_dir_all(&at)?;
+                // What lies in a linked one is put where the link leads in the tree.
+                if !at.is_symlink() {
+                    fs_err::create_dir_all(at)?;
+                }
                 return Ok(false);
             }
             Kind::Link { target } => {
-                if fs_err::symlink_metadata(&at).is_ok() {
-                    fs_err::remove_file(&at)?;
+                if fs_err::symlink_metadata(at).is_ok() {
+                    fs_err::remove_file(at)?;
                 }
-                fs_err::os::unix::fs::symlink(target, &at)?;
+                fs_err::os::unix::fs::symlink(target, at)?;
             }
             Kind::File { digest, .. } => match desired.contents.get(digest) {
-                Some(Content::Inline(bytes)) => write_file(&at, entry, &mut bytes.expose())?,
+                Some(Content::Inline(bytes)) => write_file(at, entry, &mut bytes.expose())?,
                 Some(Content::Binary { .. }) if self.binaries => {
                     let mut source = cache
                         .read(*digest)
                         .map_err(|error| Failure::new(Exit::Failed, error))?;
-                    write_file(&at, entry, &mut source)?;
+                    write_file(at, entry, &mut source)?;
                 }
                 _ => return Ok(false),
             },
@@ -149,7 +155,7 @@ impl Render {
 /// Written anew with the mode it shall have, so that a secret is never open in between.
 fn write_file(at: &Path, entry: &Entry, source: &mut dyn std::io::Read) -> Result<(), Failure> {
     use fs_err::os::unix::fs::OpenOptionsExt;
-    if at.exists() {
+    if fs_err::symlink_metadata(at).is_ok() {
         fs_err::remove_file(at)?;
     }
     let mode = u32::from(entry.mode.0);

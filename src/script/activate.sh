@@ -6,11 +6,13 @@ umask 077
 export LC_ALL=C
 cd "$1/" || exit 2
 unit=$2
-units=./var/lib/kinstall/units
+place /var/lib/kinstall/units/.
+units=$at
 mkdir -p "$units"
 note() { printf '%s\n' "$1" >"$units/$unit.new" && mv -f "$units/$unit.new" "$units/$unit"; }
 if [ -n "$1" ]; then
-  wants=./etc/systemd/system/multi-user.target.wants
+  place /etc/systemd/system/multi-user.target.wants/.
+  wants=$at
   (umask 022 && mkdir -p "$wants")
   ln -sfn "/etc/systemd/system/$unit" "$wants/$unit"
   note "$3"

@@ -3,7 +3,8 @@
 set -eu
 umask 077
 cd "$1/"
-state=./var/lib/kinstall
+place /var/lib/kinstall/.
+state=$at
 mkdir -p "$state/units"
 IFS= read -r begun
 lines=$(cat)
@@ -17,6 +18,9 @@ exec 8>>"$state/busy"
 flock -w 60 8
 { printf '%s\n' "$lines"; cat "$state/paths" 2>/dev/null || :; } | LC_ALL=C sort -u >"$state/paths.new"
 printf '%s\n' "$begun" >"$state/begun.json.new"
+# On the disk before anything is put in place: content first, then names.
+sync "$state/begun.json.new" "$state/paths.new"
 mv -f "$state/begun.json.new" "$state/begun.json"
 rm -f "$state/outcome"
 mv -f "$state/paths.new" "$state/paths"
+sync "$state"

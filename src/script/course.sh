@@ -54,7 +54,9 @@ else
 fi
 units=$(part activate | cut -d' ' -f1 | tr '\n' ' ')
 printf '%s %s %s\n' "$outcome" "$(date +%s)" "${units% }" >"$state/outcome.new" &&
+  sync "$state/outcome.new" &&
   mv -f "$state/outcome.new" "$state/outcome"
 rm -f "$state/outcome.new"
+sync "$state"
 echo "$status" >"$turn/status.new"
 mv -f "$turn/status.new" "$turn/status"

@@ -10,9 +10,10 @@
 set -eu
 umask 077
 export LC_ALL=C
-root=$1
-cd "$root/"
-store=./var/lib/kinstall/store
+cd "$1/"
+place /var/lib/kinstall/.
+state=$at
+store=$state/store
 lines=$(cat)
 # What ends early was cut off: a line may be half.
 [ "${lines##*
@@ -20,14 +21,22 @@ lines=$(cat)
 lines=${lines%
 end}
 # The rest of a run that was killed may still be at work.
-exec 8>>./var/lib/kinstall/busy
+exec 8>>"$state/busy"
 flock -w 60 8
 
+place /etc/passwd/.
+passwd=$at
+place /etc/group/.
+group_file=$at
+number() { # number NAME FILE
+  [ ! -f "$2" ] || sed -n "s/^$1:[^:]*:\([0-9]*\):.*/\1/p" "$2"
+}
 own() { # own PATH MODE USER GROUP
   if [ -z "$root" ]; then
     chown "$3:$4" "$1"
-  elif [ "$(id -u)" = 0 ] && grep -qs "^$3:" ./etc/passwd && grep -qs "^$4:" ./etc/group; then
-    chown "$(sed -n "s/^$3:[^:]*:\([0-9]*\):.*/\1/p" ./etc/passwd):$(sed -n "s/^$4:[^:]*:\([0-9]*\):.*/\1/p" ./etc/group)" "$1"
+  elif [ "$(id -u)" = 0 ]; then
+    uid=$(number "$3" "$passwd") gid=$(number "$4" "$group_file")
+    [ -z "$uid" ] || [ -z "$gid" ] || chown "$uid:$gid" "$1"
   fi
   chmod "$2" "$1"
 }
@@ -35,15 +44,24 @@ parents() { # the parents of an entry that are not entries themselves are the sy
   case $1 in */*) [ -d "${1%/*}" ] || (umask 022 && mkdir -p "${1%/*}") ;; esac
 }
 
+all_to_disk() {
+  {
+    echo "$store"
+    printf '%s\n' "$lines" | while read -r what path _; do
+      case $path in /*) place "$path" && echo "${at%/*}" ;; esac
+    done
+  } | sort -u | to_disk
+}
+
 # Nothing is in place before all is ready: what a full disk stopped is taken away again.
 tidy() {
   printf '%s\n' "$lines" | while read -r what path _; do
-    case $what in file | link) rm -f ".$path.kinstall-new" ;; esac
+    case $what in file | link) place "$path" && rm -f "$at.kinstall-new" ;; esac
   done
 }
 trap tidy EXIT
 printf '%s\n' "$lines" | while read -r what path mode user group digest share; do
-  at=.$path
+  case $path in /*) place "$path" ;; esac
   case $what in
     directory)
       parents "$at"
@@ -66,12 +84,12 @@ printf '%s\n' "$lines" | while read -r what path mode user group digest share; d
   esac
 done
 printf '%s\n' "$lines" | while read -r what unit _; do
-  [ "$what" != unsettle ] || rm -f "./var/lib/kinstall/units/$unit"
+  [ "$what" != unsettle ] || rm -f "$state/units/$unit"
 done
-sync -f "$store"
+all_to_disk
 trap - EXIT
 printf '%s\n' "$lines" | while read -r what path _; do
-  at=.$path
+  case $path in /*) place "$path" ;; esac
   case $what in
     file | link)
       # Both may be one inode already, which mv refuses; then only owner or mode were wrong.
@@ -85,4 +103,4 @@ printf '%s\n' "$lines" | while read -r what path _; do
     remove) if [ -d "$at" ] && [ ! -L "$at" ]; then rmdir "$at" 2>/dev/null || :; else rm -f "$at"; fi ;;
   esac
 done
-sync -f "$store"
+all_to_disk

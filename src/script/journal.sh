@@ -4,11 +4,14 @@ set -eu
 umask 077
 export LC_ALL=C
 cd "$1/"
-state=./var/lib/kinstall
+place /var/lib/kinstall/.
+state=$at
 IFS= read -r run
 IFS= read -r entry
 IFS= read -r end
 [ "$end" = end ] || { echo 'the input ends early' >&2; exit 9; }
 { grep -vF "\"run\":\"$run\"" "$state/journal" 2>/dev/null || :; printf '%s\n' "$entry"; } |
   tail -n "$2" >"$state/journal.new"
+sync "$state/journal.new"
 mv -f "$state/journal.new" "$state/journal"
+sync "$state"

@@ -12,7 +12,9 @@ umask 077
 export LC_ALL=C ETCDCTL_API=3
 word=$2
 if [ "$word" = data ]; then
-  [ ! -d "$1$3/member" ] || echo data
+  cd "$1/" || exit 2
+  place "$3/member/."
+  [ ! -d "$at" ] || echo data
   exit 0
 fi
 certs=$1/etc/etcd/certs

@@ -4,7 +4,13 @@ set -u
 umask 077
 export LC_ALL=C TZ=UTC0
 cd "$1/" || exit 2
-state=./var/lib/kinstall
+place /var/lib/kinstall/.
+state=$at
+if [ -n "$root" ]; then
+  # It is kinstall's own, and is written to by name.
+  odd=$(find "$state" ! -type f ! -type d 2>/dev/null | head -n 1)
+  [ -z "$odd" ] || { echo "$root${odd#.} is no file that kinstall made: remove it" >&2; exit 9; }
+fi
 asked=$(cat)
 index=$state/index
 [ "$2" = index ] || index=/dev/null
@@ -14,7 +20,8 @@ echo 'kinstall-observe 1'
 [ ! -f "$state/turning" ] || flock -n "$state/turning" true || echo turning
 [ -n "$1" ] || echo "dpkg $(dpkg --print-architecture 2>/dev/null)"
 [ -n "$1" ] || echo "kernel $(uname -m)"
-echo "elf $(od -An -v -tx1 -N40 ./bin/sh 2>/dev/null | tr -d ' \n')"
+place /bin/sh/.
+[ ! -f "$at" ] || echo "elf $(od -An -v -tx1 -N40 "$at" 2>/dev/null | tr -d ' \n')"
 if [ -z "$1" ] && [ -d /run/systemd/system ]; then
   echo "systemd $(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
 fi
@@ -23,11 +30,13 @@ near=$state
 while [ ! -d "$near" ]; do near=${near%/*}; done
 df -Pk "$near" | awk 'NR == 2 { print "free " $4 }'
 
-found=$({
+paths=$({
   printf '%s\n' "$asked" | sed -n 's/^path //p'
   cat "$state/paths" 2>/dev/null
-  [ ! -d "$state/store" ] || find "$state/store" -maxdepth 1 -type f | sed 's/^\.//'
-} | sort -u | sed 's/^/./' |
+  [ ! -d "$state/store" ] || find "$state/store" -maxdepth 1 -type f -printf '/var/lib/kinstall/store/%f\n'
+} | sort -u)
+find_moved "$paths"
+found=$(printf '%s\n' "$paths" | sed -n 's/^./.&/p' | lying |
   xargs -r sh -c 'find "$@" -maxdepth 0 -printf "%p %y %m %u %g %s %T@ %C@ %i %l\n"' find 2>/dev/null |
   awk -v index_file="$index" '
     BEGIN { while ((getline line < index_file) > 0) {
@@ -35,9 +44,9 @@ found=$({
     $2 != "f" { print; next }
     { key = $1; for (i = 2; i <= 9; i++) key = key " " $i
       print key " " (key in known ? known[key] : "?") }')
-[ -z "$found" ] || printf '%s\n' "$found" | sed 's/^/entry /'
+[ -z "$found" ] || printf '%s\n' "$found" | called | sed 's/^/entry /'
 printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }' | xargs -r sha256sum |
-  awk '{ print "hash " $2 " " $1 }'
+  awk '{ print $2 " " $1 }' | called | sed 's/^/hash /'
 
 units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
 if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
@@ -52,9 +61,11 @@ if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
       echo "program $unit $(readlink "/proc/$pid/exe")"
     done
 fi
+place /etc/systemd/system/multi-user.target.wants/.
+wants=$at
 for unit in $units; do
   # Below a directory the link points out of it, at nothing: that it is there is what counts.
-  [ ! -L "./etc/systemd/system/multi-user.target.wants/$unit" ] || echo "wanted $unit"
+  [ ! -L "$wants/$unit" ] || echo "wanted $unit"
   [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
 done
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"

@@ -3,5 +3,6 @@
 set -u
 cd "$1/" || exit 2
 while read -r path; do
-  [ ! -f ".$path" ] || echo "$path $(head -c 262144 ".$path" | base64 -w 0)"
+  place "$path/."
+  [ ! -f "$at" ] || echo "$path $(head -c 262144 "$at" | base64 -w 0)"
 done

@@ -6,7 +6,8 @@ set -u
 umask 077
 export LC_ALL=C
 cd "$1/" || exit 2
-state=./var/lib/kinstall
+place /var/lib/kinstall/.
+state=$at
 store=$state/store
 mkdir -p "$store" || exit 3
 # We hold the node: another one at work belongs to a run whose connection was lost, and may wait

@@ -34,5 +34,9 @@ printf '%s\n' "$lines" | while read -r what path; do
   esac
 done
 systemctl daemon-reload
+# The record is the last to go from the disk, too.
+printf '%s\n' "$lines" | while read -r what path; do
+  [ "$what" = stop ] || printf '%s\n' ".$path" ".${path%/*}/"
+done | to_disk
 rm -rf "$state"
 sync -f ./var/lib

@@ -1,7 +1,7 @@
 //! The directory that the local authority keeps everything in: read whole, written by renames.
 
 use std::fs::{DirBuilder, Permissions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -11,6 +11,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 
 use super::super::Error;
+use crate::durable;
 use crate::regular_file;
 use crate::secret::Secret;
 
@@ -23,8 +24,6 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// The directories below, all of them.
 const DIRECTORIES: [&str; 4] = ["", "ca", "issued", "trust"];
-/// What marks a file that is not whole yet: `.<name>.new` beside its place.
-const UNFINISHED: &str = ".new";
 
 const README: &str = "\
 This directory holds the keys of a Kubernetes cluster. Keep a copy of it in a safe place, and keep
@@ -129,19 +128,7 @@ impl Store {
     }
 
     fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.path(path);
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::from(io::ErrorKind::InvalidFilename).into());
-        };
-        let unfinished = directory.join(format!(".{}{UNFINISHED}", name.display()));
-        let written = write_new(&unfinished, bytes)
-            .and_then(|()| fs_err::rename(&unfinished, &path))
-            .and_then(|()| File::open(directory)?.sync_all());
-        if written.is_err() {
-            // The first failure is the one to tell of; the next run tidies up in any case.
-            drop(fs_err::remove_file(&unfinished));
-        }
-        Ok(written?)
+        Ok(durable::replace(&self.path(path), bytes, FILE_MODE)?)
     }
 
     /// Removes what a run that was stopped left unfinished, and closes files that others could
@@ -152,7 +139,7 @@ impl Store {
                 let entry = entry?;
                 let name = entry.file_name().display().to_string();
                 let metadata = entry.metadata()?;
-                if name.starts_with('.') && name.ends_with(UNFINISHED) {
+                if name.starts_with('.') && name.ends_with(durable::UNFINISHED) {
                     fs_err::remove_file(entry.path())?;
                 } else if metadata.is_file() {
                     restrict(&entry.path(), metadata.permissions().mode(), FILE_MODE)?;
@@ -163,17 +150,9 @@ impl Store {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.create_new(true).write(true).mode(FILE_MODE);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 fn private_directory(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(durable::sync_parent(path)?),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let mode = fs_err::metadata(path)?.permissions().mode();
             restrict(path, mode, DIRECTORY_MODE)

@@ -1,6 +1,7 @@
 //! How scripts reach a node: over SSH, or into a directory that stands for one.
 
 pub mod local_root;
+mod master;
 mod sockets;
 pub mod ssh;
 
@@ -68,7 +69,7 @@ pub struct Reply {
 pub enum Error {
     /// ssh found nobody there.
     #[error("{node}: cannot be reached at `{host}`: {why}")]
-    #[diagnostic(help("is it on, is the address right, does `ssh {host}` work by hand?"))]
+    #[diagnostic(help("is it on, is the address right, does `{login}` work by hand?"))]
     Unreachable {
         /// The node.
         node: NodeName,
@@ -76,33 +77,63 @@ pub enum Error {
         host: String,
         /// ssh's own words.
         why: String,
+        /// How a user logs in by hand.
+        login: String,
+    },
+    /// ssh could not begin.
+    #[error("{node}: ssh cannot be started: {why}")]
+    #[diagnostic(help(
+        "kinstall runs your own `ssh`, with the file of `[ssh] config` or else with `~/.ssh/config`"
+    ))]
+    Config {
+        /// The node.
+        node: NodeName,
+        /// What is wrong.
+        why: String,
+    },
+    /// An sshd closes the connection before it says anything, each time.
+    #[error("{node}: {why}")]
+    #[diagnostic(help(
+        "an sshd that has too many logins at once does so: try `--jobs 1`, or raise `MaxStartups` (10:30:100 by default) in the sshd_config of {at}; so does a firewall or `hosts.deny` that keeps this machine out"
+    ))]
+    Crowded {
+        /// The node.
+        node: NodeName,
+        /// Who closed it, how often, and ssh's own words.
+        why: String,
+        /// Whose sshd it is.
+        at: &'static str,
     },
     /// `known_hosts` has no key of this node.
     #[error("{node}: the host key of `{host}` is not known")]
     #[diagnostic(help(
-        "compare its fingerprint and accept it once by `ssh {host}`, or say `host-keys = \"accept-new\"` under `[ssh]`"
+        "compare its fingerprint and accept it once by `{login}`, or say `host-keys = \"accept-new\"` under `[ssh]`"
     ))]
     HostKeyUnknown {
         /// The node.
         node: NodeName,
-        /// What ssh was told to connect to.
+        /// Whose key it is: the node's, or a jump host's.
         host: String,
+        /// How a user logs in by hand.
+        login: String,
     },
     /// The node shows another key than the one in `known_hosts`.
     #[error("{node}: the host key of `{host}` has changed: this may be another machine")]
     #[diagnostic(help(
-        "if it was installed anew, forget the old key by `ssh-keygen -R {host}` and accept the new one by `ssh {host}`"
+        "if it was installed anew, forget the old key by `ssh-keygen -R {host}` and accept the new one by `{login}`"
     ))]
     HostKeyChanged {
         /// The node.
         node: NodeName,
-        /// What ssh was told to connect to.
+        /// Whose key it is: the node's, or a jump host's.
         host: String,
+        /// How a user logs in by hand.
+        login: String,
     },
     /// The node does not let the user in.
     #[error("{node}: `{host}` refused the login: {why}")]
     #[diagnostic(help(
-        "kinstall uses your own ssh configuration, agent and keys, and asks for no password: make `ssh {host}` work without one"
+        "kinstall uses your own ssh configuration, agent and keys, and asks for no password: make `{login}` work without one"
     ))]
     Denied {
         /// The node.
@@ -111,6 +142,8 @@ pub enum Error {
         host: String,
         /// ssh's own words.
         why: String,
+        /// How a user logs in by hand.
+        login: String,
     },
     /// The user cannot become root.
     #[error("{node}: cannot become root: {why}")]

@@ -2,28 +2,20 @@
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use openssh::{ControlPersist, ForwardType, KnownHosts, Session, SessionBuilder, Socket, Stdio};
+use openssh::{ForwardType, Session, Socket, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use super::master::Login;
 use super::{Body, Error, Reply, converse, sockets};
-use crate::inventory::{HostKeys, Node, NodeName};
+use crate::inventory::{Node, NodeName};
 use crate::script::{self, Script};
 use crate::secret::Secret;
-
-/// How long a node may take to answer, in seconds.
-const CONNECT_SECONDS: u64 = 15;
-/// How often a silent connection is asked whether it still lives, in seconds; ssh gives up after
-/// three questions without an answer.
-const ALIVE_SECONDS: u64 = 10;
-/// How long a connection outlives a kinstall that was killed and could not close it, in seconds.
-const IDLE_SECONDS: NonZeroUsize = NonZeroUsize::new(15).expect("it is not zero");
 
 /// How often a script that holds something hears that we live, in seconds: the other end of a
 /// connection that was cut learns of it in no other way, or hours later.
@@ -65,34 +57,8 @@ impl Connection {
             why,
         };
         let sockets = sockets::make().map_err(local)?;
-        let host = node
-            .ssh
-            .host
-            .clone()
-            .unwrap_or_else(|| node.address.to_string());
-        let mut builder = SessionBuilder::default();
-        builder
-            .known_hosts_check(match node.ssh.host_keys {
-                HostKeys::Strict => KnownHosts::Strict,
-                HostKeys::AcceptNew => KnownHosts::Add,
-            })
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-            .server_alive_interval(Duration::from_secs(ALIVE_SECONDS))
-            .control_persist(ControlPersist::IdleFor(IDLE_SECONDS))
-            .control_directory(sockets.path());
-        if let Some(user) = &node.ssh.user {
-            builder.user(user.clone());
-        }
-        if let Some(port) = node.ssh.port {
-            builder.port(port);
-        }
-        if let Some(config) = &node.ssh.config {
-            builder.config_file(directory.join(config));
-        }
-        let session = builder
-            .connect_mux(&host)
-            .await
-            .map_err(|error| refused(node.name.clone(), host, &error))?;
+        let login = Login::new(node, directory, sockets.path())?;
+        let session = login.connect(sockets.path()).await?;
         let presence = UnixStream::connect(session.control_socket()).await;
         let presence = presence.map_err(local)?;
         let privilege = match (node.ssh.sudo, password) {
@@ -368,23 +334,6 @@ impl Drop for Held {
         // Its input ends with it.
         self.beating.abort();
         self.listening.abort();
-    }
-}
-
-/// What ssh's own words mean.
-fn refused(node: NodeName, host: String, error: &openssh::Error) -> Error {
-    let why = chain(error);
-    if why.contains("IDENTIFICATION HAS CHANGED")
-        || why.contains("Host key for") && why.contains("has changed")
-    {
-        Error::HostKeyChanged { node, host }
-    } else if why.contains("Host key verification failed") || why.contains("host key is known") {
-        Error::HostKeyUnknown { node, host }
-    } else if why.contains("Permission denied") || why.contains("Too many authentication failures")
-    {
-        Error::Denied { node, host, why }
-    } else {
-        Error::Unreachable { node, host, why }
     }
 }
 

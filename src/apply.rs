@@ -3,6 +3,7 @@
 mod lead;
 mod member;
 mod pause;
+mod reach;
 mod revert;
 mod staging;
 mod standing;
@@ -29,7 +30,8 @@ use crate::plan::Plan;
 use crate::probe::Prober;
 use crate::script;
 use crate::snapshot::Snapshot;
-use crate::transport::{self, Body, Transport, ssh::Held};
+use crate::transport::ssh::{Held, State};
+use crate::transport::{self, Body, Transport};
 
 /// How many runs a node remembers.
 const JOURNAL_KEPT: &str = "100";
@@ -158,7 +160,16 @@ pub enum Error {
 impl Run<'_> {
     /// Stages everything everywhere, then goes through the waves.
     pub async fn carry_out(&self) -> Result<(), Vec<Error>> {
-        let held = self.lock().await?;
+        let mut stop = self.stop.clone();
+        let held = tokio::select! {
+            held = async {
+                reach::check(self).await?;
+                self.lock().await
+            } => held?,
+            _ = stop.wait_for(|stop| *stop) => {
+                return Err(vec![Error::Stopped { what: "while taking hold of the nodes; nothing was changed" }]);
+            }
+        };
         let result = self.go_through(&held).await;
         let outcome = match &result {
             Ok(()) => DONE.to_owned(),
@@ -186,9 +197,8 @@ impl Run<'_> {
         for wave in &self.plan.waves {
             self.events.send(Event::Wave(wave.name));
             for group in &wave.groups {
-                if let Some(lost) = held.iter().find(|held| held.is_lost()) {
-                    let node = lost.node().clone();
-                    return Err(vec![Error::Lost { node }]);
+                if let Some(lost) = held.iter().find_map(lost) {
+                    return Err(vec![lost]);
                 }
                 if *self.stop.borrow() {
                     return Err(vec![Error::Stopped {
@@ -323,6 +333,17 @@ impl Run<'_> {
         let well = ended.filter(|(_, result)| result.is_ok());
         passed.extend(well.map(|(node, _)| (group, node)));
         settle(results).map(|_: Vec<()>| ())
+    }
+}
+
+/// Why a node is no longer held, if it is not.
+fn lost(held: &Held) -> Option<Error> {
+    match held.state() {
+        State::Holds => None,
+        State::Ended => Some(Error::Lost {
+            node: held.node().clone(),
+        }),
+        State::TooMuch(error) => Some(Error::Transport(error)),
     }
 }
 

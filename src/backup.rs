@@ -80,7 +80,7 @@ pub async fn take(
         size: 0,
     };
     let client = prober
-        .client_for(connection, member)
+        .client_to(connection, member, "a snapshot of etcd")
         .await?
         .map_err(Error::Refused)?;
     let client = client

@@ -165,7 +165,14 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         .enable_all()
         .build();
     let runtime = runtime.expect("a machine that runs kinstall can run two threads");
-    let result = runtime.block_on(dispatch(arguments.command, common, terminal));
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(arguments.command, common, terminal) => result,
+            () = carry::interrupted() => {
+                Err(Failure::words(Exit::Stopped, "stopped on request", "run the same command again"))
+            }
+        }
+    });
     // Work in the background that nobody waits for any more (a download that was given up) must
     // not keep the program from ending.
     runtime.shutdown_background();

@@ -4,18 +4,57 @@
 //! What they need of a node: POSIX sh, awk, GNU coreutils and findutils, tar, gzip or zstd,
 //! util-linux' flock, systemctl. Every Debian and Ubuntu has these.
 
-/// A script and its name for messages.
+/// A script, its name for messages, and its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Script {
     /// Its name.
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
+    /// What a call of it may take.
+    pub limits: Limits,
+}
+
+/// What one call of a script may take. A node over a limit is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Seconds from its start, or from the last time that a chunk of its input was taken: so a long
+    /// input has a least rate, and everything else a deadline.
+    pub seconds: u64,
+    /// Seconds without a byte in either direction.
+    pub silence_seconds: u64,
+    /// Kilobytes of output.
+    pub output_kilobytes: usize,
+}
+
+impl Limits {
+    const fn new(seconds: u64, output_kilobytes: usize) -> Self {
+        Self {
+            seconds,
+            silence_seconds: seconds,
+            output_kilobytes,
+        }
+    }
+
+    const fn silent(mut self, seconds: u64) -> Self {
+        self.silence_seconds = seconds;
+        self
+    }
+}
+
+impl Script {
+    /// The same script, for a call that takes up to this many seconds.
+    #[must_use]
+    pub fn within(mut self, seconds: u64) -> Self {
+        self.limits.seconds = seconds;
+        self.limits.silence_seconds = seconds;
+        self
+    }
 }
 
 /// A script by its name; `+ "part"` is put before it.
 macro_rules! script {
-    ($(#[$doc:meta])* $constant:ident, $name:literal $(+ $part:literal)*) => {
+    ($(#[$doc:meta])* $constant:ident, $name:literal $(+ $part:literal)*, $limits:expr) => {
         $(#[$doc])*
         pub const $constant: Script = Script {
             name: $name,
@@ -23,91 +62,96 @@ macro_rules! script {
                 $(include_str!(concat!("script/", $part, ".sh")),)*
                 include_str!(concat!("script/", $name, ".sh"))
             ),
+            limits: $limits,
         };
     };
 }
 
 script! {
     /// Prints what a node holds; see [`crate::snapshot`].
-    OBSERVE, "observe" + "root"
+    OBSERVE, "observe" + "root", Limits::new(900, 4096).silent(60)
 }
 script! {
     /// Unpacks contents into the node's store.
-    STAGE, "stage" + "root"
+    STAGE, "stage" + "root", Limits::new(900, 256).silent(300)
 }
 script! {
     /// Writes down what is about to be put in place.
-    BEGIN, "begin" + "root"
+    BEGIN, "begin" + "root", Limits::new(300, 64)
 }
 script! {
     /// Puts entries in place.
-    INSTALL, "install" + "root"
+    INSTALL, "install" + "root", Limits::new(900, 64)
 }
 script! {
     /// Enables and starts a unit.
-    ACTIVATE, "activate" + "root"
+    ACTIVATE, "activate" + "root", Limits::new(300, 1024)
 }
 script! {
     /// Has the node carry a turn out by itself.
-    TURN, "turn"
+    TURN, "turn", Limits::new(900, 1024)
 }
 script! {
     /// What systemd runs of a turn.
-    COURSE, "course"
+    COURSE, "course", Limits::new(900, 1024)
 }
 script! {
     /// Asks etcd for its members, or changes them.
-    MEMBER, "member" + "root"
+    MEMBER, "member" + "root", Limits::new(120, 1024)
 }
 script! {
     /// Has a unit's next start join a living etcd cluster.
-    ENLIST, "enlist"
+    ENLIST, "enlist", Limits::new(60, 64)
+}
+script! {
+    /// Asks a service of the node where sshd forbids to ask it from outside.
+    ASK, "ask", Limits::new(30, 256)
 }
 script! {
     /// Has systemd read unit files anew.
-    RELOAD, "reload"
+    RELOAD, "reload", Limits::new(120, 64)
 }
 script! {
     /// Stops a unit for good.
-    STOP, "stop" + "root"
+    STOP, "stop" + "root", Limits::new(300, 64)
 }
 script! {
     /// Tells a unit's state and last words.
-    EXPLAIN, "explain"
+    EXPLAIN, "explain", Limits::new(60, 1024)
 }
 script! {
     /// Records a generation.
-    RECORD, "record" + "root"
+    RECORD, "record" + "root", Limits::new(900, 64)
 }
 script! {
     /// Tells the generations a node has on record.
-    GENERATIONS, "generations"
+    GENERATIONS, "generations", Limits::new(60, 2048)
 }
 script! {
     /// Prints files for a diff.
-    READ, "read" + "root"
+    READ, "read" + "root", Limits::new(60, 8192)
 }
 script! {
     /// Counts what is stored in etcd by its encryption key.
-    ETCD_KEYS, "etcd_keys"
+    ETCD_KEYS, "etcd_keys", Limits::new(1800, 64)
 }
 script! {
     /// Writes down a run.
-    JOURNAL, "journal" + "root"
+    JOURNAL, "journal" + "root", Limits::new(300, 64)
 }
 script! {
     /// Makes etcd's users.
-    ETCD_USERS, "etcd_users"
+    ETCD_USERS, "etcd_users", Limits::new(900, 64)
 }
 script! {
     /// Holds the node for one run.
-    LOCK, "lock"
+    LOCK, "lock", Limits::new(200, 4)
 }
 script! {
     /// Takes away what kinstall put on the node.
-    UNINSTALL, "uninstall" + "root"
+    UNINSTALL, "uninstall" + "root", Limits::new(1800, 64)
 }
 script! {
     /// Runs one of the others as root.
-    BECOME_ROOT, "become_root"
+    BECOME_ROOT, "become_root", Limits::new(60, 64)
 }

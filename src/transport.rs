@@ -1,5 +1,8 @@
 //! How scripts reach a node: over SSH, or into a directory that stands for one.
 
+mod conversation;
+mod forward;
+mod limit;
 pub mod local_root;
 mod master;
 mod sockets;
@@ -7,16 +10,11 @@ pub mod ssh;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::sync::atomic::AtomicU64;
 
 use crate::inventory::NodeName;
 use crate::script::Script;
 use crate::secret::Secret;
-
-/// The most that a script may print, in bytes: a snapshot of a node is some ten kilobytes.
-const OUTPUT_BYTES_MAX: u64 = 64 << 20;
 
 /// One node, reached.
 pub enum Transport {
@@ -33,6 +31,8 @@ pub struct Body {
     pub pieces: Vec<Piece>,
     /// Counts the bytes that were sent, for progress.
     pub sent: Arc<AtomicU64>,
+    /// Counts the bytes that were answered.
+    pub received: Arc<AtomicU64>,
 }
 
 /// A piece of what a script is fed.
@@ -179,6 +179,45 @@ pub enum Error {
         /// Its complaint.
         why: String,
     },
+    /// A script takes too long, or the connection does.
+    #[error("{node}: `{script}` {what}; it was given up")]
+    #[diagnostic(help(
+        "the node may be overloaded, or one of its disks may hang: see that it answers, and run the same command again"
+    ))]
+    Late {
+        /// The node.
+        node: NodeName,
+        /// What was running.
+        script: &'static str,
+        /// How long it took.
+        what: String,
+    },
+    /// A script prints more than it ever has a reason to.
+    #[error("{node}: `{script}` printed more than {kilobytes} kB {where_to}; it was given up")]
+    #[diagnostic(help(
+        "no node in order prints as much: find out what answers there in place of kinstall's script (a login script, a `ForceCommand`, another machine)"
+    ))]
+    TooMuch {
+        /// The node.
+        node: NodeName,
+        /// What was running.
+        script: &'static str,
+        /// The limit.
+        kilobytes: usize,
+        /// Where it was printed.
+        where_to: &'static str,
+    },
+    /// sshd lets no other session onto the connection.
+    #[error("{node}: sshd refused a session for `{script}`")]
+    #[diagnostic(help(
+        "kinstall needs two sessions at a time on one connection: set `MaxSessions` to 2 or more in the node's sshd_config (10 is the default), `systemctl reload ssh`, and run the same command again"
+    ))]
+    Sessions {
+        /// The node.
+        node: NodeName,
+        /// What was to run.
+        script: &'static str,
+    },
     /// A file of the operator's machine could not be sent.
     #[error("{node}: cannot send: {why}")]
     Local {
@@ -187,15 +226,17 @@ pub enum Error {
         /// What went wrong.
         why: std::io::Error,
     },
-    /// The node does not let its own loopback be asked through ssh.
-    #[error("{node}: its health cannot be asked for through ssh: {why}")]
+    /// A port of the node cannot be reached through ssh.
+    #[error("{node}: port {port} cannot be asked: {why}")]
     #[diagnostic(help(
-        "kinstall asks services on the node's loopback; sshd needs `AllowTcpForwarding local` or `yes`, its default"
+        "have the node's sshd allow it (`AllowTcpForwarding local` or `yes`, no `DisableForwarding`, and `127.0.0.1:{port}` among what `PermitOpen` lists, if anything) and `systemctl reload ssh`; for questions after health, curl or openssl on the node will do as well"
     ))]
     Forward {
         /// The node.
         node: NodeName,
-        /// ssh's own words.
+        /// The port.
+        port: u16,
+        /// What stands in the way.
         why: String,
     },
 }
@@ -208,10 +249,14 @@ impl Transport {
         arguments: &[&str],
         body: Body,
     ) -> Result<Reply, Error> {
-        match self {
-            Self::Ssh(connection) => connection.call(script, arguments, body).await,
-            Self::LocalRoot(root) => root.call(script, arguments, body).await,
-        }
+        let moved = limit::Moved::of(&body);
+        let calling = async {
+            match self {
+                Self::Ssh(connection) => connection.call(script, arguments, body).await,
+                Self::LocalRoot(root) => root.call(script, arguments, body).await,
+            }
+        };
+        limit::keep(self.node(), script, &moved, calling).await
     }
 
     /// As [`Transport::call`], and any exit status but 0 is an error.
@@ -253,6 +298,12 @@ impl Transport {
         }
     }
 
+    /// Ends the connection, and with it whatever still goes on over it.
+    pub async fn close(self) {
+        // That waits for a word of ssh's. Nothing in it panics.
+        _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
     /// The connection, where there is one.
     pub fn ssh(&self) -> Option<&ssh::Connection> {
         match self {
@@ -260,80 +311,9 @@ impl Transport {
             Self::LocalRoot(_) => None,
         }
     }
-
-    /// Ends the connection in good order.
-    pub async fn close(self) {
-        if let Self::Ssh(connection) = self {
-            connection.close().await;
-        }
-    }
 }
 
 fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.trim().lines().collect();
     lines[lines.len().saturating_sub(count)..].join("; ")
-}
-
-/// Feeds a process and drains it, both at once, so that neither waits for the other for ever.
-async fn converse(
-    mut input: impl AsyncWrite + Unpin,
-    output: impl AsyncRead + Unpin,
-    complaint: impl AsyncRead + Unpin,
-    prefix: Option<Secret>,
-    body: Body,
-) -> std::io::Result<(String, String)> {
-    let feeding = async {
-        let result = async {
-            if let Some(prefix) = prefix {
-                input.write_all(prefix.expose()).await?;
-            }
-            let mut buffer = vec![0; 256 << 10];
-            for piece in body.pieces {
-                match piece {
-                    Piece::Bytes(bytes) => {
-                        input.write_all(bytes.expose()).await?;
-                        body.sent
-                            .fetch_add(bytes.expose().len() as u64, Ordering::Relaxed);
-                    }
-                    Piece::File(path) => {
-                        let mut file = fs_err::tokio::File::open(path).await.map_err(local)?;
-                        loop {
-                            let count = file.read(&mut buffer).await.map_err(local)?;
-                            if count == 0 {
-                                break;
-                            }
-                            input.write_all(&buffer[..count]).await?;
-                            body.sent.fetch_add(count as u64, Ordering::Relaxed);
-                        }
-                    }
-                }
-            }
-            input.shutdown().await
-        }
-        .await;
-        drop(input);
-        result
-    };
-    let (sent, output, complaint) = tokio::join!(feeding, drain(output), drain(complaint));
-    // A process that has heard enough and gone tells why by its exit status.
-    if let Err(error) = sent
-        && error.kind() == std::io::ErrorKind::Other
-    {
-        return Err(error);
-    }
-    Ok((output?, complaint?))
-}
-
-/// Marks a failure of the operator's own file system, among those of the pipe.
-fn local(error: std::io::Error) -> std::io::Error {
-    std::io::Error::other(error)
-}
-
-async fn drain(stream: impl AsyncRead + Unpin) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    stream
-        .take(OUTPUT_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .await?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -37,7 +37,14 @@ fn assert_clean(bed: &Bed) {
             "find / -xdev -name '*.kinstall-new' -o -path '*/store/incoming'",
         );
         assert_eq!(left, "", "{node}");
-        // Sessions end within a moment of their client.
+    }
+    assert_no_sessions(bed);
+}
+
+/// Sessions end within a moment of their client.
+#[track_caller]
+pub(crate) fn assert_no_sessions(bed: &Bed) {
+    for node in NODES {
         let gone = "for i in 1 2 3 4 5 6 7 8 9 10; do pgrep -f '^sshd: root' >/dev/null || exit 0; sleep 0.5; done; pgrep -af '^sshd: root'; exit 1";
         bed.on(node, gone);
     }

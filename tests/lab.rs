@@ -18,7 +18,7 @@ const RUN_SECONDS_MAX: u64 = 120;
 const RUN_SECONDS_MAX_GENUINE: u64 = 900;
 /// The most memory that `kinstall` may hold, whatever it does, in MiB: it is to run on a Raspberry
 /// Pi, in 64 MiB. Of those its own file takes up to 12.
-const MEMORY_MIB_MAX: u64 = 52;
+pub(crate) const MEMORY_MIB_MAX: u64 = 52;
 /// The Kubernetes of labs: a patch that never was, so that no digest of it is known beforehand.
 pub(crate) const KUBERNETES: &str = "1.32.99";
 /// Their etcd, unless they run on nodes.

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::Run;
-use super::step::StepError;
+use super::step::{StepError, not_asked};
 use crate::event::Event;
 use crate::manifest::UnitName;
-use crate::probe::Prober;
+use crate::probe::{Answer, Prober, administrator};
 use crate::transport::Transport;
 
 /// How long between two looks, in milliseconds.
@@ -63,9 +63,9 @@ pub(super) async fn wait(
     port: u16,
     leases: &BTreeMap<UnitName, String>,
 ) -> Result<(), StepError> {
-    let Some(connection) = transport.ssh() else {
+    if transport.ssh().is_none() {
         return Ok(());
-    };
+    }
     let deadline = Instant::now() + Duration::from_secs(run.rollout.ready_seconds);
     let mut seen: BTreeMap<&UnitName, Seen> = BTreeMap::new();
     loop {
@@ -75,19 +75,18 @@ pub(super) async fn wait(
             if seen.led {
                 continue;
             }
-            let why = match prober.api(connection, port).await? {
-                Err(why) => why,
-                Ok(client) => match ask(&client, port, path).await {
-                    Err(why) => why,
-                    Ok(lease) => match seen.look(&lease) {
-                        Some(holder) => {
-                            let program = unit.as_str().trim_end_matches(".service");
-                            let led = format!("  {program}: led by {holder}");
-                            run.events.send(Event::Note(led));
-                            continue;
-                        }
-                        None => "nobody has renewed its lease yet".to_owned(),
-                    },
+            let probe = administrator(port, path.clone());
+            let why = match read(prober.get(transport, &probe).await?, path) {
+                Err(NotRead::NotAsked(why)) => return Err(not_asked(transport, &probe, why)),
+                Err(NotRead::NoLease(why)) => why,
+                Ok(lease) => match seen.look(&lease) {
+                    Some(holder) => {
+                        let program = unit.as_str().trim_end_matches(".service");
+                        let led = format!("  {program}: led by {holder}");
+                        run.events.send(Event::Note(led));
+                        continue;
+                    }
+                    None => "nobody has renewed its lease yet".to_owned(),
                 },
             };
             waiting = Some((unit, why));
@@ -105,15 +104,23 @@ pub(super) async fn wait(
     }
 }
 
-async fn ask(client: &reqwest::Client, port: u16, path: &str) -> Result<Lease, String> {
-    let answer = client.get(format!("https://127.0.0.1:{port}{path}")).send();
-    let answer = answer.await.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    if !status.is_success() {
-        return Err(format!("kube-apiserver answers {status} for {path}"));
+/// Why there is no Lease to look at.
+enum NotRead {
+    NoLease(String),
+    NotAsked(String),
+}
+
+fn read(answer: Answer, path: &str) -> Result<Lease, NotRead> {
+    match answer {
+        Answer::NotAsked(why) => Err(NotRead::NotAsked(why)),
+        Answer::Failed(why) => Err(NotRead::NoLease(why)),
+        Answer::Given { status: 200, text } => serde_json::from_str(&text)
+            .map_err(|error| NotRead::NoLease(format!("{path} is no Lease: {error}"))),
+        Answer::Given { status, .. } => {
+            let why = format!("kube-apiserver answers {status} for {path}");
+            Err(NotRead::NoLease(why))
+        }
     }
-    let text = answer.text().await.map_err(|error| error.to_string())?;
-    serde_json::from_str(&text).map_err(|error| format!("{path} is no Lease: {error}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::inventory::NodeName;
 use crate::journal::BEGUN;
 use crate::manifest::{Entry, Kind, Probe, UnitName};
-use crate::probe::Prober;
+use crate::probe::{Health, Prober};
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::snapshot::Recorded;
@@ -210,9 +210,9 @@ async fn wait(
     transport: &Transport,
     question: &Question<'_>,
 ) -> Result<(), StepError> {
-    let Some(connection) = transport.ssh() else {
+    if transport.ssh().is_none() {
         return Ok(());
-    };
+    }
     let Question {
         unit,
         probe,
@@ -224,12 +224,16 @@ async fn wait(
     let mut asked = 0;
     let mut healthy_since = None;
     loop {
-        let Some(why) = prober.ask(connection, probe).await? else {
-            if healthy_since.get_or_insert_with(Instant::now).elapsed() >= settle {
-                break;
+        let why = match prober.ask(transport, probe).await? {
+            Health::Ill(why) => why,
+            Health::NotAsked(why) => return Err(not_asked(transport, probe, why)),
+            Health::Well => {
+                if healthy_since.get_or_insert_with(Instant::now).elapsed() >= settle {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
+                continue;
             }
-            tokio::time::sleep(pause).await;
-            continue;
         };
         healthy_since = None;
         asked += 1;
@@ -266,6 +270,16 @@ async fn wait(
         seconds,
     });
     Ok(())
+}
+
+/// Nobody knows how the unit is: that is no reason to take anything back.
+pub(super) fn not_asked(transport: &Transport, probe: &Probe, why: String) -> StepError {
+    transport::Error::Forward {
+        node: transport.node().clone(),
+        port: probe.port,
+        why,
+    }
+    .into()
 }
 
 /// Whether systemd has given the unit up, or restarted it again and again.

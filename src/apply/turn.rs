@@ -35,7 +35,10 @@ pub(super) async fn take(
     let units: Vec<&str> = starts.iter().map(|start| start.unit.as_str()).collect();
     // There and back.
     let times = 2 * units.len() as u64;
-    let limit = (times * (ready_seconds + START_SECONDS) + REST_SECONDS).to_string();
+    let limit = times * (ready_seconds + START_SECONDS) + REST_SECONDS;
+    // It waits for the end of an earlier one, too.
+    let script = script::TURN.within(limit + REST_SECONDS);
+    let limit = limit.to_string();
     let arguments = [
         &ready_seconds.to_string(),
         &units.join(" "),
@@ -45,7 +48,7 @@ pub(super) async fn take(
         script::ACTIVATE.text,
     ];
     let body = Body::text(turn.lines());
-    let reply = transport.call(script::TURN, &arguments, body).await?;
+    let reply = transport.call(script, &arguments, body).await?;
     match reply.status {
         0 => {
             installed(run, transport, &turn.forward.puts);

@@ -2,6 +2,8 @@
 //! things, is told to the journal, and never leaves half of anything.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -16,6 +18,11 @@ use crate::inventory::{Inventory, NodeName};
 use crate::journal::{Changes, DONE};
 use crate::manifest::Desired;
 use crate::plan::{Plan, View};
+
+/// Whether the command stops by itself where nothing is half done.
+static STOPS_BY_ITSELF: AtomicBool = AtomicBool::new(false);
+/// How long any other command may take to end, in seconds.
+const END_SECONDS: u64 = 2;
 
 /// What is carried out.
 #[derive(Clone, Copy)]
@@ -133,6 +140,7 @@ pub(super) fn holder() -> String {
 
 /// Becomes true at the first Ctrl-C or SIGTERM; at the second one the program ends at once.
 pub(super) fn stop_on_interrupt(events: Events) -> watch::Receiver<bool> {
+    STOPS_BY_ITSELF.store(true, Ordering::Relaxed);
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         interrupt().await;
@@ -146,6 +154,26 @@ pub(super) fn stop_on_interrupt(events: Events) -> watch::Receiver<bool> {
         std::process::exit(i32::from(Exit::Stopped as u8));
     });
     receiver
+}
+
+/// Ends at the first Ctrl-C or SIGTERM of a command that does not stop by itself, as those do that
+/// change nodes, and gives it a moment to end its connections.
+pub(super) async fn interrupted() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // Apart from the command, which may be waiting for an answer on the terminal.
+    tokio::spawn(async move {
+        interrupt().await;
+        while STOPS_BY_ITSELF.load(Ordering::Relaxed) {
+            interrupt().await;
+        }
+        // Without a receiver the command has ended.
+        _ = sender.send(());
+        tokio::time::sleep(Duration::from_secs(END_SECONDS)).await;
+        std::process::exit(i32::from(Exit::Stopped as u8));
+    });
+    if receiver.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn interrupt() {

@@ -154,14 +154,11 @@ async fn push(
         () = stopped(stop.clone()) => return Err(early_stop()),
     };
     if upgrade {
-        backup::take(
-            inventory,
-            &desk.site,
-            &desk.desired,
-            &desk.credentials,
-            events,
-        )
-        .await?;
+        let (site, desired, credentials) = (&desk.site, &desk.desired, &desk.credentials);
+        tokio::select! {
+            taken = backup::take(inventory, site, desired, credentials, events) => taken?,
+            () = stopped(stop.clone()) => return Err(early_stop()),
+        }
     }
     users::prepare(inventory, &desk, events).await;
     let task = Task {

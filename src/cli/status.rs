@@ -12,7 +12,7 @@ use crate::diff;
 use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::Kind;
-use crate::probe::Prober;
+use crate::probe::{Health, Prober};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Recorded, Snapshot};
 use crate::terminal::Terminal;
@@ -109,12 +109,16 @@ impl Status {
         report.drift = drift(recorded, snapshot);
         for (unit, wanted) in &recorded.manifest.units {
             let state = snapshot.units.get(unit).cloned().unwrap_or_default();
-            let complaint = match (state.is_active(), transport.ssh()) {
-                (true, Some(connection)) => prober
-                    .ask(connection, &wanted.probe)
-                    .await
-                    .map_err(|error| Failure::new(Exit::Unreachable, error))?,
-                _ => Some(format!("{} ({})", state.active, state.sub)),
+            let health = if state.is_active() && transport.ssh().is_some() {
+                let asked = prober.ask(transport, &wanted.probe).await;
+                asked.map_err(|error| Failure::new(Exit::Unreachable, error))?
+            } else {
+                Health::Ill(format!("{} ({})", state.active, state.sub))
+            };
+            let (healthy, complaint) = match health {
+                Health::Well => (Some(true), None),
+                Health::Ill(why) => (Some(false), Some(why)),
+                Health::NotAsked(why) => (None, Some(why)),
             };
             let fingerprint = diff::fingerprint(&recorded.manifest, wanted);
             report.units.push(UnitReport {
@@ -122,7 +126,7 @@ impl Status {
                 version: recorded.manifest.versions.get(&wanted.component).cloned(),
                 active: state.active.clone(),
                 enabled: state.enabled,
-                healthy: complaint.is_none(),
+                healthy,
                 complaint,
                 since: state.since.clone(),
                 restarts: state.restarts,

@@ -15,23 +15,52 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 
-use crate::transport::{self, ssh::Connection};
+use super::on_node;
+use crate::transport::{self, Transport};
 
 /// How long a handshake may take, in seconds.
 const HANDSHAKE_SECONDS: u64 = 5;
 
-/// The certificate that is served on a port of an address of the node, in PEM; else why there is none.
+/// What a port shows.
+pub enum Served {
+    /// A certificate, in PEM.
+    Certificate(String),
+    /// Why there is none.
+    Nothing(String),
+    /// Why nobody knows.
+    NotAsked(String),
+}
+
+/// The certificate that is served on a port of an address of the node.
 ///
 /// No client certificate is shown: the server's comes before it asks for one.
 pub async fn served(
-    connection: &Connection,
+    transport: &Transport,
     address: IpAddr,
     port: u16,
-) -> Result<Result<String, String>, transport::Error> {
+) -> Result<Served, transport::Error> {
+    let Some(connection) = transport.ssh() else {
+        return Ok(Served::NotAsked("nothing runs in a directory".to_owned()));
+    };
     let socket = connection.forward_to(address, port).await?;
     let limit = Duration::from_secs(HANDSHAKE_SECONDS);
     let shown = tokio::time::timeout(limit, shown(&socket)).await;
-    Ok(shown.unwrap_or_else(|_| Err("no answer".to_owned())))
+    let why = match shown.unwrap_or_else(|_| Err("no answer".to_owned())) {
+        Ok(pem) => return Ok(Served::Certificate(pem)),
+        Err(why) => why,
+    };
+    if !connection.is_forbidden(address, port).await? {
+        return Ok(Served::Nothing(why));
+    }
+    if !on_node::Tools::of(transport).await?.has_openssl() {
+        let why = "sshd forbids forwarding to it, and the node has no openssl to look with";
+        return Ok(Served::NotAsked(why.to_owned()));
+    }
+    let pem = on_node::certificate(transport, address, port).await?;
+    Ok(pem.map_or_else(
+        || Served::Nothing("no handshake".to_owned()),
+        Served::Certificate,
+    ))
 }
 
 async fn shown(socket: &Path) -> Result<String, String> {

@@ -60,8 +60,8 @@ pub struct UnitReport {
     pub active: String,
     /// Whether it starts with the machine.
     pub enabled: bool,
-    /// Whether it answers that it is healthy.
-    pub healthy: bool,
+    /// Whether it answers that it is healthy; nothing if it could not be asked.
+    pub healthy: Option<bool>,
     /// What it answered instead.
     pub complaint: Option<String>,
     /// When its process started, in UTC.
@@ -95,7 +95,7 @@ impl Report {
                 && node
                     .units
                     .iter()
-                    .all(|unit| unit.healthy && unit.enabled && !unit.outdated)
+                    .all(|unit| unit.healthy == Some(true) && unit.enabled && !unit.outdated)
                 && node
                     .certificates
                     .iter()
@@ -135,6 +135,9 @@ impl NodeReport {
         _ = writeln!(text, "{} ({arch}): {generation}{unfinished}", self.node);
         for unit in &self.units {
             let state = match &unit.complaint {
+                Some(why) if unit.healthy.is_none() => {
+                    paint(&format!("not asked: {why}"), "33", color)
+                }
                 None => paint("healthy", "32", color),
                 Some(complaint) => paint(&format!("unhealthy: {complaint}"), "31", color),
             };

@@ -6,7 +6,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{Body, Error, Reply, converse};
+use super::conversation::converse;
+use super::{Body, Error, Reply};
 use crate::inventory::NodeName;
 use crate::script::Script;
 
@@ -49,14 +50,15 @@ impl LocalRoot {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
         let input = child.stdin.take().expect("the standard input is a pipe");
         let output = child.stdout.take().expect("the standard output is a pipe");
         let complaint = child.stderr.take().expect("the standard error is a pipe");
-        let (output, complaint) = converse(input, output, complaint, None, body)
+        let (output, complaint) = converse(input, output, complaint, None, body, script.limits)
             .await
-            .map_err(failed)?;
+            .map_err(|broken| broken.during(&self.node, script.name))?;
         let status = child.wait().await.map_err(failed)?;
         Ok(Reply {
             status: status.code().unwrap_or(-1),

@@ -2,6 +2,8 @@
 //! except for a few options of ours, and this module tells why there is no connection.
 
 use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use openssh::Session;
 use rsa::rand_core::{OsRng, RngCore};
 use tokio::process::Command;
 
-use super::Error;
+use super::{Error, limit};
 use crate::inventory::{HostKeys, Node, NodeName};
 
 /// What ssh does whatever the user's configuration says, for jump hosts too where `[ssh] config`
@@ -26,6 +28,23 @@ const NODE_ONLY: [&str; 4] = [
     "ServerAliveInterval=10",
     "ControlPersist=15s",
 ];
+/// What a user's configuration asks of a connection for the user's own work: no node gets a way
+/// back to the operator's agent, display or network from us, and nothing else is run at either end.
+const NOTHING_ELSE: [&str; 9] = [
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "Tunnel=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+    "GatewayPorts=no",
+    "StreamLocalBindMask=0177",
+];
+/// How long ssh may take to log in, in seconds; `ConnectTimeout` ends with the key exchange.
+const LOGIN_SECONDS: u64 = 60;
+/// How long a process that keeps a connection may take to say that it ends, in milliseconds.
+const END_MILLISECONDS: u64 = 500;
 /// How often a connection is tried that is closed before the key exchange.
 const TRIES_MAX: u32 = 6;
 /// The first pause between two tries, in milliseconds; each is twice as long as the one before.
@@ -62,28 +81,28 @@ impl Login {
             HostKeys::Strict => "StrictHostKeyChecking=yes",
             HostKeys::AcceptNew => "StrictHostKeyChecking=accept-new",
         };
-        for option in EVERYWHERE.iter().chain(&NODE_ONLY).chain([&check]) {
+        for option in EVERYWHERE
+            .iter()
+            .chain(&NODE_ONLY)
+            .chain(&NOTHING_ELSE)
+            .chain([&check])
+        {
             login.arguments.extend(["-o".into(), option.into()]);
         }
         if let Some(config) = &node.ssh.config {
             let config = directory.join(config);
-            login.add("-F", &config.display().to_string());
+            login.by_hand = format!("{} -F {}", login.by_hand, config.display());
             let wrapped = login.wrap(config, room).map_err(|why| login.local(&why))?;
             login.arguments.extend(["-F".into(), wrapped.into()]);
         }
         let port = node.ssh.port.map(|port| port.to_string());
         for (option, value) in [("-p", port), ("-l", node.ssh.user.clone())] {
             let Some(value) = value else { continue };
-            login.add(option, &value);
+            login.by_hand = format!("{} {option} {value}", login.by_hand);
             login.arguments.extend([option.into(), value.into()]);
         }
         login.by_hand = format!("{} {}", login.by_hand, login.host);
         Ok(login)
-    }
-
-    /// Has a user type an option, too.
-    fn add(&mut self, option: &str, value: &str) {
-        self.by_hand = format!("{} {option} {value}", self.by_hand);
     }
 
     /// Writes a configuration that is ours first and then the user's.
@@ -134,8 +153,13 @@ impl Login {
         let local = |why: std::io::Error| self.local(&why);
         let path = directory.join("said");
         let said = fs_err::File::create(&path).map_err(local)?;
-        let status = self
-            .ssh()
+        // Why sshd did not open a connection through it, ssh tells from this level on (`forward.rs`).
+        let log = directory.join("log");
+        let logging_in = Command::new("ssh")
+            .kill_on_drop(true)
+            .args(["-o", "LogLevel=INFO", "-E"])
+            .arg(&log)
+            .args(&self.arguments)
             .arg("-S")
             .arg(directory.join("master"))
             .args(["-M", "-f", "-N"])
@@ -143,13 +167,17 @@ impl Login {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said.into_parts().0)
-            .status()
-            .await
-            .map_err(local)?;
-        if status.success() {
+            .status();
+        let limit = limit::seconds(LOGIN_SECONDS);
+        let Ok(status) = tokio::time::timeout(limit, logging_in).await else {
+            let seconds = limit.as_secs();
+            return Err(self.refused(&format!("the login did not end within {seconds} s")));
+        };
+        if status.map_err(local)?.success() {
             return Ok(None);
         }
-        let said = fs_err::read(&path).map_err(local)?;
+        let mut said = fs_err::read(&path).map_err(local)?;
+        said.extend(fs_err::read(&log).unwrap_or_default());
         Ok(Some(self.words(&said)))
     }
 
@@ -269,6 +297,28 @@ impl Login {
             why: why.to_string(),
         }
     }
+}
+
+/// Ends a connection at once, with all that still goes on over it: scripts that were given up among
+/// them, which would keep it open for as long as a node likes.
+///
+/// Source: OpenSSH's PROTOCOL.mux, `MUX_MSG_HELLO` and `MUX_C_TERMINATE`.
+pub(super) fn end(control: &Path) {
+    const HELLO: [u32; 3] = [8, 0x0000_0001, 4];
+    const TERMINATE: [u32; 3] = [8, 0x1000_0005, 0];
+    let end = || -> std::io::Result<()> {
+        let limit = Some(Duration::from_millis(END_MILLISECONDS));
+        let mut control = UnixStream::connect(control)?;
+        control.set_write_timeout(limit)?;
+        control.set_read_timeout(limit)?;
+        let words = HELLO.into_iter().chain(TERMINATE);
+        let bytes: Vec<u8> = words.flat_map(u32::to_be_bytes).collect();
+        control.write_all(&bytes)?;
+        // Its own hello, and that it ends.
+        control.read_exact(&mut [0; 24])
+    };
+    // One that is gone already needs no end.
+    _ = end();
 }
 
 /// Whether these words tell the reason: those about a proxy's end, or of a connection that was

@@ -1,8 +1,9 @@
 //! The directories below `/tmp` that hold the sockets of connections. Each is named by the process
 //! that it belongs to, so that the next run removes what a killed one left.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Once;
 
@@ -22,6 +23,8 @@ pub(super) fn make() -> io::Result<TempDir> {
     });
     let prefix = format!("{PREFIX}{}-", std::process::id());
     let mut builder = tempfile::Builder::new();
+    // Whatever the umask is: whoever reaches a socket in it reaches the node as root.
+    builder.permissions(Permissions::from_mode(0o700));
     builder.prefix(&prefix).tempdir_in(PLACE)
 }
 

@@ -1,25 +1,34 @@
 //! A node over SSH, by the user's own OpenSSH client: its configuration, agents, jump hosts and
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use openssh::{ForwardType, Session, Socket, Stdio};
+use openssh::{OwningCommand, Session, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use super::master::Login;
-use super::{Body, Error, Reply, converse, sockets};
+use super::conversation::converse;
+use super::master::{self, Login};
+use super::{Body, Error, Reply, limit, sockets};
 use crate::inventory::{Node, NodeName};
-use crate::script::{self, Script};
+use crate::script::{self, Limits, Script};
 use crate::secret::Secret;
 
 /// How often a script that holds something hears that we live, in seconds: the other end of a
 /// connection that was cut learns of it in no other way, or hours later.
 const BEAT_SECONDS: u64 = 10;
+
+/// How long sshd may refuse a session before that counts, in milliseconds: one that has just ended
+/// still counts for a moment (`MaxSessions`).
+const REFUSED_MILLISECONDS: u64 = 5000;
+/// How long between two tries, in milliseconds.
+const RETRY_MILLISECONDS: u64 = 100;
+/// How long a password may take to be tried, in seconds.
+const PASSWORD_SECONDS: u64 = 60;
 
 /// How a script becomes root's.
 #[derive(Debug, Clone)]
@@ -32,6 +41,9 @@ pub enum Privilege {
     Password(Secret),
 }
 
+/// Of which ports sshd was asked whether it lets them be reached, and whether it forbids it.
+pub(super) type Forbidden = tokio::sync::Mutex<BTreeMap<(IpAddr, u16), bool>>;
+
 /// A connection to a node.
 pub struct Connection {
     node: NodeName,
@@ -39,6 +51,7 @@ pub struct Connection {
     privilege: Privilege,
     /// Holds the sockets of forwarded ports; gone with the connection.
     sockets: tempfile::TempDir,
+    forbidden: Forbidden,
     /// Says that we live to the process that keeps the connection: to it, this is a client that
     /// says nothing, and as long as it has one the connection is not idle, as while we download.
     _presence: UnixStream,
@@ -71,9 +84,11 @@ impl Connection {
             session: Arc::new(session),
             privilege,
             sockets,
+            forbidden: Forbidden::default(),
             _presence: presence,
         };
-        connection.check_password().await?;
+        let checking = connection.check_password();
+        limit::deadline(&node.name, "sudo", PASSWORD_SECONDS, checking).await?;
         Ok(connection)
     }
 
@@ -110,7 +125,13 @@ impl Connection {
             .expect("the standard output is a pipe");
         let complaint = child.stderr().take().expect("the standard error is a pipe");
         let body = Body::default();
-        let (_, complaint) = converse(input, output, complaint, Some(Secret::new(line)), body)
+        let limits = Limits {
+            seconds: PASSWORD_SECONDS,
+            silence_seconds: PASSWORD_SECONDS,
+            output_kilobytes: 64,
+        };
+        let line = Some(Secret::new(line));
+        let (_, complaint) = converse(input, output, complaint, line, body, limits)
             .await
             .map_err(|_| self.lost("sudo"))?;
         let status = child.wait().await.map_err(|_| self.lost("sudo"))?;
@@ -137,11 +158,10 @@ impl Connection {
             .take()
             .expect("the standard output is a pipe");
         let complaint = child.stderr().take().expect("the standard error is a pipe");
-        let conversed = converse(input, output, complaint, self.prefix(), body).await;
-        let (output, complaint) = conversed.map_err(|why| Error::Local {
-            node: self.node.clone(),
-            why,
-        })?;
+        let limits = script.limits;
+        let conversed = converse(input, output, complaint, self.prefix(), body, limits).await;
+        let (output, complaint) =
+            conversed.map_err(|broken| broken.during(&self.node, script.name))?;
         // A connection that broke ends the output too, so this comes after it.
         let status = child.wait().await.map_err(|_| self.lost(script.name))?;
         let Some(status) = status.code() else {
@@ -173,6 +193,25 @@ impl Connection {
     /// Starts a script that holds something until its input ends or is silent for a minute, and returns its first line
     /// together with what keeps it alive.
     pub async fn hold(&self, script: Script, arguments: &[&str]) -> Result<(String, Held), Error> {
+        let seconds = script.limits.seconds;
+        let holding = async {
+            let held = self.take_hold(script, arguments).await?;
+            // What follows needs a session beside this one.
+            let beside = |session: Arc<Session>| {
+                let mut command = session.arc_command("true");
+                command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
+                command
+            };
+            self.begin(script.name, beside).await?;
+            Ok(held)
+        };
+        limit::deadline(&self.node, script.name, seconds, holding).await
+    }
+
+    async fn take_hold(&self, script: Script, arguments: &[&str]) -> Result<(String, Held), Error> {
         let mut child = self.spawn(script, arguments).await?;
         let mut input = child.stdin().take().expect("the standard input is a pipe");
         let output = child
@@ -186,18 +225,27 @@ impl Connection {
                 .map_err(|_| self.lost(script.name))?;
         }
         let mut line = String::new();
-        let mut output = BufReader::new(output);
+        let kilobytes = script.limits.output_kilobytes;
+        let output = BufReader::new(output);
+        let mut output = output.take(kilobytes as u64 * 1024);
         output
             .read_line(&mut line)
             .await
             .map_err(|_| self.lost(script.name))?;
-        let ended = Arc::<AtomicBool>::default();
+        if output.limit() == 0 {
+            return Err(Error::TooMuch {
+                node: self.node.clone(),
+                script: script.name,
+                kilobytes,
+                where_to: "as its answer",
+            });
+        }
+        let ended = Arc::<OnceLock<bool>>::default();
         let has_ended = Arc::clone(&ended);
         let listening = tokio::spawn(async move {
-            let mut rest = Vec::new();
-            // It says nothing more: whatever comes is its end.
-            _ = output.read_to_end(&mut rest).await;
-            has_ended.store(true, Ordering::Relaxed);
+            // It says nothing more: whatever comes is its end, or that of our trust in it.
+            _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+            _ = has_ended.set(output.limit() == 0);
         });
         let beating = tokio::spawn(async move {
             // Without a reader there is nothing left to keep alive.
@@ -209,6 +257,7 @@ impl Connection {
             line.trim_end().to_owned(),
             Held {
                 node: self.node.clone(),
+                script,
                 beating,
                 listening,
                 ended,
@@ -217,28 +266,49 @@ impl Connection {
         ))
     }
 
-    async fn spawn(
-        &self,
-        script: Script,
-        arguments: &[&str],
-    ) -> Result<openssh::Child<Arc<Session>>, Error> {
+    async fn spawn(&self, script: Script, arguments: &[&str]) -> Result<Remote, Error> {
         let how = match self.privilege {
             Privilege::Plain => "plain",
             Privilege::Sudo => "sudo",
             Privilege::Password(_) => "password",
         };
-        Arc::clone(&self.session)
-            .arc_command("sh")
-            .args(["-c", script::BECOME_ROOT.text, "kinstall", how, script.text])
-            // The first argument of every script is the directory it works below.
-            .arg("")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .await
-            .map_err(|_| self.lost(script.name))
+        let command = |session: Arc<Session>| {
+            let mut command = session.arc_command("sh");
+            command
+                .args(["-c", script::BECOME_ROOT.text, "kinstall", how, script.text])
+                // The first argument of every script is the directory it works below.
+                .arg("")
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            command
+        };
+        self.begin(script.name, command).await
+    }
+
+    /// Opens a session for a command.
+    async fn begin(
+        &self,
+        script: &'static str,
+        command: impl Fn(Arc<Session>) -> OwningCommand<Arc<Session>>,
+    ) -> Result<Remote, Error> {
+        let limit = limit::milliseconds(REFUSED_MILLISECONDS);
+        let begun = Instant::now();
+        loop {
+            let mut command = command(Arc::clone(&self.session));
+            match command.spawn().await {
+                Ok(child) => return Ok(child),
+                Err(error) if !is_refusal(&error) => return Err(self.lost(script)),
+                Err(_) if begun.elapsed() >= limit => {
+                    return Err(Error::Sessions {
+                        node: self.node.clone(),
+                        script,
+                    });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(RETRY_MILLISECONDS)).await,
+            }
+        }
     }
 
     /// The password and the line that ends it; see `script/become_root.sh`.
@@ -251,53 +321,23 @@ impl Connection {
         Some(Secret::new(prefix))
     }
 
-    /// Makes a port of the node's loopback reachable as a socket here, and says where.
-    pub async fn forward(&self, port: u16) -> Result<std::path::PathBuf, Error> {
-        self.forward_to(Ipv4Addr::LOCALHOST.into(), port).await
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
-    /// The same for a port on another address that the node can reach, its own for example.
-    pub async fn forward_to(
-        &self,
-        address: IpAddr,
-        port: u16,
-    ) -> Result<std::path::PathBuf, Error> {
-        let name = if address.is_loopback() {
-            format!("port{port}")
-        } else {
-            format!("{}-{port}", address.to_string().replace(':', "-"))
-        };
-        let socket = self.sockets.path().join(name);
-        if socket.exists() {
-            return Ok(socket);
-        }
-        let listen = Socket::UnixSocket {
-            path: socket.clone().into(),
-        };
-        let address = address.to_string();
-        let connect = Socket::new(&address, port);
-        let made = self
-            .session
-            .request_port_forward(ForwardType::Local, listen, connect)
-            .await;
-        made.map_err(|error| Error::Forward {
-            node: self.node.clone(),
-            why: chain(&error),
-        })?;
-        Ok(socket)
+    /// Where the sockets of forwarded ports are.
+    pub(super) fn sockets(&self) -> &Path {
+        self.sockets.path()
+    }
+
+    /// What is known of ports that sshd forbids.
+    pub(super) fn forbidden(&self) -> &Forbidden {
+        &self.forbidden
     }
 
     /// Whether the connection still stands.
     pub async fn is_alive(&self) -> bool {
         self.session.check().await.is_ok()
-    }
-
-    /// Ends the connection.
-    pub async fn close(self) {
-        // One that is gone already needs no closing, and one that a script still holds ends with it.
-        if let Some(session) = Arc::into_inner(self.session) {
-            drop(session.close().await);
-        }
     }
 
     fn lost(&self, script: &'static str) -> Error {
@@ -308,13 +348,29 @@ impl Connection {
     }
 }
 
+/// A process on a node.
+type Remote = openssh::Child<Arc<Session>>;
+
+/// Whether sshd refused a session on a connection that stands (OpenSSH's mux.c).
+fn is_refusal(error: &openssh::Error) -> bool {
+    chain(error).contains("refused by peer")
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        master::end(self.session.control_socket());
+    }
+}
+
 /// Keeps a script of [`Connection::hold`] going; dropped, it ends.
 pub struct Held {
     node: NodeName,
+    script: Script,
     beating: tokio::task::JoinHandle<()>,
     listening: tokio::task::JoinHandle<()>,
-    ended: Arc<AtomicBool>,
-    _child: openssh::Child<Arc<Session>>,
+    /// Set once it is over: whether because it said too much.
+    ended: Arc<OnceLock<bool>>,
+    _child: Remote,
 }
 
 impl Held {
@@ -323,10 +379,30 @@ impl Held {
         &self.node
     }
 
-    /// Whether the script ended by itself: somebody killed it, or the connection broke.
-    pub fn is_lost(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+    /// Whether the script still holds the node. It may have ended by itself, because somebody killed
+    /// it or the connection broke; or it says what it has no reason to.
+    pub fn state(&self) -> State {
+        match self.ended.get() {
+            None => State::Holds,
+            Some(false) => State::Ended,
+            Some(true) => State::TooMuch(Error::TooMuch {
+                node: self.node.clone(),
+                script: self.script.name,
+                kilobytes: self.script.limits.output_kilobytes,
+                where_to: "as its answer",
+            }),
+        }
     }
+}
+
+/// How a script of [`Connection::hold`] is.
+pub enum State {
+    /// It holds the node.
+    Holds,
+    /// It ended.
+    Ended,
+    /// It is no longer listened to.
+    TooMuch(Error),
 }
 
 impl Drop for Held {
@@ -338,7 +414,7 @@ impl Drop for Held {
 }
 
 /// An error and what it rests on, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut words = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

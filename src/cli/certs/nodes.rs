@@ -16,7 +16,7 @@ use crate::certificate::{CertificateId, Description, Kind};
 use crate::event::Events;
 use crate::inventory::NodeName;
 use crate::manifest::compose::{Holds, Place, places};
-use crate::probe::served::served;
+use crate::probe::served::{Served, served};
 use crate::script;
 use crate::transport::{Body, Transport};
 
@@ -100,9 +100,9 @@ impl Look<'_> {
                 find(id, "not-pushed", message, false);
             }
         }
-        let Some(connection) = transport.ssh() else {
+        if transport.ssh().is_none() {
             return Ok(findings);
-        };
+        }
         let node = &self.desk.inventory.nodes[name];
         for (port, kind) in PORTS {
             let address = match kind {
@@ -116,15 +116,19 @@ impl Look<'_> {
             let Some(place) = own.iter().find(|place| place.holds == holds) else {
                 continue;
             };
-            let shown = served(connection, address, port).await;
+            let shown = served(transport, address, port).await;
             match shown.map_err(|error| Failure::new(Exit::Unreachable, error))? {
-                Err(why) => find(
+                Served::NotAsked(why) => {
+                    let message = format!("port {port} was not asked: {why}");
+                    find(&id, "not-asked", message, false);
+                }
+                Served::Nothing(why) => find(
                     &id,
                     "not-served",
                     format!("nothing is served at port {port}: {why}"),
                     true,
                 ),
-                Ok(pem) => {
+                Served::Certificate(pem) => {
                     let Ok(shown) = describe(&pem) else { continue };
                     if let Some(message) = self.ending(&shown) {
                         let message = format!("what runs at port {port} shows one that {message}");

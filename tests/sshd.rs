@@ -1,0 +1,130 @@
+//! Promises about what an sshd may forbid and what a user's ssh may be told to do: kinstall works
+//! with what there is, or says which setting stands in the way before it changes anything.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use fs_err as fs;
+
+use crate::bed::{Bed, NODES, PUSH};
+
+const STATUS: [&str; 2] = ["status", "inventory.toml"];
+
+/// Has node3's sshd start with this configuration.
+fn configure(bed: &Bed, lines: &str) {
+    let script = format!(
+        "printf '{lines}\\n' >/etc/ssh/sshd_config.d/20-test.conf; sshd -t && kill -HUP $(cat /run/sshd.pid); sleep 0.5"
+    );
+    bed.on("node3", &script);
+}
+
+/// Lends node3 a program of this machine, with the libraries that it needs.
+fn lend(bed: &Bed, program: &str) {
+    let config = bed.ssh_config().display().to_string();
+    let script = r#"
+        set -eu
+        place=$(mktemp -d) its=$(command -v "$1")
+        cp -L "$its" "$place/$1.bin"
+        for library in $(ldd "$its" | grep -o '/[^ )]*'); do cp -L "$library" "$place/"; done
+        loader=$(basename "$(ldd "$its" | grep -o '/[^ ]*/ld-linux[^ ]*')")
+        printf '#!/bin/sh\nexec /run/lent/%s --library-path /run/lent /run/lent/%s.bin "$@"\n' "$loader" "$1" >"$place/$1"
+        chmod 755 "$place"/*
+        tar -C "$place" -c . | ssh -F "$2" node3 "mkdir -p /run/lent && tar -x -C /run/lent && ln -sf /run/lent/$1 /usr/local/sbin/$1"
+        rm -r "$place""#;
+    let mut lent = Command::new("sh");
+    lent.args(["-c", script, "lend", program, &config]);
+    assert!(
+        lent.status().unwrap().success(),
+        "this machine has `{program}` to lend"
+    );
+}
+
+fn take_back(bed: &Bed, program: &str) {
+    bed.on("node3", &format!("rm /usr/local/sbin/{program}"));
+}
+
+#[test]
+fn ssh_does_without_what_sshd_forbids_or_tells_it_first() {
+    let test = "ssh_does_without_what_sshd_forbids_or_tells_it_first";
+    let Some(mut bed) = Bed::take(test) else {
+        return;
+    };
+    let lab = bed.pushed();
+    lend(&bed, "curl");
+    lend(&bed, "openssl");
+    for lines in [
+        "DisableForwarding yes",
+        "PermitOpen none",
+        "AllowTcpForwarding no",
+    ] {
+        configure(&bed, lines);
+        lab.run(STATUS).exits(0).prints("all healthy");
+    }
+    lab.edit("audit-log-maxage = 60", "audit-log-maxage = 67");
+    lab.run(PUSH)
+        .exits(0)
+        .says("node3: sshd forbids forwarding to its services; they are asked there, by curl")
+        .says("done: 3 nodes changed");
+    lab.run(["certs", "check", "inventory.toml", "--nodes"])
+        .exits(0);
+
+    take_back(&bed, "curl");
+    lab.run(STATUS).exits(0).prints("all healthy");
+    bed.on("node3", "systemctl stop kube-scheduler");
+    lab.run(STATUS)
+        .exits(3)
+        .prints("unhealthy: inactive (dead)");
+    bed.on("node3", "systemctl start kube-scheduler");
+    lab.edit("audit-log-maxage = 67", "audit-log-maxage = 68");
+    lab.run(PUSH)
+        .exits(0)
+        .says("they are asked there, by openssl");
+    // What was shown to the services is gone.
+    assert_eq!(
+        bed.on("node3", "find / -xdev -name 'ask.*' -path '*kinstall*'"),
+        ""
+    );
+
+    take_back(&bed, "openssl");
+    lab.edit("audit-log-maxage = 68", "audit-log-maxage = 69");
+    let before = NODES.map(|node| bed.starts(node));
+    lab.run(STATUS)
+        .exits(3)
+        .prints("not asked: sshd forbids forwarding to it")
+        .never_says("unhealthy");
+    lab.run(PUSH)
+        .exits(4)
+        .says("node3: port 2379 cannot be asked: sshd forbids forwarding to it, and the node has neither curl nor openssl")
+        .says("`AllowTcpForwarding local` or `yes`");
+    assert_eq!(NODES.map(|node| bed.starts(node)), before);
+
+    configure(&bed, "MaxSessions 1");
+    lab.run(PUSH)
+        .exits(4)
+        .says("node3: sshd refused a session for `lock`")
+        .says("set `MaxSessions` to 2 or more");
+    assert_eq!(NODES.map(|node| bed.starts(node)), before);
+    configure(&bed, "MaxSessions 2");
+    lab.run(PUSH).exits(0).says("done: 3 nodes changed");
+    lab.run(STATUS).exits(0);
+    bed.on(
+        "node3",
+        "rm /etc/ssh/sshd_config.d/20-test.conf; kill -HUP $(cat /run/sshd.pid); sleep 0.5",
+    );
+
+    // What a user's own configuration asks of a connection is not for ours.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "PermitLocalCommand yes\nLocalCommand touch {touched}\nRemoteCommand false\nRequestTTY force\n\
+         ForwardAgent yes\nExitOnForwardFailure yes\nLocalForward {port} 127.0.0.1:22\n{theirs}",
+        touched = lab.path("touched").display(),
+        port = taken.local_addr().unwrap().port(),
+        theirs = fs::read_to_string(bed.ssh_config()).unwrap(),
+    );
+    fs::write(lab.path("ssh_config"), config).unwrap();
+    let theirs = bed.ssh_config().display().to_string();
+    lab.edit(&format!("config = \"{theirs}\""), "config = \"ssh_config\"");
+    lab.run(STATUS).exits(0);
+    assert!(!lab.path("touched").exists());
+    bed.leave(lab);
+}

@@ -81,7 +81,7 @@ fn ssh_does_without_what_sshd_forbids_or_tells_it_first() {
         .says("they are asked there, by openssl");
     // What was shown to the services is gone.
     assert_eq!(
-        bed.on("node3", "find / -xdev -name 'ask.*' -path '*kinstall*'"),
+        bed.on("node3", "find /var/lib/kinstall/ask -mindepth 1"),
         ""
     );
 

@@ -10,7 +10,7 @@ umask 077
 export LC_ALL=C
 word=$2 address=$3 port=$4 path=${5-}
 seconds=5 bytes=131072
-state=$1/var/lib/kinstall
+state=$1/var/lib/kinstall/ask
 has() { command -v "$1" >/dev/null 2>&1; }
 case $word in
   look)
@@ -25,8 +25,8 @@ esac
 has curl || has openssl || { echo 'no tool'; exit 0; }
 mkdir -p "$state" || exit 3
 # A question that was killed could not take its key away.
-find "$state" -maxdepth 1 -type d -name 'ask.*' -mmin +5 -exec rm -rf {} + 2>/dev/null
-room=$(mktemp -d "$state/ask.XXXXXX") || exit 3
+find "$state" -mindepth 1 -maxdepth 1 -mmin +5 -exec rm -rf {} + 2>/dev/null
+room=$(mktemp -d -p "$state") || exit 3
 trap 'rm -rf "$room"' EXIT
 trap 'exit 9' HUP INT TERM
 awk -v room="$room" '$1 == "part" { at = room "/" $2; next } $0 == "end" { ended = 1; next } { print > at }

@@ -152,6 +152,14 @@ script! {
     UNINSTALL, "uninstall" + "root", Limits::new(1800, 64)
 }
 script! {
-    /// Runs one of the others as root.
+    /// Has a login shell read the next one.
+    LOGIN, "login", Limits::new(60, 64)
+}
+script! {
+    /// Has root read the next one; by itself, it tries a password.
     BECOME_ROOT, "become_root", Limits::new(60, 64)
+}
+script! {
+    /// Runs one of the others.
+    RUNNER, "runner", Limits::new(60, 64)
 }

@@ -1,10 +1,12 @@
 //! How scripts reach a node: over SSH, or into a directory that stands for one.
 
+mod answer;
 mod conversation;
 mod forward;
 mod limit;
 pub mod local_root;
 mod master;
+mod refusal;
 mod sockets;
 pub mod ssh;
 
@@ -145,16 +147,31 @@ pub enum Error {
         /// How a user logs in by hand.
         login: String,
     },
+    /// The login succeeds, and nothing of ours runs.
+    #[error("{node}: `{host}` refused the login: {why}")]
+    #[diagnostic(help(
+        "ssh logs in, and the account runs none of our commands: an expired password (`chage -l`), a `nologin` shell, sshd's `ForceCommand`, or a login script may be the reason; try `{login} true`"
+    ))]
+    RunsNothing {
+        /// The node.
+        node: NodeName,
+        /// What ssh was told to connect to.
+        host: String,
+        /// What the node said instead.
+        why: String,
+        /// How a user logs in by hand.
+        login: String,
+    },
     /// The user cannot become root.
     #[error("{node}: cannot become root: {why}")]
-    #[diagnostic(help(
-        "log in as root, allow the user sudo without a password, or give `--ask-sudo-password`"
-    ))]
+    #[diagnostic(help("{way_out}"))]
     Sudo {
         /// The node.
         node: NodeName,
         /// sudo's own words.
         why: String,
+        /// What mends it.
+        way_out: String,
     },
     /// The connection broke.
     #[error("{node}: the connection was lost during `{script}`")]

@@ -32,6 +32,7 @@ mod kubeconfig;
 mod lab;
 mod leases;
 mod links;
+mod logins;
 mod members;
 mod mirror;
 mod mixed;

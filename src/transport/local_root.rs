@@ -43,7 +43,15 @@ impl LocalRoot {
             node: self.node.clone(),
             why,
         };
+        // As on a node, nothing in the environment changes what a script does.
+        let path = std::env::var_os("PATH").unwrap_or_default();
         let mut child = Command::new("sh")
+            .env_clear()
+            .envs([
+                ("PATH", path),
+                ("LC_ALL", "C".into()),
+                ("TZ", "UTC0".into()),
+            ])
             .args(["-c", script.text, "kinstall"])
             .arg(&self.directory)
             .args(arguments)

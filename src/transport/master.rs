@@ -47,8 +47,8 @@ const LOGIN_SECONDS: u64 = 60;
 const END_MILLISECONDS: u64 = 500;
 /// How often a connection is tried that is closed before the key exchange.
 const TRIES_MAX: u32 = 6;
-/// The first pause between two tries, in milliseconds; each is twice as long as the one before.
-const PAUSE_MILLISECONDS: u64 = 400;
+/// Half the first pause between two tries, in milliseconds; each is twice as long as the one before.
+const PAUSE_MILLISECONDS: u64 = 200;
 /// How long ssh may take to say more about a failure, in seconds.
 const EXPLAIN_SECONDS: u64 = 20;
 /// What ssh calls the other end when it speaks through a proxy, so that the reason is the proxy's.
@@ -61,6 +61,8 @@ pub(super) struct Login {
     pub(super) host: String,
     /// What a user types to log in the same way.
     pub(super) by_hand: String,
+    /// The user, where the inventory names one.
+    pub(super) user: Option<String>,
     arguments: Vec<OsString>,
     /// The user's configuration, and the name that ssh knows it by.
     config: Option<(PathBuf, PathBuf)>,
@@ -74,6 +76,7 @@ impl Login {
             node: node.name.clone(),
             host: host.unwrap_or_else(|| node.address.to_string()),
             by_hand: "ssh".to_owned(),
+            user: node.ssh.user.clone(),
             arguments: Vec::new(),
             config: None,
         };
@@ -380,6 +383,7 @@ mod tests {
             node: "n1".parse().unwrap(),
             host: "10.0.0.1".to_owned(),
             by_hand: "ssh -l root 10.0.0.1".to_owned(),
+            user: None,
             arguments: Vec::new(),
             config: None,
         }

@@ -2,20 +2,22 @@
 //! `known_hosts` hold. One connection a node; scripts are sessions on it.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use openssh::{OwningCommand, Session, Stdio};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use openssh::{ChildStderr, ChildStdin, ChildStdout, OwningCommand, Session, Stdio};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Chain};
 use tokio::net::UnixStream;
 
+use super::answer::{Answer, Call};
 use super::conversation::converse;
 use super::master::{self, Login};
 use super::{Body, Error, Reply, limit, sockets};
 use crate::inventory::{Node, NodeName};
-use crate::script::{self, Limits, Script};
+use crate::script::{self, Script};
 use crate::secret::Secret;
 
 /// How often a script that holds something hears that we live, in seconds: the other end of a
@@ -41,6 +43,17 @@ pub enum Privilege {
     Password(Secret),
 }
 
+impl Privilege {
+    /// What `script/become_root.sh` calls it.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Sudo => "sudo",
+            Self::Password(_) => "password",
+        }
+    }
+}
+
 /// Of which ports sshd was asked whether it lets them be reached, and whether it forbids it.
 pub(super) type Forbidden = tokio::sync::Mutex<BTreeMap<(IpAddr, u16), bool>>;
 
@@ -48,6 +61,7 @@ pub(super) type Forbidden = tokio::sync::Mutex<BTreeMap<(IpAddr, u16), bool>>;
 pub struct Connection {
     node: NodeName,
     session: Arc<Session>,
+    login: Login,
     privilege: Privilege,
     /// Holds the sockets of forwarded ports; gone with the connection.
     sockets: tempfile::TempDir,
@@ -82,6 +96,7 @@ impl Connection {
         let connection = Self {
             node: node.name.clone(),
             session: Arc::new(session),
+            login,
             privilege,
             sockets,
             forbidden: Forbidden::default(),
@@ -103,45 +118,23 @@ impl Connection {
         let Privilege::Password(password) = &self.privilege else {
             return Ok(());
         };
-        let mut line = password.expose().to_vec();
-        line.push(b'\n');
-        let mut child = self
-            .session
-            .command("sh")
-            .args([
-                "-c",
-                "[ \"$(id -u)\" = 0 ] || exec sudo -k -S -p '' -- true",
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .await
-            .map_err(|_| self.lost("sudo"))?;
-        let input = child.stdin().take().expect("the standard input is a pipe");
-        let output = child
-            .stdout()
-            .take()
-            .expect("the standard output is a pipe");
-        let complaint = child.stderr().take().expect("the standard error is a pipe");
-        let body = Body::default();
-        let limits = Limits {
-            seconds: PASSWORD_SECONDS,
-            silence_seconds: PASSWORD_SECONDS,
-            output_kilobytes: 64,
-        };
-        let line = Some(Secret::new(line));
-        let (_, complaint) = converse(input, output, complaint, line, body, limits)
-            .await
-            .map_err(|_| self.lost("sudo"))?;
-        let status = child.wait().await.map_err(|_| self.lost("sudo"))?;
-        if status.success() {
-            return Ok(());
+        let limits = script::BECOME_ROOT.limits;
+        let started = self.start("sudo", "check").await?;
+        let prelude = Some(started.call.password_alone(password));
+        let conversed = converse(
+            started.input,
+            started.output,
+            started.complaint,
+            prelude,
+            Body::default(),
+            limits,
+        )
+        .await;
+        let (output, complaint) = conversed.map_err(|broken| broken.during(&self.node, "sudo"))?;
+        match started.call.answer(&output, &complaint) {
+            Answer::Ended(_) | Answer::CutOff(_) => Ok(()),
+            Answer::NotBegun(words) => Err(self.not_root("sudo", started.child, &words).await),
         }
-        Err(Error::Sudo {
-            node: self.node.clone(),
-            why: super::last_lines(&complaint, 2),
-        })
     }
 
     /// Runs a script as root.
@@ -151,43 +144,28 @@ impl Connection {
         arguments: &[&str],
         body: Body,
     ) -> Result<Reply, Error> {
-        let mut child = self.spawn(script, arguments).await?;
-        let input = child.stdin().take().expect("the standard input is a pipe");
-        let output = child
-            .stdout()
-            .take()
-            .expect("the standard output is a pipe");
-        let complaint = child.stderr().take().expect("the standard error is a pipe");
-        let limits = script.limits;
-        let conversed = converse(input, output, complaint, self.prefix(), body, limits).await;
+        let started = self.start(script.name, self.privilege.word()).await?;
+        let prelude = started.call.prelude(self.password(), script, arguments);
+        let conversed = converse(
+            started.input,
+            started.output,
+            started.complaint,
+            Some(prelude),
+            body,
+            script.limits,
+        )
+        .await;
         let (output, complaint) =
             conversed.map_err(|broken| broken.during(&self.node, script.name))?;
-        // A connection that broke ends the output too, so this comes after it.
-        let status = child.wait().await.map_err(|_| self.lost(script.name))?;
-        let Some(status) = status.code() else {
-            return Err(self.lost(script.name));
-        };
-        if status == 255 {
-            return Err(self.lost(script.name));
+        match started.call.answer(&output, &complaint) {
+            Answer::Ended(reply) => {
+                // Its status is known, but until then it counts as a session (`MaxSessions`).
+                drop(started.child.wait().await);
+                Ok(reply)
+            }
+            Answer::CutOff(words) => Err(self.cut_off(script.name, started.child, &words).await),
+            Answer::NotBegun(words) => Err(self.not_root(script.name, started.child, &words).await),
         }
-        let sudo = complaint
-            .lines()
-            .rev()
-            .find(|line| line.starts_with("sudo:") || line.contains("sudo: not found"));
-        if status != 0
-            && output.is_empty()
-            && let Some(why) = sudo
-        {
-            return Err(Error::Sudo {
-                node: self.node.clone(),
-                why: why.to_owned(),
-            });
-        }
-        Ok(Reply {
-            status,
-            output,
-            complaint,
-        })
     }
 
     /// Starts a script that holds something until its input ends or is silent for a minute, and returns its first line
@@ -212,26 +190,23 @@ impl Connection {
     }
 
     async fn take_hold(&self, script: Script, arguments: &[&str]) -> Result<(String, Held), Error> {
-        let mut child = self.spawn(script, arguments).await?;
-        let mut input = child.stdin().take().expect("the standard input is a pipe");
-        let output = child
-            .stdout()
-            .take()
-            .expect("the standard output is a pipe");
-        if let Some(prefix) = self.prefix() {
-            input
-                .write_all(prefix.expose())
-                .await
-                .map_err(|_| self.lost(script.name))?;
-        }
-        let mut line = String::new();
+        let started = self.start(script.name, self.privilege.word()).await?;
+        let Started {
+            call,
+            child,
+            mut input,
+            output,
+            complaint,
+        } = started;
+        let lost = |_| self.lost(script.name);
+        let prelude = call.prelude(self.password(), script, arguments);
+        // One that is not there to read it tells why.
+        _ = input.write_all(prelude.expose()).await;
         let kilobytes = script.limits.output_kilobytes;
-        let output = BufReader::new(output);
         let mut output = output.take(kilobytes as u64 * 1024);
-        output
-            .read_line(&mut line)
-            .await
-            .map_err(|_| self.lost(script.name))?;
+        let has_begun = call.begin(&mut output).await.map_err(lost)?;
+        let mut line = String::new();
+        output.read_line(&mut line).await.map_err(lost)?;
         if output.limit() == 0 {
             return Err(Error::TooMuch {
                 node: self.node.clone(),
@@ -239,6 +214,15 @@ impl Connection {
                 kilobytes,
                 where_to: "as its answer",
             });
+        }
+        if line.trim().is_empty() {
+            // It said nothing before its end, which the next line tells.
+            output.read_line(&mut line).await.map_err(lost)?;
+            drop(input);
+            let status = call.status(line.trim());
+            return Err(self
+                .held_nothing(script, &call, child, complaint, (has_begun, status))
+                .await);
         }
         let ended = Arc::<OnceLock<bool>>::default();
         let has_ended = Arc::clone(&ended);
@@ -266,25 +250,64 @@ impl Connection {
         ))
     }
 
-    async fn spawn(&self, script: Script, arguments: &[&str]) -> Result<Remote, Error> {
-        let how = match self.privilege {
-            Privilege::Plain => "plain",
-            Privilege::Sudo => "sudo",
-            Privilege::Password(_) => "password",
-        };
+    /// Why a script that was to hold something ended without a word.
+    async fn held_nothing(
+        &self,
+        script: Script,
+        call: &Call,
+        child: Remote,
+        complaint: impl AsyncRead + Unpin,
+        (has_begun, status): (bool, Option<i32>),
+    ) -> Error {
+        let mut words = Vec::new();
+        _ = complaint.take(4096).read_to_end(&mut words).await;
+        let words = call.complaint(&String::from_utf8_lossy(&words));
+        match status {
+            Some(status) => Error::Failed {
+                node: self.node.clone(),
+                script: script.name,
+                status,
+                why: super::last_lines(&words, 5),
+            },
+            None if has_begun => self.cut_off(script.name, child, &words).await,
+            None => self.not_root(script.name, child, &words).await,
+        }
+    }
+
+    /// Logs in for a script, and waits until something of ours runs there.
+    async fn start(&self, script: &'static str, how: &str) -> Result<Started, Error> {
+        let call = Call::new();
+        let line = call.command_line(how);
         let command = |session: Arc<Session>| {
-            let mut command = session.arc_command("sh");
+            let mut command = session.arc_raw_command(&line);
             command
-                .args(["-c", script::BECOME_ROOT.text, "kinstall", how, script.text])
-                // The first argument of every script is the directory it works below.
-                .arg("")
-                .args(arguments)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
             command
         };
-        self.begin(script.name, command).await
+        let mut child = self.begin(script, command).await?;
+        let input = child.stdin().take().expect("the standard input is a pipe");
+        let output = child.stdout().take();
+        let mut output = BufReader::new(output.expect("the standard output is a pipe"));
+        let mut complaint = child.stderr().take().expect("the standard error is a pipe");
+        let mut complained = Vec::new();
+        let said = call
+            .log_in(&mut output, &mut complaint, &mut complained)
+            .await
+            .map_err(|_| self.lost(script))?;
+        if let Some(said) = said {
+            drop((input, output, complaint));
+            let complained = String::from_utf8_lossy(&complained);
+            return Err(self.ran_nothing(script, child, &said, &complained).await);
+        }
+        Ok(Started {
+            call,
+            child,
+            input,
+            output,
+            complaint: Cursor::new(complained).chain(complaint),
+        })
     }
 
     /// Opens a session for a command.
@@ -311,14 +334,16 @@ impl Connection {
         }
     }
 
-    /// The password and the line that ends it; see `script/become_root.sh`.
-    fn prefix(&self) -> Option<Secret> {
-        let Privilege::Password(password) = &self.privilege else {
-            return None;
-        };
-        let mut prefix = password.expose().to_vec();
-        prefix.extend_from_slice(b"\nKINSTALL-BODY\n");
-        Some(Secret::new(prefix))
+    fn password(&self) -> Option<&Secret> {
+        match &self.privilege {
+            Privilege::Password(password) => Some(password),
+            Privilege::Plain | Privilege::Sudo => None,
+        }
+    }
+
+    /// How it was logged in to.
+    pub(super) fn login(&self) -> &Login {
+        &self.login
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -340,7 +365,7 @@ impl Connection {
         self.session.check().await.is_ok()
     }
 
-    fn lost(&self, script: &'static str) -> Error {
+    pub(super) fn lost(&self, script: &'static str) -> Error {
         Error::Lost {
             node: self.node.clone(),
             script,
@@ -348,8 +373,17 @@ impl Connection {
     }
 }
 
+/// A script that is about to be sent.
+struct Started {
+    call: Call,
+    child: Remote,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    complaint: Chain<Cursor<Vec<u8>>, ChildStderr>,
+}
+
 /// A process on a node.
-type Remote = openssh::Child<Arc<Session>>;
+pub(super) type Remote = openssh::Child<Arc<Session>>;
 
 /// Whether sshd refused a session on a connection that stands (OpenSSH's mux.c).
 fn is_refusal(error: &openssh::Error) -> bool {

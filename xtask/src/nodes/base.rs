@@ -14,7 +14,7 @@ use crate::say;
 
 /// What the nodes have beyond a minimal system.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,\
-    procps,python3,rsync,zstd,less";
+    procps,python3,rsync,tcsh,zstd,less";
 /// Mirrors can be slow, and the machine busy.
 const BUILD_SECONDS: u64 = 1200;
 /// Nobody reads manuals in a test, and unpacking them takes time.

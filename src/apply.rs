@@ -114,7 +114,8 @@ pub enum Error {
     /// A step failed.
     #[error("{failure}")]
     #[diagnostic(help(
-        "its new files stay in place there, nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there"
+        "{}, nodes that were done stay as they are, the others were not touched; run the same command again once the cause is gone, and it goes on from there",
+        failure.what_is_left()
     ))]
     Step {
         /// The wave it was in.

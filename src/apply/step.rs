@@ -54,6 +54,26 @@ pub enum StepError {
     Unhealthy(Box<Unhealthy>),
 }
 
+impl StepError {
+    /// What the node is left with.
+    pub fn what_is_left(&self) -> &'static str {
+        match self {
+            // Its files are in place, all of them or none (`install.sh`), and something else failed.
+            Self::Member { .. } | Self::Leaderless { .. } | Self::Unhealthy(_) => {
+                "its new files stay in place there"
+            }
+            Self::Transport(transport::Error::Failed { script, .. }) => match *script {
+                "begin" => "nothing was put in place there",
+                "install" | "turn" => {
+                    "unless all of its new files were ready, none of them is in place there, only directories for them"
+                }
+                _ => "what was put in place there before stays",
+            },
+            Self::Transport(_) => "what it had begun there comes to its end by itself",
+        }
+    }
+}
+
 /// A unit that does not become healthy, with what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unhealthy {

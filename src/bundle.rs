@@ -25,7 +25,7 @@ use fs_err as fs;
 pub use manifest::{BadManifest, Manifest};
 pub use read::{BadBundle, read};
 
-use crate::artifact::Program;
+use crate::artifact::{Origin, Program};
 use crate::digest::{Checksum, Digest};
 use crate::durable;
 use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
@@ -260,9 +260,9 @@ impl Bundle {
             let known = artifact
                 .known_checksum()
                 .filter(|_| !inventory.source.rebuilt);
-            let trust = match (known, theirs.trust) {
-                (Some(Checksum::Sha256(known)), _) if known == theirs.digest => Trust::BuiltIn,
-                (Some(known @ Checksum::Sha256(_)), _) => {
+            let trust = match known {
+                Some(Checksum::Sha256(known)) if known == theirs.digest => Trust::BuiltIn,
+                Some(known @ Checksum::Sha256(_)) => {
                     let (name, pinned) = (artifact.to_string(), theirs.digest);
                     let not = fetch::Error::NotUpstreams {
                         name,
@@ -271,7 +271,7 @@ impl Bundle {
                     };
                     return Err(not.into());
                 }
-                (_, Trust::Yours) => Trust::Yours,
+                _ if artifact.origin == Origin::Own => Trust::Yours,
                 _ => Trust::Bundle,
             };
             let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {

@@ -11,15 +11,19 @@ mod download;
 mod elf;
 mod error;
 mod event;
+mod fault;
 mod http;
 mod index;
 mod origin;
 mod partial;
 mod patience;
+mod proxy;
+pub(crate) mod ratio;
 mod run;
 mod source;
 pub mod stream;
 mod tail;
+mod trust;
 mod unpacking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,10 +34,12 @@ pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
 pub use checksum::BadChecksum;
 pub use choice::Update;
 pub use elf::WrongProgram;
-pub use error::{Attempt, Error, ExpectedBy, Fault, Mismatch};
+pub use error::{Attempt, Error};
 pub use event::Event;
+pub use fault::{ExpectedBy, Fault, Mismatch, Via};
 pub use http::use_ring;
 pub use patience::Limits;
+pub use proxy::{BadProxy, Proxy};
 pub use source::BadSource;
 pub use stream::{Encoding, tail};
 
@@ -41,14 +47,12 @@ use crate::artifact::{Artifact, Origin, Program};
 use crate::digest::Digest;
 use crate::durable;
 use crate::inventory::Inventory;
-use crate::lockfile::{Lockfile, Pin, Trust};
+use crate::lockfile::{self, Lockfile, Pin, Trust};
 use crate::regular_file;
 use run::Run;
 
 /// The name of the lockfile, beside the inventory.
 pub const LOCKFILE: &str = "kinstall.lock";
-/// The most bytes of a lockfile: a pin takes a few hundred.
-const LOCKFILE_BYTES_MAX: u64 = 4 << 20;
 
 /// How to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +61,8 @@ pub struct Options {
     pub update: Update,
     /// Refuse to pin anything.
     pub locked: bool,
-    /// Refuse what rests on less than this; a build of the user's own passes.
+    /// Refuse what rests on less than this, and ask the sources where only the lockfile says that
+    /// it does not; a build of the user's own passes.
     pub require: Option<Trust>,
     /// Ask nothing of any source: the cache was filled from this bundle.
     pub bundle: Option<PathBuf>,
@@ -112,7 +117,7 @@ pub fn lockfile_path(inventory: &Inventory) -> PathBuf {
 pub fn read_lockfile(inventory: &Inventory) -> Result<Lockfile, Error> {
     let path = lockfile_path(inventory);
     let text = regular_file::real(&inventory.directory, &path)
-        .and_then(|path| regular_file::read_text(&path, LOCKFILE_BYTES_MAX));
+        .and_then(|path| regular_file::read_text(&path, lockfile::BYTES_MAX));
     match text {
         Ok(text) => Lockfile::parse(&text).map_err(|problem| Error::Lockfile { path, problem }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lockfile::default()),
@@ -130,7 +135,7 @@ pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => path,
             real => real?,
         };
-        let there = regular_file::read_text(&path, LOCKFILE_BYTES_MAX);
+        let there = regular_file::read_text(&path, lockfile::BYTES_MAX);
         if there.is_ok_and(|there| there == text) {
             return Ok(false);
         }
@@ -258,14 +263,9 @@ pub fn check_required(
     })
 }
 
-/// What each pin of a lockfile rests on, by what this kinstall knows.
+/// What a pin of a lockfile rests on, by what this kinstall and the inventory know of it.
 pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
-    let known = artifact.known_checksum() == Some(pin.digest.into());
-    if known && !inventory.source.rebuilt {
-        Trust::BuiltIn
-    } else {
-        pin.trust
-    }
+    trust::trust(&inventory.source, artifact, pin)
 }
 
 /// Where the first source of an inventory keeps an artifact: the address to show.

@@ -11,6 +11,11 @@ use std::fmt;
 use crate::artifact::{Artifact, Program};
 use crate::digest::Digest;
 pub use text::Malformed;
+pub(crate) use text::{BYTES_MAX, is_name};
+
+/// Nothing that is pinned, fetched or taken out of an archive is longer, in bytes: the largest
+/// archive of Kubernetes has about 450 MB, the largest program about 130.
+pub const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
 
 /// What is pinned of a program: enough to plan with, without having it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +37,14 @@ pub enum Trust {
     Mirror,
     /// The manifest of the bundle it came in.
     Bundle,
+    /// Nothing but the lockfile's word, which this kinstall cannot check. No pin is made so.
+    Claimed,
     /// Nothing: the user's own build, taken as it was.
     Yours,
 }
 
 impl Trust {
-    /// All of them, the best first.
+    /// All that a pin can be made with, the best first.
     pub const ALL: [Self; 5] = [
         Self::BuiltIn,
         Self::Published,
@@ -53,17 +60,19 @@ impl Trust {
             Self::Published => "published",
             Self::Mirror => "mirror",
             Self::Bundle => "bundle",
+            Self::Claimed => "claimed",
             Self::Yours => "yours",
         }
     }
 
-    /// What it means, to be read after "checked against".
+    /// What it means, to be read after "checked against" or "rests on".
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::BuiltIn => "the digest built into kinstall",
             Self::Published => "the checksum published over https",
             Self::Mirror => "a checksum from the mirror itself, without https",
             Self::Bundle => "the manifest of the bundle it came in",
+            Self::Claimed => "the word of `kinstall.lock`, which cannot be checked here",
             Self::Yours => "nothing but your own build",
         }
     }
@@ -189,18 +198,22 @@ mod tests {
         let origin = prop::sample::select(Origin::ALL.to_vec());
         let arch = prop::sample::select(Arch::ALL.to_vec());
         let version = (0..9_u64, 0..40_u64, 0..30_u64).prop_map(|(a, b, c)| Version::new(a, b, c));
-        (origin, version, arch, "[a-z./\"\\\\ -]{1,30}").prop_map(
-            |(origin, version, arch, path)| Artifact {
+        (
+            origin,
+            version,
+            arch,
+            "[a-z][a-z0-9._+-]{0,9}(/[a-z]{1,5}){0,3}",
+        )
+            .prop_map(|(origin, version, arch, path)| Artifact {
                 origin,
                 version,
                 arch,
                 path,
-            },
-        )
+            })
     }
 
     fn pins() -> impl Strategy<Value = Pin> {
-        let program = (any::<[u8; 4]>(), 0..u64::from(u32::MAX)).prop_map(|(seed, size)| {
+        let program = (any::<[u8; 4]>(), 1..=ARTIFACT_BYTES_MAX).prop_map(|(seed, size)| {
             let digest = Digest::of(&seed);
             PinnedProgram { digest, size }
         });

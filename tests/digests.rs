@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use kinstall::digest::Digest;
 
-use crate::lab::{Lab, elf, shelf, stock};
+use crate::lab::{KUBERNETES, Lab, elf, shelf, stock};
 use crate::tree::content;
 
 const PUSH: [&str; 4] = ["push", "inventory.toml", "--into", "nodes"];
@@ -72,6 +72,105 @@ fn a_mirror_that_changed_after_the_pin_is_refused() {
         .says("wrote kinstall.lock");
     assert_ne!(lock(&lab), before);
     lab.run(PUSH).exits(0);
+}
+
+/// Replaces what stands between two texts, the first time.
+fn between(text: &str, from: &str, to: &str, with: &str) -> String {
+    let start = text.find(from).unwrap() + from.len();
+    let end = start + text[start..].find(to).unwrap();
+    format!("{}{with}{}", &text[..start], &text[end..])
+}
+
+#[test]
+fn a_lock_that_no_kinstall_writes_is_refused_with_its_place() {
+    let lab = Lab::new();
+    lab.run(["fetch", "inventory.toml"]).exits(0);
+    let good = lock(&lab);
+    let digest = |with: &str| between(&good, "sha256 = \"", "\"", with);
+    let block = |number: usize| {
+        format!(
+            "[[artifact]]\nsource = \"kubernetes\"\npath = \"p{number}\"\nversion = \"1.32.3\"\narch = \"arm64\"\n\
+             size = 5\nsha256 = \"{}\"\ntrust = \"published\"\n",
+            "e".repeat(64)
+        )
+    };
+    let many = good.clone() + &(0..100_000).map(block).collect::<String>();
+    let rows = [
+        (
+            good.replace("path = \"release/", "path = \"../../../release/"),
+            "is no path that",
+        ),
+        (
+            good.replace("name = \"etcd\"", "name = \"../../../tmp/x\""),
+            "is no name of a program",
+        ),
+        (digest("abc"), "is not a SHA-256 digest"),
+        (digest(&"../".repeat(22)), "is not a SHA-256 digest"),
+        (
+            between(&good, "size = ", "\n", "18446744073709551615"),
+            "line ",
+        ),
+        (
+            between(&good, "size = ", "\n", "9223372036854775807"),
+            "a size is from 1 to",
+        ),
+        (between(&good, "size = ", "\n", "-1"), "line "),
+        (between(&good, "size = ", "\n", "0"), "a size is from 1 to"),
+        (
+            good.replace(KUBERNETES, "99999999999999999999.1.1"),
+            "is not a version",
+        ),
+        (good.clone() + "x=" + &"[".repeat(100_000), "line "),
+        (many, "is larger than 4194304 bytes"),
+        (
+            good.replace("arch = \"amd64\"", "arch = \"\\u001b[2J\""),
+            "line ",
+        ),
+        (good.clone() + "\"\\u001b]0;PWNED\\u0007\" = 1\n", "line "),
+    ];
+    for (text, told) in rows {
+        fs::write(lab.path("kinstall.lock"), &text).unwrap();
+        for command in [&["fetch", "inventory.toml"][..], &PUSH] {
+            let output = lab
+                .run(command)
+                .exits(2)
+                .says("kinstall.lock` ")
+                .says(told)
+                .says("take the file back from version control");
+            assert!(output.stderr.len() < 2000, "{output}");
+        }
+        assert_eq!(lock(&lab), text);
+        assert!(!lab.path("nodes").exists());
+    }
+    fs::write(lab.path("kinstall.lock"), &good).unwrap();
+    lab.run(PUSH).exits(0);
+}
+
+#[test]
+fn what_a_lock_says_of_trust_is_not_believed() {
+    let lab = Lab::new();
+    lab.run(["fetch", "inventory.toml"]).exits(0);
+    let good = lock(&lab);
+    for word in ["built-in", "published", "yours"] {
+        let text = good.replace("trust = \"mirror\"", &format!("trust = \"{word}\""));
+        fs::write(lab.path("kinstall.lock"), &text).unwrap();
+        lab.run(["fetch", "inventory.toml"])
+            .exits(0)
+            .prints("  claimed\n")
+            .prints("the word of `kinstall.lock`, which cannot be checked here");
+        for required in ["built-in", "published"] {
+            lab.run(["fetch", "inventory.toml", "--require", required])
+                .exits(5);
+        }
+        lab.edit("[source]", "[source]\nrequire = \"published\"");
+        for command in ["plan", "push"] {
+            lab.run([command, "inventory.toml", "--into", "nodes"])
+                .exits(5)
+                .says("it rests on the word of `kinstall.lock`");
+        }
+        lab.edit("[source]\nrequire = \"published\"", "[source]");
+        assert!(!lab.path("nodes/node1/usr").exists());
+    }
 }
 
 #[test]
@@ -152,7 +251,7 @@ fn a_store_that_rotted_is_noticed() {
     flip(&lab.path(&format!("nodes/node2/var/lib/kinstall/store/{digest}")));
     fs::remove_file(lab.path(&format!(
         "nodes/node2/usr/local/bin/kube-apiserver-v{}",
-        crate::lab::KUBERNETES
+        KUBERNETES
     )))
     .unwrap();
     lab.run(PUSH).exits(0).says("node2: staged");

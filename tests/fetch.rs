@@ -3,6 +3,7 @@
 
 mod archive;
 mod bench;
+mod moods;
 mod network;
 mod trust;
 

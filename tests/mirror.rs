@@ -35,6 +35,12 @@ pub(crate) enum Mood {
     Gzip,
     /// No announced length: the end of the connection is the end.
     NoLength,
+    /// These bytes in place of any answer, and then nothing on an open connection.
+    Raw(String),
+    /// These bytes in place of any answer, and then the others again and again.
+    Endless(&'static str, Vec<u8>),
+    /// Half of the file, and for the rest of it, with this `content-range`, zeros without end.
+    RangeLie(&'static str),
 }
 
 /// One request as it came.
@@ -161,6 +167,19 @@ fn serve(mut stream: TcpStream, stock: &Mutex<Stock>, closed: &AtomicBool) -> st
         };
         (stock.files.get(&request.path).cloned(), mood)
     };
+    match &mood {
+        Mood::Raw(bytes) => {
+            stream.write_all(bytes.as_bytes())?;
+            hold(closed);
+            return Ok(());
+        }
+        Mood::Endless(start, piece) => return endless(stream, start, piece),
+        Mood::RangeLie(range) if request.headers.contains_key("range") => {
+            let start = format!("HTTP/1.1 206 x\r\ncontent-range: bytes {range}\r\n\r\n");
+            return endless(stream, &start, &[0; 4096]);
+        }
+        _ => {}
+    }
     let mut answer = match (&mood, content) {
         (Mood::Page(status, page), _) => Answer::page(*status, page),
         (Mood::Redirect(to), _) => Answer {
@@ -193,20 +212,37 @@ fn serve(mut stream: TcpStream, stock: &Mutex<Stock>, closed: &AtomicBool) -> st
         Mood::CutAfter(bytes) => stream.write_all(&body[..bytes.min(body.len())]),
         Mood::StallAfter(bytes) => {
             stream.write_all(&body[..bytes.min(body.len())])?;
-            for _ in 0..200 {
-                if closed.load(Ordering::SeqCst) {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            hold(closed);
             Ok(())
         }
+        Mood::RangeLie(_) => stream.write_all(&body[..body.len() / 2]),
         Mood::Slow(bytes, pause) => body.chunks(bytes).try_for_each(|piece| {
             std::thread::sleep(pause);
             stream.write_all(piece)
         }),
         _ => stream.write_all(&body),
     }
+}
+
+/// Keeps a connection open for as long as anybody would wait.
+fn hold(closed: &AtomicBool) {
+    for _ in 0..200 {
+        if closed.load(Ordering::SeqCst) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Ends when the client does, or at 256 MiB, which nobody should take.
+fn endless(mut stream: TcpStream, start: &str, piece: &[u8]) -> std::io::Result<()> {
+    stream.write_all(start.as_bytes())?;
+    let mut left = 256 << 20;
+    while left > 0 {
+        stream.write_all(piece)?;
+        left -= piece.len();
+    }
+    Ok(())
 }
 
 /// What an object store says when it does not have something.

@@ -60,14 +60,10 @@ const EDGES: [&str; 8] = [
 /// The most lines that a file of code may have.
 const LINES_MAX: usize = 500;
 /// Files that are longer, and why.
-const LONG: [(&str, &str); 3] = [
+const LONG: [(&str, &str); 2] = [
     (
         "src/plan/model.rs",
         "a whole cluster as a model for unit tests: it is read from end to end, or not at all",
-    ),
-    (
-        "src/fetch/error.rs",
-        "the words of every way a fetch can fail, side by side",
     ),
     (
         "src/manifest/compose/tests.rs",

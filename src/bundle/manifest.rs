@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::arch::Arch;
 use crate::artifact::Program;
 use crate::digest::Digest;
-use crate::lockfile::PinnedProgram;
+use crate::lockfile::{ARTIFACT_BYTES_MAX, PinnedProgram, is_name};
 use crate::version::Version;
 
 /// Its name in the bundle.
@@ -166,6 +166,9 @@ impl Manifest {
             if contents[&pinned.digest] != pinned.size {
                 return Err(BadManifest::Sizes(pinned.digest));
             }
+            if pinned.size > ARTIFACT_BYTES_MAX {
+                return Err(BadManifest::TooMuch);
+            }
         }
         let bytes =
             (contents.values()).try_fold(self.lock_size, |sum, size| sum.checked_add(*size));
@@ -176,11 +179,6 @@ impl Manifest {
             Err(BadManifest::TooMuch)
         }
     }
-}
-
-fn is_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=60).contains(&text.len()) && text.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -278,6 +276,9 @@ mod tests {
             "`../kubectl` is no name of a program",
         );
         refuse(("size = 7", "size = 8"), "with two sizes");
+        let huge = "name = \"a\"\nversion = \"1.32.3\"\narch = \"arm64\"\nsize = 1073741825";
+        let first = "name = \"kubectl\"\nversion = \"1.32.3\"\narch = \"arm64\"\nsize = 7";
+        refuse((first, huge), "it states");
         refuse(
             ("size = 1", "size = 99999999999999"),
             "more than 1000 programs or",

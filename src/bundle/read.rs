@@ -6,13 +6,12 @@ use super::Bundle;
 use super::manifest::{self, BadManifest, Manifest};
 use crate::digest::Digest;
 use crate::fetch::archive::Watched;
+use crate::fetch::ratio::{Counted, Plain};
 use crate::fetch::{CacheError, LOCKFILE, stream};
-use crate::lockfile::{Lockfile, Malformed};
+use crate::lockfile::{self, Lockfile, Malformed};
 
 /// A manifest may be this long, in bytes: an entry takes about 200.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
-/// A lockfile may be this long, in bytes.
-const LOCK_BYTES_MAX: u64 = 4 << 20;
 /// The logarithm of the largest window that a zstd frame may ask for: ours have 21, and a hostile
 /// one would like more memory than there is.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -77,7 +76,7 @@ pub fn read<T>(
     };
     let text = members.text(manifest::NAME, None, MANIFEST_BYTES_MAX)?;
     let manifest = Manifest::parse(&text)?;
-    let lock = members.text(LOCKFILE, Some(manifest.lock_size), LOCK_BYTES_MAX)?;
+    let lock = members.text(LOCKFILE, Some(manifest.lock_size), lockfile::BYTES_MAX)?;
     check(LOCKFILE, Digest::of(lock.as_bytes()), manifest.lock_digest)?;
     let lockfile = Lockfile::parse(&lock)?;
     for (program, pinned) in &manifest.programs {
@@ -111,6 +110,8 @@ fn check(name: &str, found: Digest, expected: Digest) -> Result<(), BadBundle> {
 
 /// The plain archive, by how the compressed one begins.
 fn decoder<'a>(bundle: impl Read + 'a) -> Result<Box<dyn Read + 'a>, BadBundle> {
+    let bundle = Counted::new(bundle);
+    let count = bundle.count();
     let mut bundle = BufReader::with_capacity(128 * 1024, bundle);
     let start = bundle.fill_buf().map_err(BadBundle::Unreadable)?;
     if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
@@ -118,10 +119,11 @@ fn decoder<'a>(bundle: impl Read + 'a) -> Result<Box<dyn Read + 'a>, BadBundle> 
         let mut decoder = decoder.map_err(BadBundle::Unreadable)?;
         let bounded = decoder.window_log_max(WINDOW_LOG_MAX);
         bounded.map_err(BadBundle::Unreadable)?;
-        return Ok(Box::new(decoder));
+        return Ok(Box::new(Plain::new(decoder, count)));
     }
     if start.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(bundle)));
+        let decoder = flate2::bufread::MultiGzDecoder::new(bundle);
+        return Ok(Box::new(Plain::new(decoder, count)));
     }
     Err(BadBundle::Format)
 }

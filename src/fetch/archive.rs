@@ -10,10 +10,13 @@ use std::path::{Component, Path};
 
 use tar::EntryType;
 
+use super::ratio::{Counted, Plain};
+use crate::lockfile::ARTIFACT_BYTES_MAX;
+
 /// An archive may hold this many entries: etcd's holds about 60, Kubernetes' about 30.
 const ENTRIES_MAX: usize = 10_000;
 /// And unpack to this many bytes: Kubernetes' server archive unpacks to about 1.5 GB.
-const UNPACKED_BYTES_MAX: u64 = 8 << 30;
+const UNPACKED_BYTES_MAX: u64 = 4 << 30;
 
 /// An entry that only states the name of the next one may have so many bytes.
 const EXTENSION_BYTES_MAX: u64 = 64 * 1024;
@@ -39,6 +42,9 @@ pub enum BadArchive {
     /// It has too many entries.
     #[error("the archive holds more than {ENTRIES_MAX} entries")]
     Entries,
+    /// A member is longer than any program.
+    #[error("the archive holds `{0}` with more than {ARTIFACT_BYTES_MAX} bytes")]
+    TooLong(String),
     /// It unpacks to too much.
     #[error("the archive unpacks to more than {limit} bytes")]
     Bomb {
@@ -71,8 +77,10 @@ fn unpack_within<T>(
         Some(limit) => BadArchive::Bomb { limit },
         None => BadArchive::Unreadable(error),
     };
+    let packed = Counted::new(archive);
+    let count = packed.count();
     let bounded = Bounded {
-        inner: flate2::read::MultiGzDecoder::new(archive),
+        inner: Plain::new(flate2::read::MultiGzDecoder::new(packed), count),
         left: limit,
         limit,
     };
@@ -105,6 +113,9 @@ fn unpack_within<T>(
         };
         // The reader's own faults travel through the store as its faults; they are told apart.
         let size = entry.size();
+        if size > ARTIFACT_BYTES_MAX {
+            return Err(BadArchive::TooLong(path));
+        }
         let mut watched = Watched::new(&mut entry);
         let stored = store(&mut watched);
         if let Some(error) = watched.fault {
@@ -311,6 +322,16 @@ mod tests {
                 file("e/etcd"),
             ],
             "the archive cannot be read: a name in it is too long",
+        );
+        let mut long = file("e/etcd");
+        let mut header = tar::Header::new_gnu();
+        header.set_path("e/etcd").unwrap();
+        header.set_size(ARTIFACT_BYTES_MAX + 1);
+        header.set_cksum();
+        long[..512].copy_from_slice(header.as_bytes());
+        refuse(
+            &[long],
+            "the archive holds `e/etcd` with more than 1073741824 bytes",
         );
         refuse(
             &[

@@ -5,7 +5,8 @@
 //! index/<name>             size, times and inode of an entry when it was last known to be right
 //! member/<digest>.tar.zst  the content as a piece of a push's stream (also .tar.gz)
 //! about/<digest>           what it is and where it came from; its time is when it was last used
-//! partial/                 what is on its way
+//! partial/                 what is on its way: `<digest>` is gone on with by the next run, for 30 days
+//!                          and up to 4 GiB in all; `new-*` is a file that is being written
 //! lock/<digest>            held by the one process that is fetching it
 //! lock/<digest>.use        held, shared, by every process that uses it
 //! ```
@@ -42,6 +43,8 @@ const TEMPORARY: &str = "new-";
 const TEMPORARY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Whoever did not go on with a download for as long as this will not.
 const PARTIAL_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Unfinished downloads take no more than this, in bytes; those that were gone on with last stay.
+const PARTIAL_BYTES_MAX: u64 = 4 << 30;
 
 /// The cache cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -198,6 +201,18 @@ impl Cache {
         })
     }
 
+    /// The first bytes of content.
+    pub(super) async fn start(&self, digest: Digest, bytes: usize) -> Result<Vec<u8>, Error> {
+        let read = move |cache: &Self| {
+            let mut start = Vec::new();
+            let mut file = cache.read(digest)?.take(bytes as u64);
+            file.read_to_end(&mut start)
+                .map_err(|error| cache.failed(error))?;
+            Ok(start)
+        };
+        self.blocking(read).await
+    }
+
     /// Takes content in, under the digest it turns out to have.
     pub(super) fn store(&self, content: &mut dyn Read) -> Result<PinnedProgram, Error> {
         let (pinned, file) = self.stage(content)?;
@@ -296,21 +311,35 @@ impl Cache {
     /// Removes what killed processes left and nobody will go on with.
     fn sweep(&self) {
         let folder = fs::read_dir(self.directory.join("partial"));
-        for entry in folder.into_iter().flatten().flatten() {
-            let temporary = entry
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(TEMPORARY.as_bytes());
-            let kept = if temporary {
-                TEMPORARY_KEPT
-            } else {
-                PARTIAL_KEPT
-            };
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
-            if age.is_some_and(|age| age > kept) {
+        let entries = folder.into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+            .filter_map(|(path, metadata)| {
+                let age = metadata.modified().ok()?.elapsed().unwrap_or_default();
+                Some((age, metadata.len(), path))
+            })
+            .collect();
+        found.sort();
+        let mut bytes = 0_u64;
+        for (age, length, path) in found {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let temporary = name.is_some_and(|name| name.starts_with(TEMPORARY));
+            if !temporary {
+                bytes = bytes.saturating_add(length);
+            }
+            let old = age
+                > if temporary {
+                    TEMPORARY_KEPT
+                } else {
+                    PARTIAL_KEPT
+                };
+            let too_much = !temporary && bytes > PARTIAL_BYTES_MAX;
+            // Whoever is at it has its lock.
+            let free = |key: &str| self.try_lock(key).is_ok_and(|lock| lock.is_some());
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            if old || too_much && stem.is_some_and(free) {
                 // Another process may have swept it just now.
-                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_file(path);
             }
         }
     }
@@ -346,7 +375,8 @@ impl Cache {
         Ok(())
     }
 
-    fn remove(&self, digest: Digest) {
+    /// Forgets content, and all that was made of it.
+    pub(super) fn remove(&self, digest: Digest) {
         let member = |encoding| self.member_place(digest, encoding);
         let (zstd, gzip) = (member(Encoding::Zstd), member(Encoding::Gzip));
         for path in [

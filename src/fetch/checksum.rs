@@ -6,7 +6,10 @@
 use crate::digest::Checksum;
 
 /// A checksum file is refused when it is longer than this, in bytes: etcd's is about 2 KiB.
-pub(super) const CHECKSUM_BYTES_MAX: usize = 256 * 1024;
+pub(super) const CHECKSUM_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of a page is looked at to see what it says, in bytes.
+pub(super) const PAGE_BYTES: usize = 2048;
 
 /// Why a checksum file gives no digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +86,7 @@ fn listed(text: &str, name: &str) -> Result<Checksum, BadChecksum> {
 /// The title of a web page or XML error, if the bytes begin one: what captive portals, proxies and
 /// object stores answer in place of a file.
 pub(super) fn page(start: &[u8]) -> Option<String> {
-    let start = &start[..start.len().min(2048)];
+    let start = &start[..start.len().min(PAGE_BYTES)];
     let text = String::from_utf8_lossy(start);
     let text = text.trim_start_matches('\u{feff}').trim_start();
     let lower = text.to_ascii_lowercase();

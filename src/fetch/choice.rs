@@ -110,7 +110,11 @@ impl Choice<'_> {
             return true;
         }
         match self.lockfile.pin(artifact) {
-            Some(pin) if *self.update == Update::Nothing => self.is_enough(pin.trust),
+            Some(pin) if *self.update == Update::Nothing => {
+                self.is_enough(self.origins.trust(artifact, pin))
+                    || self.require == Some(Trust::Published)
+                        && self.origins.may_be_published(artifact, pin)
+            }
             _ => self.require != Some(Trust::BuiltIn),
         }
     }

@@ -15,11 +15,11 @@ use fs_err as fs;
 use super::archive::BadArchive;
 use super::cache::{self, Cache, Found, Lock};
 use super::checksum;
-use super::error::{ExpectedBy, Fault, Mismatch};
 use super::event::Event;
+use super::fault::{ExpectedBy, Fault, Mismatch};
 use super::http::{Answer, Http, Resume};
 use super::partial::Partial;
-use super::patience::{Limits, Patience};
+use super::patience::{Limits, Patience, Rounds};
 use super::source::{Address, shown};
 use super::tail::Tail;
 use super::unpacking::{Member, Unpacking};
@@ -27,8 +27,6 @@ use crate::digest::{Checksum, Digest, Hashes};
 use crate::lockfile::PinnedProgram;
 use crate::regular_file;
 
-/// Nothing that is fetched is longer, in bytes: the largest server archive has about 450 MB.
-const ARTIFACT_BYTES_MAX: u64 = 4 << 30;
 /// Progress is told whenever this many more bytes are there.
 const PROGRESS_BYTES: u64 = 256 * 1024;
 /// How often is looked whether another process has finished.
@@ -130,8 +128,12 @@ impl Downloader<'_> {
     pub(super) async fn text(&self, name: &str, address: &Address) -> Result<Vec<u8>, Fault> {
         let mut patience = self.patience(name);
         loop {
-            match self.text_once(address).await {
+            // It is small: there is one time for the whole of it, however it comes.
+            let seconds = self.limits.stall_seconds;
+            let text = tokio::time::timeout(Duration::from_secs(seconds), self.text_once(address));
+            match text.await.map_err(|_| Fault::TooSlow { seconds }).flatten() {
                 Ok(text) => return Ok(text),
+                Err(fault) if fault.is_slow() => return Err(fault),
                 Err(fault) => patience.again(fault, false).await?,
             }
         }
@@ -188,7 +190,7 @@ impl Downloader<'_> {
         if wanted.members.is_empty() {
             return match self.cache.find(digest, false).await? {
                 Found::Present(size) => {
-                    check_length(size, wanted)?;
+                    self.check_length(size, wanted)?;
                     Ok(Some(Received { size, ..received }))
                 }
                 Found::Corrupt => {
@@ -215,7 +217,7 @@ impl Downloader<'_> {
         let length = fs::metadata(path)
             .map_err(|error| no_file(path, error))?
             .len();
-        check_length(length, wanted)?;
+        self.check_length(length, wanted)?;
         self.cache.check_room(length)?;
         (self.tell)(Event::Started {
             name: wanted.name.clone(),
@@ -234,6 +236,10 @@ impl Downloader<'_> {
             loop {
                 match file.read(&mut buffer) {
                     Ok(0) => return Ok(partial),
+                    // It may grow while it is read.
+                    Ok(read) if partial.bytes + read as u64 > length => {
+                        return Err(Fault::File(io::Error::other("it grew while it was read")));
+                    }
                     Ok(read) => partial.write(&buffer[..read])?,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(Fault::File(error)),
@@ -264,14 +270,34 @@ impl Downloader<'_> {
             .await
             .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
         let unpacking = self.unpacking(&path, &tail, wanted);
+        if let Err(fault) = self.complete(url, wanted, &mut partial).await {
+            // Nothing to go on with is nothing to keep.
+            if partial.bytes == 0 {
+                partial.remove();
+            }
+            return Err(fault);
+        }
+        self.accept(partial, wanted, unpacking).await
+    }
+
+    /// Asks until there is a whole file, which need not be the right one.
+    async fn complete(
+        &self,
+        url: &reqwest::Url,
+        wanted: &Wanted,
+        partial: &mut Partial<PathBuf>,
+    ) -> Result<(), Fault> {
         let mut patience = self.patience(&wanted.name);
         let mut resumed = partial.bytes > 0;
+        // Bytes that came once before are no progress: a source may give the same ones for ever.
+        let mut most = partial.bytes;
         loop {
-            let before = partial.bytes;
-            match self.download_once(url, wanted, &mut partial).await {
+            match self.download_once(url, wanted, partial).await {
                 Ok(from) => resumed &= from > 0,
+                Err(fault) if fault.is_slow() => return Err(fault),
                 Err(fault) => {
-                    let progressed = partial.bytes > before;
+                    let progressed = partial.bytes > most;
+                    most = most.max(partial.bytes);
                     patience.again(fault, progressed).await?;
                     resumed |= partial.bytes > 0;
                     continue;
@@ -283,7 +309,7 @@ impl Downloader<'_> {
                 resumed = false;
                 continue;
             }
-            return self.accept(partial, wanted, unpacking).await;
+            return Ok(());
         }
     }
 
@@ -301,14 +327,14 @@ impl Downloader<'_> {
         };
         let mut answer = match self.http.get(url, Some(resume)).await {
             Ok(answer) => answer,
-            Err(fault @ Fault::Range { .. }) => {
+            Err(fault) if fault.is_range() => {
                 partial.clear()?;
                 return Err(fault);
             }
             Err(fault) => return Err(fault),
         };
         if let Some(whole) = answer.whole
-            && let Err(fault) = check_length(whole, wanted)
+            && let Err(fault) = self.check_length(whole, wanted)
         {
             return Err(answer.page().await.map_or(fault, Fault::Page));
         }
@@ -335,7 +361,7 @@ impl Downloader<'_> {
         wanted: &Wanted,
         partial: &mut Partial<PathBuf>,
     ) -> Result<(), Fault> {
-        let limit = wanted.size.unwrap_or(ARTIFACT_BYTES_MAX);
+        let limit = wanted.size.unwrap_or(self.limits.artifact_bytes_max);
         let mut told = partial.bytes;
         while let Some(piece) = answer.piece(partial.bytes).await? {
             partial.write(piece.as_ref())?;
@@ -352,6 +378,7 @@ impl Downloader<'_> {
             if partial.bytes - told >= PROGRESS_BYTES {
                 told = partial.bytes;
                 self.progress(wanted, told);
+                check_start(wanted, partial)?;
             }
         }
         self.progress(wanted, partial.bytes);
@@ -366,18 +393,18 @@ impl Downloader<'_> {
     /// Gives a complete file, or the programs in it, a name in the cache if it is what is wanted.
     async fn accept<P: AsRef<Path> + Send + 'static>(
         &self,
-        mut partial: Partial<P>,
+        partial: Partial<P>,
         wanted: &Wanted,
         unpacking: Option<Unpacking>,
     ) -> Result<Received, Fault> {
         let (digest, size) = (partial.hashes.sha256(), partial.bytes);
         if let Some(mismatch) = wanted.contradiction(&partial.hashes) {
             let page = partial.page();
-            partial.clear()?;
+            partial.remove();
             let mismatch = Mismatch { size, ..mismatch };
             return Err(page.map_or_else(|| Fault::Digest(Box::new(mismatch)), Fault::Page));
         }
-        check_length(size, wanted)?;
+        self.check_length(size, wanted)?;
         let mut members = BTreeMap::new();
         if let Some(unpacking) = unpacking {
             members = unpacking.admit(self.cache).await.map_err(bad_archive)?;
@@ -414,16 +441,40 @@ impl Downloader<'_> {
         Ok(text)
     }
 
+    /// Refuses a length that is not the pinned one, or that nothing has.
+    fn check_length(&self, found: u64, wanted: &Wanted) -> Result<(), Fault> {
+        let limit = self.limits.artifact_bytes_max;
+        match wanted.size {
+            Some(pinned) if pinned != found => Err(Fault::Length { found, pinned }),
+            None if found > limit => Err(Fault::TooLong { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Decides how often slow sources of something are asked.
+    pub(super) fn rounds(&self, name: &str) -> Rounds<'_> {
+        Rounds::new(name, self.limits, self.tell)
+    }
+
     fn patience(&self, name: &str) -> Patience<'_> {
         Patience::new(name, self.limits, self.tell)
     }
 }
 
-fn check_length(found: u64, wanted: &Wanted) -> Result<(), Fault> {
-    match wanted.size {
-        Some(pinned) if pinned != found => Err(Fault::Length { found, pinned }),
-        _ => Ok(()),
+/// Refuses what is not pinned and does not begin as it should, before all of it came: it might never end.
+fn check_start(wanted: &Wanted, partial: &mut Partial<PathBuf>) -> Result<(), Fault> {
+    let (what, magic) = if wanted.members.is_empty() {
+        ("program", &b"\x7fELF"[..])
+    } else {
+        ("`.tar.gz`", &b"\x1f\x8b"[..])
+    };
+    let start = partial.start();
+    if wanted.size.is_some() || start.starts_with(magic) {
+        return Ok(());
     }
+    partial.clear()?;
+    let page = checksum::page(&start);
+    Err(page.map_or(Fault::Kind { what }, Fault::Page))
 }
 
 fn bad_archive(problem: BadArchive) -> Fault {

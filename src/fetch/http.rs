@@ -11,16 +11,24 @@ use reqwest::redirect::{self, Policy};
 use reqwest::{Response, StatusCode, Url};
 
 use super::checksum;
-use super::error::{Error, Fault};
-use super::patience::Limits;
+use super::error::Error;
+use super::fault::{Fault, Via};
+use super::patience::{Limits, Pace};
+use super::proxy;
 use super::source::shown;
 use crate::regular_file;
 
 const REDIRECTS_MAX: usize = 10;
 /// The most bytes of the authorities that vouch for mirrors: more than any system trusts.
 const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
-/// How much of an unwanted answer is read to see what it says, in bytes.
-const PAGE_BYTES_MAX: usize = 2048;
+/// An unwanted answer that is longer, in bytes, is no page that says why.
+const PAGE_BYTES_MAX: u64 = 1 << 20;
+/// How long is waited for what such a page says.
+const PAGE_WAIT: Duration = Duration::from_secs(3);
+/// How much of such an address is told, in characters.
+const LOCATION_CHARS_MAX: usize = 80;
+/// How much is told of what a library says of a failure: it may quote the other side.
+const REASON_CHARS_MAX: usize = 200;
 
 /// Sends requests; made when the first one is sent.
 pub(super) struct Http {
@@ -40,7 +48,7 @@ pub(super) struct Resume<'a> {
 /// An answer that has the file, or the rest of it.
 pub(super) struct Answer {
     response: Response,
-    stall: Duration,
+    pace: Pace,
     /// Where in the file it begins.
     pub(super) from: u64,
     /// How long the file says it is.
@@ -71,16 +79,31 @@ impl Http {
                 request = request.header(header::IF_RANGE, validator);
             }
         }
-        let stall = Duration::from_secs(self.limits.stall_seconds);
-        let stalled = Fault::Stalled {
-            seconds: self.limits.stall_seconds,
+        let proxy = proxy::of(url).map_err(Fault::BadProxy)?;
+        let through = |fault: Fault| match proxy.clone() {
+            Some(proxy) => Fault::Via {
+                via: Via::Proxy(proxy),
+                fault: Box::new(fault),
+            },
+            None => fault,
+        };
+        let seconds = self.limits.stall_seconds;
+        let sent = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
+        let stalled = |_| Fault::Stalled {
+            seconds,
             received: asked,
         };
-        let sent = tokio::time::timeout(stall, request.send()).await;
         let response = sent
-            .map_err(|_| stalled)?
-            .map_err(|error| fault(&error, asked))?;
-        Answer::of(response, asked, stall).await
+            .map_err(|late| through(stalled(late)))?
+            .map_err(|error| through(redirected(url, error.url(), fault(&error, asked))))?;
+        let from = response.url().clone();
+        let answer = Answer::of(response, asked, Pace::new(self.limits)).await;
+        answer.map_err(|fault| {
+            let fault = redirected(url, Some(&from), fault);
+            // What the mirror itself would say is not told as the proxy's word.
+            let by_proxy = fault.may_be_a_proxys();
+            if by_proxy { through(fault) } else { fault }
+        })
     }
 
     fn client(&self) -> Result<&reqwest::Client, Fault> {
@@ -112,14 +135,14 @@ fn authorities(ca: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
 }
 
 impl Answer {
-    async fn of(response: Response, asked: u64, stall: Duration) -> Result<Self, Fault> {
+    async fn of(response: Response, asked: u64, pace: Pace) -> Result<Self, Fault> {
         let status = response.status();
         let mut answer = Self {
             from: 0,
             whole: response.content_length(),
             validator: validator(response.headers()),
             response,
-            stall,
+            pace,
         };
         let headers = answer.response.headers();
         if status == StatusCode::PARTIAL_CONTENT {
@@ -132,6 +155,12 @@ impl Answer {
             answer.whole = whole;
         } else if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Err(Fault::Range { asked });
+        } else if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(Fault::ProxyLogin);
+        } else if status.is_redirection() {
+            // What is no address of the web is not even tried.
+            let to = headers.get(header::LOCATION).map(HeaderValue::as_bytes);
+            return Err(Fault::Redirect(leads_to(to.unwrap_or_default())));
         } else if status != StatusCode::OK {
             let page = answer.page().await;
             return Err(Fault::Status { status, page });
@@ -149,24 +178,25 @@ impl Answer {
         &mut self,
         received: u64,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
-        match tokio::time::timeout(self.stall, self.response.chunk()).await {
-            Ok(piece) => piece.map_err(|error| fault(&error, received)),
-            Err(_) => Err(Fault::Stalled {
-                seconds: self.stall.as_secs(),
-                received,
-            }),
-        }
+        let piece = self.pace.wait(self.response.chunk(), received).await?;
+        piece.map_err(|error| fault(&error, received))
     }
 
-    /// What the answer says, if it is a page.
+    /// What the answer says, if it is a page. Who does not say it soon is not waited for.
     pub(super) async fn page(&mut self) -> Option<String> {
-        let mut start = Vec::new();
-        while start.len() < PAGE_BYTES_MAX {
-            match self.piece(0).await {
-                Ok(Some(piece)) => start.extend_from_slice(piece.as_ref()),
-                _ => break,
-            }
+        if self.whole.is_some_and(|whole| whole > PAGE_BYTES_MAX) {
+            return None;
         }
+        let mut start = Vec::new();
+        let reading = async {
+            while start.len() < checksum::PAGE_BYTES {
+                match self.piece(0).await {
+                    Ok(Some(piece)) => start.extend_from_slice(piece.as_ref()),
+                    _ => break,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(PAGE_WAIT, reading).await;
         checksum::page(&start)
     }
 }
@@ -190,13 +220,13 @@ fn content_range(value: &HeaderValue) -> Option<(u64, Option<u64>)> {
         .ok()?
         .strip_prefix("bytes ")?
         .split_once('/')?;
-    let (from, _) = range.split_once('-')?;
-    let whole = if whole == "*" {
-        None
-    } else {
-        Some(whole.parse().ok()?)
+    let (from, to) = range.split_once('-')?;
+    let (from, to): (u64, u64) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+    let whole = match whole {
+        "*" => None,
+        whole => Some(whole.parse().ok()?),
     };
-    Some((from.trim().parse().ok()?, whole))
+    (from <= to && whole.is_none_or(|whole| to < whole)).then_some((from, whole))
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -206,11 +236,24 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
+/// Where a redirect leads that is not followed.
+fn leads_to(location: &[u8]) -> String {
+    let text = String::from_utf8_lossy(location);
+    let to = text
+        .parse()
+        .map_or_else(|_| text.into_owned(), |url| shown(&url));
+    let to: String = to.chars().take(LOCATION_CHARS_MAX).collect();
+    format!("it leads to {to}, which is neither https nor http")
+}
+
 /// Why a redirect is not followed: to another host always is, but never from protected to
 /// unprotected.
 fn refusal(previous: &[Url], next: &Url) -> Option<String> {
     if previous.len() > REDIRECTS_MAX {
         return Some(format!("it leads on more than {REDIRECTS_MAX} times"));
+    }
+    if !matches!(next.scheme(), "http" | "https") {
+        return Some(leads_to(next.as_str().as_bytes()));
     }
     let protected = previous.iter().any(|url| url.scheme() == "https");
     if protected && next.scheme() != "https" {
@@ -219,21 +262,59 @@ fn refusal(previous: &[Url], next: &Url) -> Option<String> {
     None
 }
 
-fn fault(error: &reqwest::Error, received: u64) -> Fault {
-    if error.is_redirect() {
-        return Fault::Redirect(chain(error));
+/// A fault of another address than was asked for says of which.
+fn redirected(asked: &Url, found: Option<&Url>, fault: Fault) -> Fault {
+    match found {
+        Some(found) if found != asked && !matches!(fault, Fault::Redirect(_)) => Fault::Via {
+            via: Via::Redirect(shown(found)),
+            fault: Box::new(fault),
+        },
+        _ => fault,
     }
-    if has_tls_fault(error) {
-        return Fault::Tls(chain(error));
-    }
-    if error.is_connect() {
-        return Fault::Connect(chain(error));
-    }
-    let reason = chain(error);
-    Fault::Cut { received, reason }
 }
 
-/// The innermost reasons; the outer ones only repeat the address, which may hold a password.
+fn fault(error: &reqwest::Error, received: u64) -> Fault {
+    let reason = || chain(error);
+    if error.is_redirect() {
+        return Fault::Redirect(reason());
+    }
+    if any_cause(error, |cause| {
+        cause.downcast_ref::<rustls::Error>().is_some()
+    }) {
+        return Fault::Tls(reason());
+    }
+    if error.is_connect() {
+        // What refuses a tunnel has no type of its own to be known by.
+        return match reason() {
+            reason if reason.contains("proxy authorization required") => Fault::ProxyLogin,
+            reason => Fault::Connect(reason),
+        };
+    }
+    if any_cause(error, is_no_http) {
+        let reason = reason();
+        let innermost = reason.rsplit(": ").next().unwrap_or_default();
+        return Fault::Protocol(innermost.to_owned());
+    }
+    Fault::Cut {
+        received,
+        reason: reason(),
+    }
+}
+
+/// Whether what came could not be read as HTTP: another attempt would bring the same.
+fn is_no_http(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let io = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    };
+    let parse = |error: &hyper::Error| error.is_parse();
+    cause.downcast_ref().is_some_and(io) || cause.downcast_ref().is_some_and(parse)
+}
+
+/// The innermost reasons, each once; the outer ones only repeat the address, which may hold a
+/// password.
 fn chain(error: &reqwest::Error) -> String {
     let mut words = Vec::new();
     let mut inner = error.source();
@@ -245,24 +326,24 @@ fn chain(error: &reqwest::Error) -> String {
     let from = words.len().saturating_sub(2);
     match words.get(from..) {
         Some([]) | None => "the request failed".to_owned(),
-        Some(last) => last.join(": "),
+        Some(last) => last.join(": ").chars().take(REASON_CHARS_MAX).collect(),
     }
 }
 
-fn has_tls_fault(error: &reqwest::Error) -> bool {
+/// Whether something holds of an error below this one.
+fn any_cause(
+    error: &reqwest::Error,
+    holds: impl Fn(&(dyn std::error::Error + 'static)) -> bool,
+) -> bool {
     let mut inner = error.source();
     while let Some(error) = inner {
+        if holds(error) {
+            return true;
+        }
         // An `io::Error` does not give the error it wraps as its source, but the source of that.
         let wrapped = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
-        if error.is::<rustls::Error>()
-            || wrapped
-                .and_then(<dyn std::error::Error + Send + Sync>::downcast_ref::<rustls::Error>)
-                .is_some()
-        {
-            return true;
-        }
         inner = match wrapped {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
@@ -299,6 +380,9 @@ mod tests {
             refusal(&["https://mirror/a"], "http://me:pw@mirror/a").unwrap(),
             "it leads from https to http://mirror/a"
         );
+        for next in ["file:///etc/shadow", "gopher://a:22/x", "ftp://a/"] {
+            assert!(refusal(&["http://a/"], next).is_some(), "{next}");
+        }
         assert!(refusal(&["http://a/", "https://b/"], "http://c/").is_some());
         assert!(refusal(&["http://a/"; REDIRECTS_MAX], "http://a/").is_none());
         assert!(refusal(&["http://a/"; REDIRECTS_MAX + 1], "http://a/").is_some());
@@ -309,7 +393,17 @@ mod tests {
         let range = |text: &str| content_range(&text.parse().unwrap());
         assert_eq!(range("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(range("bytes 5-9/*"), Some((5, None)));
-        for text in ["", "bytes */10", "5-9/10", "bytes 5-9", "bytes -5/10"] {
+        for text in [
+            "",
+            "bytes */10",
+            "5-9/10",
+            "bytes 5-9",
+            "bytes -5/10",
+            "bytes 5-/10",
+            "bytes 9-5/10",
+            "bytes 5-10/10",
+            "bytes 5-99999999999999999999/*",
+        ] {
             assert_eq!(range(text), None, "{text}");
         }
     }

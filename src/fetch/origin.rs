@@ -1,28 +1,58 @@
 //! Where artifacts come from: the sources of an origin in order, what each of them publishes, and
 //! what a pin rests on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::checksum;
 use super::download::{Downloader, Received, Wanted};
-use super::error::{Attempt, Error, ExpectedBy, Fault};
+use super::error::{Attempt, Error};
 use super::event::Event;
+use super::fault::{ExpectedBy, Fault};
 use super::source::{Address, BadSource, Base};
 use super::unpacking::Member;
+use super::{Options, elf, trust};
 use crate::artifact::{Artifact, Origin};
-use crate::digest::Checksum;
+use crate::digest::{Checksum, Digest};
 use crate::inventory::Source;
 use crate::lockfile::{Pin, Trust};
 
 /// The sources of an inventory.
 pub(super) struct Origins<'a> {
-    kubernetes: Vec<Base>,
-    etcd: Vec<Base>,
-    /// Whether what is built in says nothing about them.
-    rebuilt: bool,
+    kubernetes: Vec<Mirror>,
+    etcd: Vec<Mirror>,
+    source: Source,
+    /// Whether the lockfile's word that something was published is not enough.
+    strict: bool,
+    /// What a source published to us, over https.
+    published: Mutex<BTreeSet<Digest>>,
     /// The bundle that stands in for all of them, where there is one.
     bundle: Option<PathBuf>,
     downloader: Downloader<'a>,
+}
+
+/// A source, and how it did in this run.
+struct Mirror {
+    base: Base,
+    /// Whether its host failed the last time, and not only for want of one file.
+    fails: Arc<AtomicBool>,
+}
+
+/// Hosts, and whether they fail.
+type Hosts = BTreeMap<String, Arc<AtomicBool>>;
+
+impl Mirror {
+    fn all(texts: &[String], hosts: &mut Hosts) -> Result<Vec<Self>, BadSource> {
+        let bases = Base::all(texts)?.into_iter().zip(texts);
+        let new = |(base, text): (Base, &String)| {
+            let host = text.split('/').nth(2).unwrap_or_default().to_owned();
+            let fails = Arc::clone(hosts.entry(host).or_default());
+            Self { base, fails }
+        };
+        Ok(bases.map(new).collect())
+    }
 }
 
 /// What came into the cache.
@@ -37,14 +67,17 @@ pub(super) struct Obtained {
 impl<'a> Origins<'a> {
     pub(super) fn new(
         source: &Source,
-        bundle: Option<PathBuf>,
+        options: &Options,
         downloader: Downloader<'a>,
     ) -> Result<Self, BadSource> {
+        let mut hosts = Hosts::new();
         Ok(Self {
-            kubernetes: Base::all(&source.kubernetes)?,
-            etcd: Base::all(&source.etcd)?,
-            rebuilt: source.rebuilt,
-            bundle,
+            kubernetes: Mirror::all(&source.kubernetes, &mut hosts)?,
+            etcd: Mirror::all(&source.etcd, &mut hosts)?,
+            source: source.clone(),
+            strict: options.require.is_some(),
+            published: Mutex::default(),
+            bundle: options.bundle.clone(),
             downloader,
         })
     }
@@ -64,23 +97,82 @@ impl<'a> Origins<'a> {
         }
     }
 
-    /// What a pin rests on: more than when it was made, where this kinstall knows the release.
+    /// What a pin rests on. Where somebody asks for it, `published` is what a source published to us.
     pub(super) fn trust(&self, artifact: &Artifact, pin: &Pin) -> Trust {
-        if self.known(artifact) == Some(pin.digest.into()) {
-            Trust::BuiltIn
-        } else {
-            pin.trust
+        let trust = trust::trust(&self.source, artifact, pin);
+        let (trusted, claimed) = (Trust::Published, Trust::Claimed);
+        if trust == trusted || trust == claimed {
+            let found = self.published_lock().contains(&pin.digest);
+            if found {
+                return trusted;
+            }
+            if self.strict {
+                return claimed;
+            }
         }
+        trust
+    }
+
+    /// Whether a pin may rest on what a source publishes over https, once that was asked.
+    pub(super) fn may_be_published(&self, artifact: &Artifact, pin: &Pin) -> bool {
+        let can_ask = self.bundle.is_none() && trust::has_https(&self.source, artifact.origin);
+        self.trust(artifact, pin) <= Trust::Published || pin.trust <= Trust::Published && can_ask
+    }
+
+    /// Asks sources with https for the checksum of a pin that only the lockfile says something of,
+    /// where somebody asked for more than that.
+    pub(super) async fn verify(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
+        let settled = self.trust(artifact, pin) <= Trust::Published;
+        if !self.strict || settled || !self.may_be_published(artifact, pin) {
+            return Ok(());
+        }
+        let (name, pinned) = (artifact.to_string(), Checksum::from(pin.digest));
+        let mut attempts = Vec::new();
+        for mirror in self.in_order(artifact.origin) {
+            if !mirror.base.is_protected() {
+                continue;
+            }
+            for address in mirror.base.checksums(artifact) {
+                match self.published_at(&address, artifact).await {
+                    Ok(published) if published == pinned => {
+                        self.published_lock().insert(pin.digest);
+                        return Ok(());
+                    }
+                    Ok(published) if published.is_comparable(&pinned) => {
+                        return Err(Error::NotPublished {
+                            name,
+                            pinned: pin.digest,
+                            published,
+                            url: address.shown(),
+                        });
+                    }
+                    Ok(_) => {}
+                    Err(fault) => attempts.push(Attempt {
+                        url: address.shown(),
+                        fault,
+                    }),
+                }
+            }
+        }
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Unavailable { name, attempts })
+    }
+
+    fn published_lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        let locked = self.published.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The checksum that is built in, where it says something of these sources.
     pub(super) fn known(&self, artifact: &Artifact) -> Option<Checksum> {
-        artifact.known_checksum().filter(|_| !self.rebuilt)
+        artifact.known_checksum().filter(|_| !self.source.rebuilt)
     }
 
     /// Whether the sources hold builds of their own.
     pub(super) const fn is_rebuilt(&self) -> bool {
-        self.rebuilt
+        self.source.rebuilt
     }
 
     /// Brings an artifact, or these programs of it, into the cache from the first source that has
@@ -96,28 +188,56 @@ impl<'a> Origins<'a> {
             let bundle = bundle.clone();
             return Err(Error::NotInBundle { name, bundle });
         }
-        let bases = match artifact.origin {
+        let mut rounds = self.downloader.rounds(&name);
+        let (mut left, mut given_up) = (self.in_order(artifact.origin), Vec::new());
+        let alone = left.len() == 1;
+        loop {
+            let mut slow = Vec::new();
+            for mirror in left {
+                let fault = match self.obtain_from(&mirror.base, artifact, members, pin).await {
+                    Ok(obtained) => return Ok(obtained),
+                    Err(Fault::Here(error)) => return Err(error.into()),
+                    // What is pinned is the same everywhere; what is not may be right elsewhere.
+                    Err(Fault::Archive(problem)) if pin.is_some() || alone => {
+                        return Err(Error::Archive { name, problem });
+                    }
+                    Err(Fault::Program { name, problem }) if alone => {
+                        return Err(Error::WrongProgram { name, problem });
+                    }
+                    Err(fault) => fault,
+                };
+                let url = mirror.base.file(artifact).shown();
+                (self.downloader.tell)(Event::SourceFailed {
+                    name: name.clone(),
+                    url: url.clone(),
+                    reason: fault.to_string(),
+                });
+                mirror.fails.store(fault.is_source(), Ordering::Relaxed);
+                if fault.is_slow() {
+                    slow.push((mirror, Attempt { url, fault }));
+                } else {
+                    given_up.push(Attempt { url, fault });
+                }
+            }
+            // Who was only too slow is asked again when nobody else has it.
+            if !rounds.another(&slow).await {
+                given_up.extend(slow.into_iter().map(|(_, attempt)| attempt));
+                let attempts = given_up;
+                return Err(Error::Unavailable { name, attempts });
+            }
+            left = slow.into_iter().map(|(mirror, _)| mirror).collect();
+        }
+    }
+
+    /// The mirrors of an origin, those last of which the last word was a failure of their own.
+    fn in_order(&self, origin: Origin) -> Vec<&Mirror> {
+        let mirrors = match origin {
             Origin::Etcd => &self.etcd,
             Origin::Kubernetes | Origin::Own => &self.kubernetes,
         };
-        let mut attempts = Vec::new();
-        for base in bases {
-            match self.obtain_from(base, artifact, members, pin).await {
-                Ok(obtained) => return Ok(obtained),
-                Err(Fault::Here(error)) => return Err(error.into()),
-                Err(Fault::Archive(problem)) => return Err(Error::Archive { name, problem }),
-                Err(fault) => {
-                    let url = base.file(artifact).shown();
-                    (self.downloader.tell)(Event::SourceFailed {
-                        name: name.clone(),
-                        url: url.clone(),
-                        reason: fault.to_string(),
-                    });
-                    attempts.push(Attempt { url, fault });
-                }
-            }
-        }
-        Err(Error::Unavailable { name, attempts })
+        let mut mirrors: Vec<_> = mirrors.iter().collect();
+        mirrors.sort_by_key(|mirror| mirror.fails.load(Ordering::Relaxed));
+        mirrors
     }
 
     async fn obtain_from(
@@ -141,11 +261,19 @@ impl<'a> Origins<'a> {
         };
         let address = base.file(artifact);
         match self.downloader.obtain(&address, &wanted).await {
-            Ok(received) => Ok(Obtained {
-                received,
-                trust,
-                from: address.shown(),
-            }),
+            Ok(received) => {
+                if pin.is_none() {
+                    self.check_programs(artifact, &received).await?;
+                }
+                if pin.is_none() && trust == Trust::Published {
+                    self.published_lock().insert(received.digest);
+                }
+                Ok(Obtained {
+                    received,
+                    trust,
+                    from: address.shown(),
+                })
+            }
             Err(Fault::Digest(mut mismatch)) if pin.is_some() => {
                 // Who is wrong? The source's own checksum may tell.
                 let published = self.published(base, artifact).await.ok();
@@ -154,6 +282,31 @@ impl<'a> Origins<'a> {
             }
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Refuses what is right by its source's checksum and no program for the node, and forgets it.
+    async fn check_programs(&self, artifact: &Artifact, received: &Received) -> Result<(), Fault> {
+        let members = received.members.iter();
+        let mut programs: Vec<_> = members
+            .map(|(name, pinned)| (name.as_str(), pinned.digest))
+            .collect();
+        if !artifact.is_archive() {
+            programs.push((artifact.file_name(), received.digest));
+        }
+        let Artifact { version, arch, .. } = artifact;
+        for (name, digest) in programs {
+            let start = self
+                .downloader
+                .cache
+                .start(digest, elf::HEADER_BYTES)
+                .await?;
+            elf::check(&start, *arch).map_err(|problem| {
+                self.downloader.cache.remove(digest);
+                let name = format!("{name} {version} {arch}");
+                Fault::Program { name, problem }
+            })?;
+        }
+        Ok(())
     }
 
     /// What must be true of what is pinned: the pin, and what is built in, where that is of

@@ -8,7 +8,7 @@ use fs_err as fs;
 
 use super::cache::Cache;
 use super::checksum;
-use super::error::Fault;
+use super::fault::Fault;
 use super::tail::Tail;
 use crate::digest::Hashes;
 
@@ -89,10 +89,19 @@ impl<P: AsRef<Path>> Partial<P> {
 
     /// What it says, if it is a page.
     pub(super) fn page(&self) -> Option<String> {
+        checksum::page(&self.start())
+    }
+
+    /// Its first bytes; none where they cannot be read.
+    pub(super) fn start(&self) -> Vec<u8> {
         let mut start = Vec::new();
-        let file = fs::File::open(self.path.as_ref()).ok()?;
-        file.take(2048).read_to_end(&mut start).ok()?;
-        checksum::page(&start)
+        let file = fs::File::open(self.path.as_ref());
+        let read = file.and_then(|file| {
+            file.take(checksum::PAGE_BYTES as u64)
+                .read_to_end(&mut start)
+        });
+        // What cannot be read is told when it is hashed.
+        read.map(|_| start).unwrap_or_default()
     }
 
     /// Forgets it: what was in it is kept otherwise.

@@ -1,7 +1,6 @@
 //! One run of a fetch: what is done for each artifact, and how many at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream as tasks};
@@ -57,7 +56,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             directory: &inventory.directory,
             cache,
-            origins: Origins::new(&inventory.source, options.bundle.clone(), downloader)?,
+            origins: Origins::new(&inventory.source, options, downloader)?,
             jobs: options.jobs.max(1),
             compress: options.compress,
             tell,
@@ -105,6 +104,7 @@ impl<'a> Run<'a> {
         }
         if let Some(pin) = kept {
             self.origins.check_known(artifact, pin)?;
+            self.origins.verify(artifact, pin).await?;
             if covered {
                 return Ok(pin.clone());
             }
@@ -327,14 +327,7 @@ impl<'a> Run<'a> {
             let Some(PinnedProgram { digest, .. }) = pinned.program(program) else {
                 return Err(Error::NotPinned { name });
             };
-            let start = move |cache: &Cache| {
-                let mut start = Vec::new();
-                let mut file = cache.read(digest)?.take(elf::HEADER_BYTES as u64);
-                file.read_to_end(&mut start)
-                    .map_err(|error| cache.failed(error))?;
-                Ok(start)
-            };
-            let start = self.cache.blocking(start).await?;
+            let start = self.cache.start(digest, elf::HEADER_BYTES).await?;
             elf::check(&start, program.arch)
                 .map_err(|problem| Error::WrongProgram { name, problem })?;
         }

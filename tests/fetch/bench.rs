@@ -44,7 +44,9 @@ impl Bench {
         let limits = Limits {
             connect_seconds: 2,
             stall_seconds: 1,
+            bytes_per_second_min: 1024,
             total_seconds: 20,
+            artifact_bytes_max: 8 << 20,
             attempts_max: 3,
             backoff_milliseconds: 1,
         };
@@ -61,18 +63,7 @@ impl Bench {
             told: Mutex::default(),
             room,
         };
-        bench.mirror.put(SCHEDULER, elf("kube-scheduler"));
-        bench
-            .mirror
-            .put(SIDECAR, Digest::of(&elf("kube-scheduler")).to_string());
-        let archive = etcd_archive();
-        let sums = format!(
-            "{}  etcd-v3.99.21-linux-amd64.tar.gz\n{}  etcd-v3.99.21-linux-arm64.tar.gz\n",
-            Digest::of(b"amd64"),
-            Digest::of(&archive)
-        );
-        bench.mirror.put(ETCD, archive);
-        bench.mirror.put(SUMS, sums);
+        stock(&bench.mirror);
         bench
     }
 
@@ -131,6 +122,21 @@ impl Bench {
             .filter(|event| what(event))
             .count()
     }
+}
+
+/// Puts what a bench asks for into a mirror.
+pub(super) fn stock(mirror: &Mirror) {
+    let scheduler = elf("kube-scheduler");
+    mirror.put(SIDECAR, Digest::of(&scheduler).to_string());
+    mirror.put(SCHEDULER, scheduler);
+    let archive = etcd_archive();
+    let sums = format!(
+        "{}  etcd-v3.99.21-linux-amd64.tar.gz\n{}  etcd-v3.99.21-linux-arm64.tar.gz\n",
+        Digest::of(b"amd64"),
+        Digest::of(&archive)
+    );
+    mirror.put(ETCD, archive);
+    mirror.put(SUMS, sums);
 }
 
 pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {

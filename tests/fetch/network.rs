@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fs_err as fs;
+use kinstall::digest::Digest;
 use kinstall::fetch::{self, CacheError, Error};
 use kinstall::lockfile::{Lockfile, Trust};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use super::bench::{Bench, SCHEDULER, SIDECAR, elf, inventory, program};
 use crate::lab::{Going, KUBERNETES, Lab, Output};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Mood};
 
 /// A server that speaks TLS for another one, and its certificate as PEM.
 fn tls_front(runtime: &tokio::runtime::Handle, behind: SocketAddr) -> (SocketAddr, String) {
@@ -64,6 +65,47 @@ async fn a_ca_of_ones_own_is_trusted_where_the_inventory_names_it() {
     bench.assert_sound();
 }
 
+#[tokio::test]
+async fn whoever_requires_published_asks_who_publishes_whatever_the_lockfile_says() {
+    let mut bench = Bench::new();
+    let (front, pem) = tls_front(&tokio::runtime::Handle::current(), bench.mirror.address());
+    fs::write(bench.room.path().join("home.pem"), pem).unwrap();
+    // A mirror in the neighbourhood has other bytes, and somebody pinned them.
+    let near = Mirror::start();
+    let evil = elf("evil");
+    near.put(SIDECAR, Digest::of(&evil).to_string());
+    near.put(SCHEDULER, evil);
+    bench.inventory = inventory(bench.room.path(), &[near.url()]);
+    bench.scheduler().await.unwrap();
+    let text = bench
+        .lockfile
+        .to_text()
+        .replace("\"mirror\"", "\"published\"");
+    bench.lockfile = Lockfile::parse(&text).unwrap();
+    bench.inventory = inventory(bench.room.path(), &[near.url(), format!("https://{front}")]);
+    bench.inventory.source.ca = Some("home.pem".into());
+    bench.options.require = Some(Trust::Published);
+    let error = bench.scheduler().await.unwrap_err();
+    assert_eq!(error.exit_code(), 5);
+    let text = error.to_string();
+    assert!(
+        text.contains("publishes") && text.contains("suspect the lockfile"),
+        "{text}"
+    );
+
+    // The right pin with the same word is asked for too, and then has what was required.
+    bench.lockfile = Lockfile::default();
+    bench.inventory = inventory(bench.room.path(), &[format!("https://{front}")]);
+    bench.inventory.source.ca = Some("home.pem".into());
+    bench.options.require = None;
+    bench.scheduler().await.unwrap();
+    bench.mirror.recover();
+    bench.options.require = Some(Trust::Published);
+    bench.scheduler().await.unwrap();
+    assert_eq!(bench.mirror.requests(SIDECAR).len(), 1);
+    assert_eq!(bench.mirror.requests(SCHEDULER).len(), 0);
+}
+
 /// Serves what a lab's directory has, and has its inventory ask for it there.
 fn served(lab: &Lab) -> Mirror {
     let (mirror, root) = (Mirror::start(), lab.path("mirror"));
@@ -89,6 +131,8 @@ fn run(lab: &Lab, words: &[&str], variables: &[(&str, &str)]) -> Output {
     for name in [
         "http_proxy",
         "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
         "all_proxy",
         "ALL_PROXY",
         "no_proxy",
@@ -135,6 +179,127 @@ fn ssl_cert_file_and_proxies_are_taken_from_the_environment() {
     assert_eq!(mirror.requests(&path), []);
 }
 
+/// An address at which nobody listens.
+fn nobody() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[test]
+fn a_proxy_that_fails_is_named_as_such() {
+    let lab = Lab::new();
+    let files = format!("file://{}", lab.path("mirror").display());
+    let mirror = served(&lab);
+    let address = nobody();
+    let (dead, secret) = (
+        format!("http://{address}"),
+        format!("http://me:hushhush@{address}"),
+    );
+    for (variable, value) in [
+        ("http_proxy", &dead),
+        ("HTTP_PROXY", &secret),
+        ("all_proxy", &secret),
+    ] {
+        run(&lab, &FETCH, &[(variable, value)])
+            .exits(5)
+            .says(&format!(
+                "through the proxy {dead} (`{variable}`): no connection"
+            ))
+            .says("it is the proxy that was asked, not the mirror")
+            .never_says("hushhush");
+    }
+    // A host that needs no proxy is not affected by one.
+    run(
+        &lab,
+        &FETCH,
+        &[("http_proxy", &dead), ("no_proxy", "127.0.0.0/8")],
+    )
+    .exits(0);
+    fs::remove_dir_all(lab.cache()).unwrap();
+    fs::remove_file(lab.path("kinstall.lock")).unwrap();
+
+    let path = format!("/release/v{KUBERNETES}/bin/linux/amd64/kubectl.sha256");
+    let login = Mirror::start();
+    let any = "<html><title>Who are you?</title>";
+    for name in [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubectl",
+    ] {
+        login.mood(&path.replace("kubectl", name), [Mood::Page(407, any)]);
+    }
+    run(&lab, &FETCH, &[("http_proxy", &login.url())])
+        .exits(5)
+        .says(&format!(
+            "through the proxy {} (`http_proxy`): the proxy wants a user and a password",
+            login.url()
+        ))
+        .says("as in `http://user:password@host:port`");
+    assert_eq!(
+        mirror.requests(&path).len(),
+        1,
+        "only the one without a proxy"
+    );
+
+    lab.edit(&mirror.url(), "https://mirror.invalid");
+    run(&lab, &FETCH, &[("https_proxy", &secret)])
+        .exits(5)
+        .says(&format!(
+            "through the proxy {dead} (`https_proxy`): no connection"
+        ))
+        .never_says("hushhush");
+    // What is read from a directory goes through nothing.
+    lab.edit("https://mirror.invalid", &files);
+    run(
+        &lab,
+        &FETCH,
+        &[("http_proxy", &dead), ("all_proxy", "no url")],
+    )
+    .exits(0);
+}
+
+#[test]
+fn a_variable_that_names_no_proxy_is_told_before_anything_is_fetched() {
+    let lab = Lab::new();
+    let mirror = served(&lab);
+    let path = format!("/release/v{KUBERNETES}/bin/linux/amd64/kubectl.sha256");
+    for (variable, value, why) in [
+        (
+            "http_proxy",
+            "http://me:hush#hush@127.0.0.1:9",
+            "`#` as `%23`",
+        ),
+        (
+            "HTTP_PROXY",
+            "http://me:hush@hush@127.0.0.1:9",
+            "`@` as `%40`",
+        ),
+        (
+            "http_proxy",
+            "127.0.0.1:hush",
+            "of the form `http://host:port`",
+        ),
+        (
+            "all_proxy",
+            "socks5://me:hush@127.0.0.1:9",
+            "SOCKS proxies are not supported",
+        ),
+    ] {
+        run(&lab, &FETCH, &[(variable, value)])
+            .exits(2)
+            .says(&format!("`{variable}` names no proxy: "))
+            .says(why)
+            .says("correct the variable, or unset it")
+            .never_says("hush");
+    }
+    assert_eq!(mirror.requests(&path), []);
+    // It is nobody's matter where the host needs no proxy, or nothing is fetched.
+    let bad = ("http_proxy", "http://me:p#w@127.0.0.1:9");
+    run(&lab, &FETCH, &[bad, ("no_proxy", "127.0.0.1")]).exits(0);
+    run(&lab, &FETCH, &[bad]).exits(0);
+}
+
 #[tokio::test]
 async fn a_mirror_with_another_layout_is_described_by_a_template() {
     let mut bench = Bench::new();
@@ -145,9 +310,7 @@ async fn a_mirror_with_another_layout_is_described_by_a_template() {
         ("/k8s/1.99.3/arm64/kube-scheduler", elf("kube-scheduler")),
         (
             "/k8s/1.99.3/arm64/kube-scheduler.sha256",
-            kinstall::digest::Digest::of(&elf("kube-scheduler"))
-                .to_string()
-                .into(),
+            Digest::of(&elf("kube-scheduler")).to_string().into(),
         ),
         (
             "/k8s/3.99.21/arm64/etcd-v3.99.21-linux-arm64.tar.gz",
@@ -157,7 +320,7 @@ async fn a_mirror_with_another_layout_is_described_by_a_template() {
             "/k8s/3.99.21/arm64/SHA256SUMS",
             format!(
                 "{}  etcd-v3.99.21-linux-arm64.tar.gz\n",
-                kinstall::digest::Digest::of(&super::bench::etcd_archive())
+                Digest::of(&super::bench::etcd_archive())
             )
             .into(),
         ),
@@ -179,12 +342,10 @@ async fn a_mirror_with_another_layout_is_described_by_a_template() {
 async fn what_the_disk_has_no_room_for_is_not_begun() {
     let mut bench = Bench::new();
     bench.scheduler().await.unwrap();
-    let size = elf("kube-scheduler").len().to_string();
-    let text = bench
-        .lockfile
-        .to_text()
-        .replace(&size, "1152921504606846976");
-    bench.lockfile = Lockfile::parse(&text).unwrap();
+    let artifact = program("kube-scheduler").artifact().unwrap();
+    let mut pin = bench.lockfile.pin(&artifact).unwrap().clone();
+    pin.size = 1 << 60;
+    bench.lockfile.insert(artifact, pin);
     bench.forget_cache();
     bench.mirror.recover();
     let error = bench

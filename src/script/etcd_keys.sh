@@ -11,18 +11,22 @@ ask() {
     --cert="$certs/healthcheck/etcd-healthcheck-client.pem" \
     --key="$certs/healthcheck/etcd-healthcheck-client.key" "$@"
 }
-found=$(mktemp) || exit 2
-trap 'rm -f "$found"' EXIT
-from=$prefix/
-while :; do
-  keys=$(ask get "$from" "${prefix}0" --limit=500 --keys-only) || exit 3
-  last=$(printf '%s\n' "$keys" | sed -n '/^\//p' | tail -n 1)
-  [ -n "$last" ] || break
-  # By the same range: whatever came between meanwhile is counted, and nothing is passed over.
-  # No key of Kubernetes lies between one and itself with a `!` behind it.
-  ask get "$from" "$last!" --print-value-only >"$found.page" || { rm -f "$found.page"; exit 3; }
-  grep -a -o '^k8s:enc:[a-z]*:v[0-9]*:[^:]*:' "$found.page" >>"$found"
-  rm -f "$found.page"
-  from="$last!"
-done
-sort "$found" | uniq -c | sed 's/^ *//'
+# A value is read from a pipe and kept nowhere. What fails says so behind it, for a pipe tells only of
+# its last command.
+count() {
+  from=$prefix/
+  while :; do
+    keys=$(ask get --limit=500 --keys-only -- "$from" "${prefix}0") || { echo failed; return; }
+    last=$(printf '%s\n' "$keys" | sed -n '/^\//p' | tail -n 1)
+    [ -n "$last" ] || return 0
+    # By the same range: whatever came between meanwhile is counted, and nothing is passed over.
+    # No key of Kubernetes lies between one and itself with a `!` behind it.
+    { ask get --print-value-only -- "$from" "$last!" || echo kinstall:failed; } |
+      sed -n -e 's/^\(k8s:enc:[a-z]*:v[0-9]*:[^:]*:\).*/\1/p' -e 's/^kinstall:failed$/failed/p'
+    from="$last!"
+  done
+}
+count | awk '
+  $0 == "failed" { failed = 1 }
+  { counted[$0]++ }
+  END { if (failed) exit 3; for (prefix in counted) print counted[prefix] " " prefix }'

@@ -20,26 +20,26 @@ do_it() {
 }
 has() { printf '%s\n' "$1" | grep -Fqx -- "$2"; }
 # USER ROLE: one that is not there yet has no role; etcd says a user's roles in one line.
-is_granted() { has "$users" "$1" && ask user get "$1" | grep '^Roles:' | tr ' ' '\n' | grep -Fqx -- "$2"; }
+is_granted() { has "$users" "$1" && ask user get -- "$1" | grep '^Roles:' | tr ' ' '\n' | grep -Fqx -- "$2"; }
 users=$(ask user list) || exit 3
 roles=$(ask role list) || exit 3
 # etcd's own: it must be there before authentication is turned on. Nobody has its certificate.
 for user in root "$admin"; do
-  has "$users" "$user" || do_it "user $user" user add "$user" --no-password
-  is_granted "$user" root || do_it "role root of user $user" user grant-role "$user" root
+  has "$users" "$user" || do_it "user $user" user add --no-password -- "$user"
+  is_granted "$user" root || do_it "role root of user $user" user grant-role -- "$user" root
 done
 may=
-if has "$roles" "$role"; then may=$(ask role get "$role") || exit 3; else do_it "role $role" role add "$role"; fi
+if has "$roles" "$role"; then may=$(ask role get -- "$role") || exit 3; else do_it "role $role" role add -- "$role"; fi
 # Once for reading and once for writing.
-[ "$(printf '%s\n' "$may" | grep -cF "[$prefix/, ${prefix}0)")" -ge 2 ] ||
-  do_it "everything below $prefix/ for role $role" role grant-permission "$role" readwrite "$prefix/" --prefix=true
+[ "$(printf '%s\n' "$may" | grep -cF -- "[$prefix/, ${prefix}0)")" -ge 2 ] ||
+  do_it "everything below $prefix/ for role $role" role grant-permission --prefix=true -- "$role" readwrite "$prefix/"
 # What kube-apiservers agree by on when to compact; it lies beside every prefix
 # (k8s.io/apiserver/pkg/storage/etcd3/compact.go).
 [ "$(printf '%s\n' "$may" | grep -cFx '	compact_rev_key')" -ge 2 ] ||
-  do_it "compact_rev_key for role $role" role grant-permission "$role" readwrite compact_rev_key
+  do_it "compact_rev_key for role $role" role grant-permission -- "$role" readwrite compact_rev_key
 for user in "$@"; do
-  has "$users" "$user" || do_it "user $user" user add "$user" --no-password
-  is_granted "$user" "$role" || do_it "role $role of user $user" user grant-role "$user" "$role"
+  has "$users" "$user" || do_it "user $user" user add --no-password -- "$user"
+  is_granted "$user" "$role" || do_it "role $role of user $user" user grant-role -- "$user" "$role"
 done
 [ "$mode" = grant ] && exit 0
 # A user that cannot be is told from one that nobody asks for; `auth status` came with 3.5.

@@ -44,7 +44,7 @@ case $word in
   ground)
     shift 2
     for prefix; do
-      keys=$(ask get "$prefix/" "${prefix}0" --limit=1 --keys-only 2>&1) ||
+      keys=$(ask get --limit=1 --keys-only -- "$prefix/" "${prefix}0" 2>&1) ||
         { echo "refused $(printf '%s\n' "$keys" | tail -n 1)"; exit 1; }
       [ -z "$keys" ] || echo "below $prefix"
     done
@@ -55,16 +55,16 @@ case $word in
     ;;
   # Its own status: endpoint, id, version, size, whether it leads.
   leads) seconds=3s ask endpoint status 2>/dev/null | awk -F', ' '$5 == "true" { print "leads" }' ;;
-  learner) change add "$3" --learner "--peer-urls=$4" ;;
-  promote) change promote "$3" ;;
+  learner) change add --learner "--peer-urls=$4" -- "$3" ;;
+  promote) change promote -- "$3" ;;
   remove)
     # A leader that goes without handing over costs clients an election. Only a leader does as it is
     # asked here; a dead member does not answer.
     theirs=$(ask member list 2>/dev/null | awk -F', ' -v id="$3" '$1 == id { print $5 }')
     own=$(ask endpoint status 2>/dev/null | awk -F', ' '{ print $2 }')
-    [ -z "$theirs" ] || (at=$theirs seconds=3s ask move-leader "$own") >/dev/null 2>&1 || :
-    change remove "$3"
+    [ -z "$theirs" ] || (at=$theirs seconds=3s ask move-leader -- "$own") >/dev/null 2>&1 || :
+    change remove -- "$3"
     ;;
-  move) change update "$3" "--peer-urls=$4" ;;
+  move) change update "--peer-urls=$4" -- "$3" ;;
   *) exit 2 ;;
 esac

@@ -144,8 +144,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // clap's own printing: help to the standard output, mistakes to the standard error.
-            _ = error.print();
+            Terminal::usage(&error);
             return if error.use_stderr() {
                 Exit::Usage.into()
             } else {

@@ -6,6 +6,7 @@
 // Words.
 pub mod arch;
 pub mod digest;
+pub mod plain;
 pub mod remote_path;
 pub mod secret;
 pub mod version;

@@ -1,5 +1,6 @@
 //! The only part that prints. Data goes to the standard output, talk to the standard error; both
-//! can be read without colour, and without a terminal.
+//! can be read without colour, and without a terminal. Whatever nodes, servers and files say goes
+//! through [`plain`] here; only data for files are printed as they are.
 
 pub mod benchmark;
 pub mod listing;
@@ -11,10 +12,12 @@ pub mod report;
 use std::io::{IsTerminal, Write};
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use crate::event::Event;
+use crate::plain;
 
 /// When colour is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -66,21 +69,37 @@ impl Terminal {
         }
     }
 
-    /// Prints data.
-    pub fn print(&self, data: &str) {
-        // A reader that has gone (`kinstall status | head`) is no failure.
-        _ = std::io::stdout().write_all(data.as_bytes());
+    /// Prints data for a file or another program, byte for byte.
+    pub fn print_exactly(&self, data: &str) {
+        write(std::io::stdout(), data);
     }
 
-    /// Prints data that already carries colour where it may.
-    pub fn uses_color(&self) -> bool {
-        self.color && std::io::stdout().is_terminal()
+    /// Prints data for a person.
+    pub fn print(&self, text: &str) {
+        write(std::io::stdout(), &plain::lines(text));
     }
 
-    /// Says a line.
-    pub fn say(&self, line: &str) {
+    /// The same where colour may be in it. A text that would act on the terminal comes without: then
+    /// every escape sequence that is printed is one of ours.
+    pub fn print_colored(&self, text: impl Fn(bool) -> String) {
+        let uncolored = text(false);
+        if self.color && std::io::stdout().is_terminal() && plain::is_plain(&uncolored) {
+            write(std::io::stdout(), &text(true));
+        } else {
+            self.print(&uncolored);
+        }
+    }
+
+    /// Prints data as JSON.
+    pub fn print_json(&self, data: &impl Serialize) {
+        let text = serde_json::to_string_pretty(data).expect("what is told is texts and numbers");
+        write(std::io::stdout(), &(plain::json(&text) + "\n"));
+    }
+
+    /// Says a line, or several.
+    pub fn say(&self, text: &str) {
         if self.volume > Volume::Quiet {
-            _ = writeln!(std::io::stderr(), "{line}");
+            write(std::io::stderr(), &(plain::lines(text) + "\n"));
         }
     }
 
@@ -89,7 +108,7 @@ impl Terminal {
         if !std::io::stdin().is_terminal() {
             return None;
         }
-        _ = write!(std::io::stderr(), "{question}");
+        write(std::io::stderr(), &plain::lines(question));
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned())
@@ -97,17 +116,25 @@ impl Terminal {
 
     /// Reports an error or a warning, with the place in the file where there is one.
     pub fn report(&self, diagnostic: &dyn Diagnostic) {
-        let theme = if self.color {
-            GraphicalTheme::unicode()
+        let uncolored = rendered(diagnostic, GraphicalTheme::unicode_nocolor());
+        if self.color && plain::is_plain(&uncolored) {
+            let colored = rendered(diagnostic, GraphicalTheme::unicode());
+            write(std::io::stderr(), &colored);
         } else {
-            GraphicalTheme::unicode_nocolor()
-        };
-        let mut text = String::new();
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
-        if handler.render_report(&mut text, diagnostic).is_err() {
-            text = format!("{diagnostic}\n");
+            write(std::io::stderr(), &plain::lines(&uncolored));
         }
-        _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Tells what clap makes of the command line: help on the standard output, mistakes, which quote
+    /// it, on the standard error.
+    pub fn usage(error: &clap::Error) {
+        let text = error.to_string();
+        if plain::is_plain(&text) {
+            // With colour, where that fits.
+            _ = error.print();
+        } else {
+            write(std::io::stderr(), &plain::lines(&text));
+        }
     }
 
     /// Shows events as they come, until [`Event::End`].
@@ -115,4 +142,19 @@ impl Terminal {
         let progress = progress::Progress::new(self.live, self.volume);
         tokio::spawn(progress.follow(events))
     }
+}
+
+/// Writes what is not to be filtered any more. A reader that has gone (`kinstall status | head`) is
+/// no failure.
+fn write(mut to: impl Write, text: &str) {
+    _ = to.write_all(text.as_bytes());
+}
+
+fn rendered(diagnostic: &dyn Diagnostic, theme: GraphicalTheme) -> String {
+    let mut text = String::new();
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    if handler.render_report(&mut text, diagnostic).is_err() {
+        text = format!("{diagnostic}\n");
+    }
+    text
 }

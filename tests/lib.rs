@@ -46,6 +46,7 @@ mod rollback;
 mod rotation;
 mod servers;
 mod sshd;
+mod terminal;
 mod through;
 mod tidy;
 mod tree;

@@ -11,6 +11,7 @@ use super::table::signer;
 use super::{AuthorityName, Credentials, Request, Usage, describe};
 use crate::inventory::Inventory;
 use crate::manifest::compose::{Error, Holds, Place, places};
+use crate::plain;
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -228,7 +229,10 @@ fn head(text: &mut String, name: &str, facts: Option<&Facts>) {
     let rest = match facts {
         Some(facts) => format!(
             "{} days left (until {}), {}, {}",
-            facts.days_left, facts.ends, facts.subject, facts.key
+            facts.days_left,
+            facts.ends,
+            plain::line(&facts.subject),
+            facts.key
         ),
         None => "not made yet".to_owned(),
     };
@@ -236,7 +240,7 @@ fn head(text: &mut String, name: &str, facts: Option<&Facts>) {
 }
 
 fn line(text: &mut String, word: &str, rest: &str) {
-    writeln!(text, "  {word:<10}{rest}").expect("a string takes all");
+    writeln!(text, "  {word:<10}{}", plain::line(rest)).expect("a string takes all");
 }
 
 /// What `check` prints of a finding.

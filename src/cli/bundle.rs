@@ -60,11 +60,11 @@ impl BundleCommand {
             What::Verify { file } => bundle::verify(file).map_err(failure)?,
         };
         let bundled = Bundled::all(&bundle.manifest);
-        terminal.print(&if common.json {
-            serde_json::to_string_pretty(&bundled).expect("texts and numbers") + "\n"
+        if common.json {
+            terminal.print_json(&bundled);
         } else {
-            bundled_text(&bundled)
-        });
+            terminal.print(&bundled_text(&bundled));
+        }
         Ok(Exit::Done)
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::prepare;
 use super::{Common, Exit, Failure};
 use crate::fetch::{Cache, Cleaned, Entry, Keep};
+use crate::plain;
 use crate::terminal::Terminal;
 use crate::terminal::releases::{CacheEntry, entries_text, size};
 
@@ -77,7 +78,7 @@ fn list(cache: &Cache, json: bool) -> Result<String, Failure> {
         .map(|entry| CacheEntry::of(entry, now))
         .collect();
     if json {
-        return Ok(serde_json::to_string_pretty(&told).expect("texts and numbers") + "\n");
+        return Ok(in_json(&told));
     }
     let whole = size(entries.iter().map(Entry::whole).sum());
     let (count, place) = (entries.len(), cache.directory().display());
@@ -85,6 +86,11 @@ fn list(cache: &Cache, json: bool) -> Result<String, Failure> {
         "{}{count} entries in {place}, {whole}\n",
         entries_text(&told)
     ))
+}
+
+fn in_json(told: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(told).expect("texts and numbers");
+    plain::json(&text).into_owned() + "\n"
 }
 
 impl Clean {
@@ -117,7 +123,7 @@ impl Clean {
                 freed_bytes: freed,
                 entries_left: *left,
             };
-            return Ok(serde_json::to_string_pretty(&told).expect("texts and numbers") + "\n");
+            return Ok(in_json(&told));
         }
         let mut text = format!(
             "removed {} entries, {}; {left} left",

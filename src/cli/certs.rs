@@ -238,8 +238,7 @@ fn chosen(requests: &[Request], names: &[String]) -> Result<BTreeSet<Certificate
 
 fn print(common: &Common, terminal: Terminal, data: &impl Serialize, text: &str) {
     if common.json {
-        let json = serde_json::to_string_pretty(data).expect("a listing is texts and numbers");
-        terminal.print(&(json + "\n"));
+        terminal.print_json(data);
     } else {
         terminal.print(text);
     }

@@ -50,11 +50,11 @@ impl Check {
         let path = check::upgrade(&read.inventory, &self.kubernetes)
             .map_err(|error| Failure::new(Exit::Usage, error))?;
         let outlook = Outlook::of(&path, &read.inventory, &read.text);
-        terminal.print(&if common.json {
-            json(&outlook)
+        if common.json {
+            terminal.print_json(&outlook);
         } else {
-            outlook.text(&read.name, terminal.uses_color())
-        });
+            terminal.print_colored(|color| outlook.text(&read.name, color));
+        }
         Ok(if path.has_findings() {
             Exit::Found
         } else {
@@ -73,13 +73,9 @@ fn present(
     read.report(findings, terminal)?;
     let outlook = Outlook::today(findings, &read.inventory, &read.text);
     if common.json {
-        terminal.print(&json(&outlook));
+        terminal.print_json(&outlook);
     } else if findings.is_empty() {
         terminal.say("nothing is wrong with it");
     }
     Ok(Exit::Done)
-}
-
-fn json(outlook: &Outlook) -> String {
-    serde_json::to_string_pretty(outlook).expect("an outlook is texts and numbers") + "\n"
 }

@@ -33,11 +33,11 @@ pub(super) async fn run(
     let outcome = score(ask, inventory, common, &talk.events).await;
     talk.close().await;
     let benchmark = outcome?;
-    terminal.print(&if common.json {
-        serde_json::to_string_pretty(&benchmark).expect("a score is texts and numbers") + "\n"
+    if common.json {
+        terminal.print_json(&benchmark);
     } else {
-        benchmark.text(terminal.uses_color())
-    });
+        terminal.print_colored(|color| benchmark.text(color));
+    }
     Ok(if benchmark.has_failures() {
         Exit::Found
     } else {

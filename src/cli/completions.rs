@@ -17,7 +17,7 @@ impl Completions {
     pub(super) fn run(&self, terminal: Terminal) -> Exit {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "kinstall", &mut text);
-        terminal.print(&String::from_utf8_lossy(&text));
+        terminal.print_exactly(&String::from_utf8_lossy(&text));
         Exit::Done
     }
 }

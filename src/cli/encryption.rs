@@ -136,11 +136,11 @@ impl Status {
             behind,
             stored,
         };
-        terminal.print(&if common.json {
-            serde_json::to_string_pretty(&told).expect("texts and numbers") + "\n"
+        if common.json {
+            terminal.print_json(&told);
         } else {
-            told.text()
-        });
+            terminal.print(&told.text());
+        }
         Ok(Exit::Done)
     }
 }

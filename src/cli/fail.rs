@@ -99,8 +99,7 @@ impl Failure {
                 exit_code: self.exit as u8,
                 errors: errors.collect(),
             };
-            let text = serde_json::to_string_pretty(&failure).expect("texts and numbers");
-            terminal.print(&(text + "\n"));
+            terminal.print_json(&failure);
         }
     }
 }

@@ -61,11 +61,11 @@ impl Fetch {
         let outcome = self.fetch(&inventory, common, &talk.events).await;
         talk.close().await;
         let releases = outcome?;
-        terminal.print(&if common.json {
-            serde_json::to_string_pretty(&releases.programs).expect("texts and numbers") + "\n"
+        if common.json {
+            terminal.print_json(&releases.programs);
         } else {
-            releases.text()
-        });
+            terminal.print(&releases.text());
+        }
         terminal.say(&releases.summary());
         Ok(Exit::Done)
     }

@@ -11,6 +11,7 @@ use super::{Common, Exit, Failure, Login, journal};
 use crate::event::Events;
 use crate::inventory::Inventory;
 use crate::journal::Entry;
+use crate::plain;
 use crate::script;
 use crate::survey::{self};
 use crate::terminal::Terminal;
@@ -42,12 +43,11 @@ impl History {
             add(&mut runs, told?);
         }
         if common.json {
-            let text = serde_json::to_string_pretty(&runs).expect("texts and numbers");
-            terminal.print(&(text + "\n"));
+            terminal.print_json(&runs);
         } else {
             for run in &runs {
                 let at = prepare::date(run.at);
-                terminal.print(&format!("{at}  {}\n", run.text()));
+                terminal.print(&format!("{at}  {}\n", plain::line(&run.text())));
             }
         }
         Ok(Exit::Done)

@@ -70,7 +70,7 @@ impl KubeconfigCommand {
         .map_err(|error| {
             Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
         })?;
-        terminal.print(text.expose_text().unwrap_or_default());
+        terminal.print_exactly(text.expose_text().unwrap_or_default());
         Ok(Exit::Done)
     }
 }

@@ -43,7 +43,7 @@ impl Man {
         };
         let mut text = Vec::new();
         page.render(&mut text)?;
-        terminal.print(&String::from_utf8_lossy(&text));
+        terminal.print_exactly(&String::from_utf8_lossy(&text));
         Ok(Exit::Done)
     }
 }

@@ -50,11 +50,11 @@ impl PlanCommand {
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
         talk.close().await;
         let (listing, users) = outcome?;
-        terminal.print(&if common.json {
-            serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers") + "\n"
+        if common.json {
+            terminal.print_json(&listing);
         } else {
-            listing.text(terminal.uses_color())
-        });
+            terminal.print_colored(|color| listing.text(color));
+        }
         for missing in &users {
             terminal.say(&format!("etcd would get: {missing}"));
         }

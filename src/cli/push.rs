@@ -127,8 +127,7 @@ async fn push(
     notice_others(inventory, &views, events);
     drop(views);
     if common.json {
-        let text = serde_json::to_string_pretty(&listing).expect("a listing is texts and numbers");
-        terminal.print(&(text + "\n"));
+        terminal.print_json(&listing);
     } else {
         events.send(Event::Note(listing.summary()));
         for change in &listing.members {

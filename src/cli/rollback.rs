@@ -87,10 +87,9 @@ impl Rollback {
         notice_others(inventory, &views, events);
         drop(views);
         if common.json {
-            let text = serde_json::to_string_pretty(&listing).expect("texts and numbers");
-            terminal.print(&(text + "\n"));
+            terminal.print_json(&listing);
         } else {
-            terminal.print(&listing.text(terminal.uses_color()));
+            terminal.print_colored(|color| listing.text(color));
         }
         if self.plan || plan.is_empty() {
             site.close().await;

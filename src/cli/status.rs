@@ -43,11 +43,11 @@ impl Status {
         let outcome = self.look(&inventory, common, &talk.events).await;
         talk.close().await;
         let report = outcome?;
-        terminal.print(&if common.json {
-            serde_json::to_string_pretty(&report).expect("a report is texts and numbers") + "\n"
+        if common.json {
+            terminal.print_json(&report);
         } else {
-            report.text(terminal.uses_color())
-        });
+            terminal.print_colored(|color| report.text(color));
+        }
         Ok(if report.is_well() {
             Exit::Done
         } else {

@@ -67,11 +67,11 @@ impl Uninstall {
         talk.close().await;
         let (site, removals) = looked?;
         let listing = self.listing(&inventory, &removals);
-        terminal.print(&if common.json {
-            serde_json::to_string_pretty(&listing).expect("texts and numbers") + "\n"
+        if common.json {
+            terminal.print_json(&listing);
         } else {
-            listing.text()
-        });
+            terminal.print(&listing.text());
+        }
         if removals.is_empty() {
             site.close().await;
             return Ok(Exit::Done);

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, alternatives, nearest};
+use crate::plain;
 
 /// Something, and where the file says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -359,7 +360,5 @@ fn visible(text: &str) -> String {
 
 /// Whether a character is one that a terminal obeys, or that breaks or reorders a line.
 pub(super) fn misleads(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(character, '\n' | '\t') || plain::acts(character)
 }

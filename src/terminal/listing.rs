@@ -12,6 +12,7 @@ use crate::diff::{ChangeKind, Reason};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
 use crate::manifest::{Content, Desired, Kind};
+use crate::plain;
 use crate::plan::{Plan, View, generation};
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
@@ -351,7 +352,8 @@ fn write_entry(text: &mut String, entry: &EntryListing, color: bool) {
     }
     let sign = paint(sign, hue, color);
     let gap = if entry.detail.is_empty() { "" } else { "  " };
-    _ = writeln!(text, "  {sign} {}{gap}{}{notes}", entry.path, entry.detail);
+    let detail = plain::line(&entry.detail);
+    _ = writeln!(text, "  {sign} {}{gap}{detail}{notes}", entry.path);
     for line in entry.diff.iter().flat_map(|diff| diff.lines()) {
         let hue = match line.as_bytes().first() {
             Some(b'+') => "32",

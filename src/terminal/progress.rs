@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::Volume;
 use crate::event::Event;
 use crate::fetch;
+use crate::plain;
 
 /// How often a bar is drawn, in hertz.
 const DRAWS_PER_SECOND: u8 = 10;
@@ -157,9 +158,9 @@ impl Progress {
             return;
         }
         if self.bars.is_hidden() {
-            _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
+            super::write(std::io::stderr(), &(plain::lines(text) + "\n"));
         } else {
-            _ = self.bars.println(text);
+            _ = self.bars.println(plain::lines(text));
         }
     }
 
@@ -178,7 +179,7 @@ impl Progress {
             self.bars.add(
                 ProgressBar::new(length)
                     .with_style(style)
-                    .with_prefix(name.to_owned()),
+                    .with_prefix(plain::line(name).into_owned()),
             )
         });
         bar.set_length(length);
@@ -192,10 +193,10 @@ impl Progress {
             self.bars.add(
                 ProgressBar::new_spinner()
                     .with_style(style)
-                    .with_prefix(name.to_owned()),
+                    .with_prefix(plain::line(name).into_owned()),
             )
         });
-        bar.set_message(message.to_owned());
+        bar.set_message(plain::line(message).into_owned());
         bar.tick();
     }
 

@@ -12,6 +12,7 @@ use crate::bundle::Manifest;
 use crate::fetch::{self, Cache, Entry, PinReport};
 use crate::inventory::Inventory;
 use crate::lockfile::{Lockfile, PinnedProgram};
+use crate::plain;
 
 /// The programs an inventory needs, pinned and in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +134,9 @@ impl Releases {
 
     /// In one line.
     pub fn summary(&self) -> String {
-        let whole = size(self.programs.iter().map(|release| release.size).sum());
+        // A lockfile may say any number.
+        let sizes = self.programs.iter().map(|release| release.size);
+        let whole = size(sizes.fold(0, u64::saturating_add));
         let count = self.programs.len();
         format!("{count} programs pinned and in the cache, {whole}")
     }
@@ -250,7 +253,8 @@ pub fn bundled_text(bundled: &[Bundled]) -> String {
         ]
     });
     let text = table(&["program", "version", "arch", "size", "sha256"], rows);
-    let whole = size(bundled.iter().map(|program| program.size).sum());
+    let sizes = bundled.iter().map(|program| program.size);
+    let whole = size(sizes.fold(0, u64::saturating_add));
     let count = bundled.len();
     format!("{text}{count} programs, {whole}; every byte of the bundle is right\n")
 }
@@ -258,7 +262,12 @@ pub fn bundled_text(bundled: &[Bundled]) -> String {
 /// Columns as wide as what is in them.
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head = head.iter().map(|&word| word.to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let cells = |row: Vec<String>| {
+        row.iter()
+            .map(|cell| plain::line(cell).into_owned())
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).map(cells).collect();
     let columns = rows[0].len();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<_> = (0..columns)

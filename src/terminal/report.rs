@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::listing::paint;
+use crate::plain;
 use crate::remote_path::RemotePath;
 
 /// A cluster, told. Its JSON form is documented in the README and changes only by additions.
@@ -139,13 +140,17 @@ impl NodeReport {
                     paint(&format!("not asked: {why}"), "33", color)
                 }
                 None => paint("healthy", "32", color),
-                Some(complaint) => paint(&format!("unhealthy: {complaint}"), "31", color),
+                Some(complaint) => paint(
+                    &format!("unhealthy: {}", plain::line(complaint)),
+                    "31",
+                    color,
+                ),
             };
-            let version = unit.version.as_deref().unwrap_or("");
+            let version = plain::line(unit.version.as_deref().unwrap_or(""));
             let since = unit
                 .since
                 .as_deref()
-                .map(|since| format!(" since {since}"))
+                .map(|since| format!(" since {}", plain::line(since)))
                 .unwrap_or_default();
             let mut notes = String::new();
             if unit.restarts > 0 {
@@ -177,7 +182,7 @@ impl NodeReport {
             _ = writeln!(
                 text,
                 "  {count} certificates, the first ends in {days}: {}",
-                first.path
+                plain::line(&first.path)
             );
         }
     }
@@ -190,7 +195,7 @@ impl GenerationReport {
         let mut words = format!("{} ({}", self.generation, self.recorded);
         for name in ["kube-apiserver", "etcd"] {
             if let Some(version) = self.versions.get(name) {
-                _ = write!(words, ", {name} {version}");
+                _ = write!(words, ", {name} {}", plain::line(version));
             }
         }
         words + ")"

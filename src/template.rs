@@ -5,17 +5,24 @@
 
 mod bad;
 mod builtin;
+mod expansion;
 mod own;
 
 use std::collections::BTreeMap;
+use std::io;
 
-use handlebars::{Handlebars, no_escape};
+use handlebars::{Handlebars, RenderErrorReason, Template, no_escape};
 use serde::Serialize;
+
+use self::expansion::Piece;
 
 pub use self::bad::BadText;
 pub(crate) use self::builtin::builtin;
 pub use self::builtin::{Builtin, PARTIALS};
 pub use self::own::{Known, Own, OwnText};
+
+/// The most bytes that a template may expand to.
+const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// What every template sees.
 #[derive(Debug, Clone, Serialize)]
@@ -131,14 +138,31 @@ impl Renderer {
                 Some(own) => (own.text.as_str(), Some(own)),
                 None => (builtin.text, None),
             };
+            file.map_or(Ok(()), expansion::check_depth)
+                .map_err(in_own)?;
             if let (Err(error), Some(own)) = (registry.register_partial(name, text), file) {
-                return Err(Error::Own(Box::new(BadText::unread(own, &error))));
+                return Err(in_own(BadText::unread(own, &error)));
             }
         }
-        Ok(Self {
+        let renderer = Self {
             registry,
             own: own.clone(),
-        })
+        };
+        let partials = renderer.partials();
+        for (name, piece) in &partials {
+            expansion::check(name, *piece, &partials).map_err(in_own)?;
+        }
+        Ok(renderer)
+    }
+
+    /// What a template can include, by its name.
+    fn partials(&self) -> BTreeMap<&'static str, Piece<'_>> {
+        let pieces = PARTIALS.iter().filter_map(|(name, builtin)| {
+            let template = self.registry.get_template(name)?;
+            let file = self.own.text(builtin.name);
+            Some((*name, Piece { template, file }))
+        });
+        pieces.collect()
     }
 
     /// The text of a template. `name` is what it is for, for messages.
@@ -147,7 +171,7 @@ impl Renderer {
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
-        let rendered = self.registry.render_template(text, data);
+        let rendered = self.bounded(text, data);
         rendered.map_err(|source| self.error(name, None, source))
     }
 
@@ -164,8 +188,26 @@ impl Renderer {
         if !own.is_template {
             return Ok(own.text.clone());
         }
-        let rendered = self.registry.render_template(&own.text, data);
+        expansion::check_depth(own).map_err(in_own)?;
+        // What is no template is told by rendering it.
+        if let Ok(template) = &Template::compile(&own.text) {
+            let file = Some(own);
+            expansion::check(&own.file, Piece { template, file }, &self.partials())
+                .map_err(in_own)?;
+        }
+        let rendered = self.bounded(&own.text, data);
         rendered.map_err(|source| self.error(&own.file, Some(own), source))
+    }
+
+    fn bounded(
+        &self,
+        text: &str,
+        data: &impl Serialize,
+    ) -> Result<String, handlebars::RenderError> {
+        let mut bounded = Bounded(Vec::new());
+        self.registry
+            .render_template_to_write(text, data, &mut bounded)?;
+        Ok(String::from_utf8(bounded.0).map_err(RenderErrorReason::from)?)
     }
 
     /// Whose mistake it is: that of the partial it is in, if the user wrote that one.
@@ -183,6 +225,28 @@ impl Renderer {
                 source: Box::new(source),
             },
         }
+    }
+}
+
+fn in_own(bad: BadText) -> Error {
+    Error::Own(Box::new(bad))
+}
+
+/// A text that grows to its limit and no further.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > TEXT_BYTES_MAX {
+            let why = format!("it expands to more than {TEXT_BYTES_MAX} bytes");
+            return Err(io::Error::other(why));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

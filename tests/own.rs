@@ -217,3 +217,133 @@ fn a_drop_in_restarts_its_unit_alone_and_is_gone_before_it_starts_again() {
     assert_eq!(bed.on("node1", gone), "0");
     bed.leave(lab);
 }
+
+/// What is said of these files, soon.
+#[track_caller]
+fn assert_refused(files: &[(&str, &str)], said: &str) {
+    let lab = Lab::new();
+    for (path, text) in files {
+        write(&lab, path, text);
+    }
+    let output = lab.run(["check", "inventory.toml"]).exits(2).says(said);
+    assert!(output.seconds < 20.0, "{output}");
+}
+
+#[test]
+fn a_template_that_expands_without_end_is_refused_with_its_place_and_chain() {
+    let hardening = "templates/hardening.hbs";
+    let networks = "templates/networks.hbs";
+    let unit = "templates/etcd.service.hbs";
+    assert_refused(
+        &[
+            (hardening, "{{> networks}}\n"),
+            (networks, "\n {{> hardening families=\"x\"}}\n"),
+        ],
+        "`templates/networks.hbs`, line 2, column 2: it includes itself without end: \
+         hardening -> networks -> hardening",
+    );
+    assert_refused(
+        &[(hardening, "a\n{{> hardening}}\n")],
+        "`templates/hardening.hbs`, line 2, column 1: it includes itself without end: \
+         hardening -> hardening",
+    );
+    assert_refused(
+        &[(
+            unit,
+            "{{#*inline \"a\"}}{{> b}}{{/inline}}{{#*inline \"b\"}}{{#if node}}{{> a}}{{/if}}{{/inline}}{{> a}}",
+        )],
+        "etcd.service.hbs -> a -> b -> a",
+    );
+    assert_refused(
+        &[(unit, "{{> (lookup cluster \"name\")}}")],
+        "the name of what it includes is not written out",
+    );
+}
+
+#[test]
+fn a_template_that_expands_too_far_is_refused() {
+    let hardening = "templates/hardening.hbs";
+    let unit = "templates/etcd.service.hbs";
+    let each = |depth: usize, text: &str| {
+        let open = "{{#each ../service.arguments}}".repeat(depth);
+        format!("{open}{text}{}", "{{/each}}".repeat(depth))
+    };
+    assert_refused(&[(unit, &each(9, ""))], "it expands too far");
+    assert_refused(&[(unit, &each(4, "{{this}}"))], "it expands too far");
+    let doubled: String = (0..40).fold("{{#*inline \"p40\"}}x{{/inline}}".to_owned(), |text, n| {
+        let next = n + 1;
+        format!("{text}{{{{#*inline \"p{n}\"}}}}{{{{> p{next}}}}}{{{{> p{next}}}}}{{{{/inline}}}}")
+    });
+    assert_refused(&[(unit, &(doubled + "{{> p0}}"))], "it expands too far");
+    let large = format!(
+        "{{{{#each service.arguments}}}}{}{{{{/each}}}}",
+        "#".repeat(200_000)
+    );
+    assert_refused(&[(unit, &large)], "it expands to more than 1048576 bytes");
+    let block = |depth: usize| {
+        let open = "{{#> hardening}}".repeat(depth);
+        format!(
+            "{open}{}{}",
+            "#".repeat(1000),
+            "{{/hardening}}".repeat(depth)
+        )
+    };
+    assert_refused(
+        &[
+            (hardening, "{{> @partial-block}}{{> @partial-block}}"),
+            (unit, &block(30)),
+        ],
+        "it expands too far",
+    );
+    let deep = "{{#if node}}".repeat(20_000);
+    assert_refused(
+        &[(unit, &deep)],
+        "its blocks lie deeper in each other than 50",
+    );
+    let calls = format!("{{{{#if {}node", "(not ".repeat(20_000));
+    assert_refused(
+        &[(unit, &calls)],
+        "its blocks lie deeper in each other than 50",
+    );
+}
+
+#[test]
+fn templates_may_include_and_repeat() {
+    let lab = Lab::new();
+    let unit = "{{#*inline \"mark\"}}<{{node.name}}>{{/inline}}{{> mark}}\n\
+                {{#each service.arguments}}{{#each ../service.arguments}}x{{/each}}{{/each}}\n\
+                {{#> hardening families=\"a\"}}block{{/hardening}}{{> networks}}{{> networks}}";
+    write(&lab, "templates/kube-scheduler.yaml.hbs", unit);
+    write(
+        &lab,
+        "templates/hardening.hbs",
+        "{{families}} {{> @partial-block}} {{> networks}}",
+    );
+    write(&lab, "templates/networks.hbs", "net");
+    let etcd = project("templates/etc/systemd/system/etcd.service.hbs");
+    write(
+        &lab,
+        "templates/etcd.service.hbs",
+        &etcd.replace("{{> hardening", "{{! }}{{> networks"),
+    );
+    for unit in [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ] {
+        let name = format!("etc/systemd/system/{unit}.service.hbs");
+        let text = project(&format!("templates/{name}"));
+        let text = text.replace("{{> hardening", "{{> networks");
+        write(&lab, &format!("templates/{name}"), &text);
+    }
+    lab.run(RENDER).exits(0);
+    let at = "out/node1/etc/k8s/kube-scheduler/kube-scheduler.yaml";
+    let text = fs::read_to_string(lab.path(at)).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let (repeated, last) = rest.split_once('\n').unwrap();
+    assert_eq!((first, last), ("<node1>", "a block netnetnet"));
+    assert!(
+        repeated.len() > 30 && repeated.bytes().all(|byte| byte == b'x'),
+        "{text}"
+    );
+}

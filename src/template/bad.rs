@@ -78,6 +78,9 @@ impl BadText {
                     .way_out(help)
                     .seen(own, place)
             }
+            RenderErrorReason::IOError(error) => {
+                Self::new(&own.file, &error.to_string()).seen(own, place)
+            }
             reason => {
                 let message = reason.to_string().trim().to_lowercase();
                 Self::new(&own.file, &message).seen(own, place)
@@ -86,7 +89,7 @@ impl BadText {
     }
 
     /// The same, at a place of the text.
-    fn seen(self, own: &OwnText, place: Option<(usize, usize)>) -> Self {
+    pub(super) fn seen(self, own: &OwnText, place: Option<(usize, usize)>) -> Self {
         let Some((line, column)) = place else {
             return self;
         };

@@ -1,0 +1,228 @@
+//! How far a template expands, counted before it is rendered: handlebars follows templates that
+//! include each other until the stack ends, and has no limit on loops.
+
+use std::collections::BTreeMap;
+
+use handlebars::Template;
+use handlebars::template::{
+    DecoratorTemplate, HelperTemplate, Parameter, TemplateElement as Element, TemplateMapping,
+};
+
+use super::{BadText, OwnText};
+
+/// The most steps that rendering a text may take.
+const STEPS_MAX: u64 = 1_000_000;
+/// How long a list is taken to be that is gone through: longer than most, for a list in a list.
+const LIST_LENGTH: u64 = 100;
+/// The most bytes that the blocks given to partials may come to: they are held in memory.
+const BLOCK_BYTES_MAX: u64 = 1 << 20;
+/// How deep blocks may lie in each other, and parentheses: the parser and the renderer recurse.
+const DEPTH_MAX: usize = 50;
+
+/// The names that a partial's block and an inline partial go by.
+const BLOCK: &str = "@partial-block";
+const INLINE: &str = "inline";
+
+/// A text that is included by name; one of kinstall's own has no file.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    pub(super) template: &'a Template,
+    pub(super) file: Option<&'a OwnText>,
+}
+
+/// Refuses a text that cannot be parsed without following it deeper than the stack may go.
+pub(super) fn check_depth(own: &OwnText) -> Result<(), BadText> {
+    let (mut blocks, mut parentheses) = (0_usize, 0_usize);
+    for (index, line) in own.text.lines().enumerate() {
+        for (column, _) in line.char_indices() {
+            let rest = &line[column..];
+            let tag = rest
+                .strip_prefix("{{")
+                .map(|tag| tag.trim_start_matches(['~', ' ', '\t']));
+            match tag.and_then(|tag| tag.chars().next()) {
+                Some('#' | '^') => blocks += 1,
+                Some('/') => blocks = blocks.saturating_sub(1),
+                _ => {}
+            }
+            match rest.as_bytes() {
+                [b'}', b'}', ..] => parentheses = 0,
+                [b'(', ..] => parentheses += 1,
+                [b')', ..] => parentheses = parentheses.saturating_sub(1),
+                _ => {}
+            }
+            if blocks.max(parentheses) > DEPTH_MAX {
+                let message = format!("its blocks lie deeper in each other than {DEPTH_MAX}");
+                let place = Some((index + 1, column + 1));
+                return Err(BadText::new(&own.file, &message).seen(own, place));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a text that expands without end, or too far.
+pub(super) fn check<'a>(
+    name: &str,
+    piece: Piece<'a>,
+    partials: &BTreeMap<&str, Piece<'a>>,
+) -> Result<(), BadText> {
+    let mut walk = Walk {
+        pieces: partials
+            .iter()
+            .map(|(name, piece)| ((*name).to_owned(), vec![*piece]))
+            .collect(),
+        chain: vec![name.to_owned()],
+        blocks: Vec::new(),
+        steps: 0,
+        block_bytes: 0,
+    };
+    for piece in partials.values().chain([&piece]) {
+        walk.collect_inline(*piece);
+    }
+    walk.follow(piece, 1)
+}
+
+/// A walk through everything that would be rendered.
+struct Walk<'a> {
+    pieces: BTreeMap<String, Vec<Piece<'a>>>,
+    /// The names that led here.
+    chain: Vec<String>,
+    /// The blocks that were given to the partials that led here.
+    blocks: Vec<Option<Piece<'a>>>,
+    steps: u64,
+    block_bytes: u64,
+}
+
+impl<'a> Walk<'a> {
+    /// Inline partials are known by name wherever they are defined.
+    fn collect_inline(&mut self, piece: Piece<'a>) {
+        for element in &piece.template.elements {
+            match element {
+                Element::DecoratorBlock(it) | Element::PartialBlock(it) => {
+                    let Some(template) = &it.template else {
+                        continue;
+                    };
+                    let inner = Piece { template, ..piece };
+                    if let (Some(INLINE), Some(Parameter::Literal(name))) =
+                        (it.name.as_name(), it.params.first())
+                    {
+                        let name = name.as_str().unwrap_or_default().to_owned();
+                        self.pieces.entry(name).or_default().push(inner);
+                    }
+                    self.collect_inline(inner);
+                }
+                Element::HelperBlock(it) => {
+                    for template in it.template.iter().chain(&it.inverse) {
+                        self.collect_inline(Piece { template, ..piece });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn follow(&mut self, piece: Piece<'a>, times: u64) -> Result<(), BadText> {
+        let places = piece
+            .template
+            .mapping
+            .iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        for (element, place) in piece.template.elements.iter().zip(places) {
+            let refuse = |message: &str| refusal(piece, place, message);
+            self.steps = self.steps.saturating_add(times);
+            if let Element::RawString(text) = element
+                && !self.blocks.is_empty()
+            {
+                let bytes = times.saturating_mul(text.len() as u64);
+                self.block_bytes = self.block_bytes.saturating_add(bytes);
+            }
+            if self.steps > STEPS_MAX || self.block_bytes > BLOCK_BYTES_MAX {
+                let chain = self.chain.join(" -> ");
+                return Err(refuse(&format!("it expands too far: {chain}")));
+            }
+            match element {
+                Element::HelperBlock(it) => self.helper(piece, it, times)?,
+                Element::PartialExpression(it) | Element::PartialBlock(it) => {
+                    self.include(piece, place, it, times)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn helper(
+        &mut self,
+        piece: Piece<'a>,
+        helper: &'a HelperTemplate,
+        times: u64,
+    ) -> Result<(), BadText> {
+        let often = match helper.name.as_name() {
+            Some("if" | "unless" | "with" | "raw") => times,
+            _ => times.saturating_mul(LIST_LENGTH),
+        };
+        if let Some(template) = &helper.template {
+            self.follow(Piece { template, ..piece }, often)?;
+        }
+        if let Some(template) = &helper.inverse {
+            self.follow(Piece { template, ..piece }, times)?;
+        }
+        Ok(())
+    }
+
+    fn include(
+        &mut self,
+        piece: Piece<'a>,
+        place: Option<&TemplateMapping>,
+        partial: &'a DecoratorTemplate,
+        times: u64,
+    ) -> Result<(), BadText> {
+        let Some(name) = partial.name.as_name() else {
+            let message = "the name of what it includes is not written out";
+            return Err(refusal(piece, place, message));
+        };
+        let block = partial.template.as_ref();
+        let block = block.map(|template| Piece { template, ..piece });
+        if name == BLOCK {
+            // The block belongs to the text around the partial: it has that one's block, if any.
+            let outer = self.blocks.pop();
+            let given = outer.flatten().or(block);
+            let followed = given.map_or(Ok(()), |given| self.follow(given, times));
+            self.blocks.extend(outer);
+            return followed;
+        }
+        if self.chain.iter().any(|it| it == name) {
+            let chain = self.chain.join(" -> ");
+            let message = format!("it includes itself without end: {chain} -> {name}");
+            return Err(refusal(piece, place, &message));
+        }
+        self.chain.push(name.to_owned());
+        self.blocks.push(block);
+        // handlebars renders the block whether or not the partial asks for it.
+        for part in self
+            .pieces
+            .get(name)
+            .cloned()
+            .into_iter()
+            .flatten()
+            .chain(block)
+        {
+            self.follow(part, times)?;
+        }
+        self.blocks.pop();
+        self.chain.pop();
+        Ok(())
+    }
+}
+
+/// At a place of a file of the user's; kinstall's own texts include nothing without end.
+fn refusal(piece: Piece<'_>, place: Option<&TemplateMapping>, message: &str) -> BadText {
+    match piece.file {
+        Some(own) => {
+            let place = place.map(|it| (it.0, it.1));
+            BadText::new(&own.file, message).seen(own, place)
+        }
+        None => BadText::new("templates", message),
+    }
+}

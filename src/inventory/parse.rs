@@ -4,6 +4,7 @@ mod address;
 mod cluster;
 mod component;
 mod etcd;
+mod invisible;
 mod kms;
 mod node;
 mod rollout;
@@ -51,6 +52,10 @@ impl Inventory {
         let mut found = Found::new();
         let draft = read(&root, &mut found);
         check::all(&draft, &mut found);
+        // Where one matters, it has been told of in better words.
+        if found.iter().all(Problem::is_warning) {
+            invisible::find(root.get_ref(), &mut found);
+        }
         if found.iter().all(Problem::is_warning) {
             let inventory = finish(draft, directory);
             let mut inventory =

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::vault::pattern;
+use crate::inventory::pattern::Pattern;
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::EtcdAccess;
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
@@ -13,7 +14,7 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> (EtcdAccess, Rang
     let auth = table.take("auth");
     let auth = auth.and_then(|value| value.boolean(found)).unwrap_or(false);
     let role = table.read("role", found, role);
-    let user = table.read("user", found, pattern);
+    let user = table.read("user", found, user);
     let prefix = table.read("prefix", found, prefix);
     if let Some(role) = role.this().filter(|_| !auth) {
         let message = "`role` says nothing where etcd asks nobody who they are";
@@ -31,10 +32,27 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> (EtcdAccess, Rang
     (access, place)
 }
 
+/// The name of a user: it is the common name of a certificate, and an argument of `etcdctl`.
+fn user(value: &Value<'_>, found: &mut Found) -> Option<At<Pattern>> {
+    let user = pattern(value, found)?;
+    let text = user.value.to_string();
+    let is_name = text.starts_with(|it: char| it.is_ascii_alphanumeric() || "_{".contains(it))
+        && text
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || "._-:@{}".contains(it));
+    if !is_name || text == "root" {
+        let message = format!("`{}` cannot be kube-apiserver's user in etcd", shown(&text));
+        let help = "write letters, digits, `.`, `_`, `-`, `:` and `@`, a letter, a digit or `_` \
+                    first; `root` is etcd's own and may do anything";
+        return refuse(found, value.problem("not such a user", message).help(help));
+    }
+    Some(user)
+}
+
 /// The name of a role: etcd's own is not for kube-apiservers.
 fn role(value: &Value<'_>, found: &mut Found) -> Option<At<String>> {
     let text = value.text(found)?;
-    let is_name = !text.is_empty()
+    let is_name = text.starts_with(|it: char| it.is_ascii_alphanumeric() || it == '_')
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));

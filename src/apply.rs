@@ -1,5 +1,6 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod answer;
 mod lead;
 mod member;
 mod pause;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::watch;
 
+pub(crate) use answer::LockAnswer;
 pub use pause::Pause;
 pub use staging::{Encoded, Store};
 pub use step::StepError;
@@ -269,16 +271,16 @@ impl Run<'_> {
             let arguments = [self.holder.as_str(), how];
             let (line, held) = connection.hold(script::LOCK, &arguments).await?;
             let node = connection.node().clone();
-            let (line, broken) = line.split_once(" broke ").unwrap_or((&line, ""));
-            if !broken.is_empty() {
-                let what = format!("{node}: took it from a run that held it: {broken}");
+            let LockAnswer { version, broke } = LockAnswer::read(&line);
+            if !broke.is_empty() {
+                let what = format!("{node}: took it from a run that held it: {broke}");
                 self.events.send(Event::Warning(what));
             }
-            match line.strip_prefix("locked ") {
-                Some(version) if version == self.snapshots[&node].version => Ok(held),
-                Some(_) => Err(Error::Changed { node }),
-                None => {
-                    let holder = line.strip_prefix("held ").unwrap_or(line).to_owned();
+            match version {
+                Ok(version) if version == self.snapshots[&node].version => Ok(held),
+                Ok(_) => Err(Error::Changed { node }),
+                Err(holder) => {
+                    let holder = holder.to_owned();
                     Err(Error::Held { node, holder })
                 }
             }

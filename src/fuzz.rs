@@ -3,10 +3,15 @@
 //! Each case has a seed of its own, which is told when it fails. `KINSTALL_FUZZ_RUNS` sets the
 //! number of cases; `cargo xtask fuzz` runs a million of each kind.
 
+mod answers;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Cases of one test unless the environment says otherwise: a second or two of an unoptimised build.
 const RUNS_DEFAULT: u64 = 5_000;
+/// The most memory that all cases together may leave the process with at its peak, in MiB: no case
+/// makes much of little.
+const MEMORY_MIB_MAX: u64 = 1024;
 /// A case is hurt in so many places at most.
 const WOUNDS_MAX: u64 = 6;
 
@@ -42,7 +47,22 @@ pub(crate) fn run(case: impl Fn(&mut Random)) {
     for seed in 0..runs {
         let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut Random(seed))));
         assert!(outcome.is_ok(), "the case of seed {seed} fails");
+        if seed.is_multiple_of(1000) || seed + 1 == runs {
+            let held = peak_mib();
+            assert!(
+                held < MEMORY_MIB_MAX,
+                "{held} MiB by the case of seed {seed}"
+            );
+        }
     }
+}
+
+/// The most memory that this process has held so far (proc(5)).
+fn peak_mib() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() / 1024
 }
 
 /// Hurts bytes in a few places: bits and whole blocks, cut off, put in, moved.

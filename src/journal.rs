@@ -118,7 +118,9 @@ impl Entry {
             .values()
             .flat_map(|changes| changes.units.iter().map(String::as_str))
             .collect();
-        let entries: usize = self.changes.values().map(|changes| changes.entries).sum();
+        // A node may tell any number.
+        let entries = self.changes.values().map(|changes| changes.entries);
+        let entries = entries.fold(0, usize::saturating_add);
         let mut changed = match entries {
             0 => String::new(),
             1 => "1 file".to_owned(),

@@ -314,7 +314,7 @@ fn record(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
 pub fn generation(view: &View<'_>) -> u64 {
     match &view.snapshot.recorded {
         Some(recorded) if recorded.manifest == *view.manifest => recorded.generation,
-        Some(recorded) => recorded.generation + 1,
+        Some(recorded) => recorded.generation.saturating_add(1),
         None => 1,
     }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: the readers of archives and bundles, tried on bytes hurt at random.
+//! `cargo xtask fuzz`: the readers of archives, of bundles and of what nodes answer, tried on bytes hurt at
+//! random.
 //!
 //! The same cases as in `cargo xtask test`, and many more of them.
 
@@ -18,7 +19,7 @@ const TESTS: &str = "is_too_hostile";
 /// How long all of them may take, in seconds.
 const LIMIT_SECONDS: u64 = 7200;
 
-/// Try the readers of archives and bundles on bytes hurt at random
+/// Try the readers of archives, bundles and answers of nodes on bytes hurt at random
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// How many cases each reader is tried on

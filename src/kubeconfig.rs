@@ -1,6 +1,7 @@
 //! Kubeconfigs: how a client finds kube-apiserver and proves who it is, in one file.
 
 mod merge;
+mod shape;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +10,9 @@ use zeroize::Zeroizing;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Kind};
 use crate::inventory::{Cluster, Node, Role};
 use crate::secret::Secret;
+use crate::yaml;
 
-pub use merge::Problem;
+pub use merge::{Merged, Problem};
 
 /// A client of kube-apiserver that is given a kubeconfig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,21 +98,7 @@ pub fn render(
     credentials: &Credentials,
 ) -> Result<Secret, Missing> {
     let items = items(client, node, cluster, port, credentials)?;
-    let text = Zeroizing::new(format!(
-        "\
-apiVersion: v1
-kind: Config
-current-context: {context}
-clusters:
-{clusters}users:
-{users}contexts:
-{contexts}",
-        context = quoted(&items.context_name),
-        clusters = *items.cluster,
-        users = *items.user,
-        contexts = *items.context,
-    ));
-    Ok(Secret::new(text.as_bytes()))
+    Ok(Secret::new(items.config().as_bytes()))
 }
 
 /// The administrator's entries put into a kubeconfig that holds other clusters.
@@ -118,7 +106,7 @@ pub fn merged(
     existing: &Secret,
     cluster: &Cluster,
     credentials: &Credentials,
-) -> Result<Result<Secret, Problem>, Missing> {
+) -> Result<Result<Merged, Problem>, Missing> {
     let items = items(
         Client::Admin,
         None,
@@ -127,6 +115,12 @@ pub fn merged(
         credentials,
     )?;
     Ok(merge::merge(existing, &items))
+}
+
+/// Whether a kubeconfig has an entry of the cluster's.
+pub fn holds(existing: &Secret, cluster: &Cluster) -> bool {
+    let user = Client::Admin.user(cluster, None);
+    merge::holds(existing, cluster.name.as_str(), &user)
 }
 
 /// The three entries that a client has in a kubeconfig, each an element of its list in YAML.
@@ -140,6 +134,24 @@ struct Items {
 }
 
 impl Items {
+    /// A kubeconfig of them alone.
+    fn config(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!(
+            "\
+apiVersion: v1
+kind: Config
+current-context: {context}
+clusters:
+{clusters}users:
+{users}contexts:
+{contexts}",
+            context = yaml::quoted(&self.context_name),
+            clusters = *self.cluster,
+            users = *self.user,
+            contexts = *self.context,
+        ))
+    }
+
     /// Each list, the entry's name and the entry.
     fn entries(&self) -> [(&'static str, &str, &str); 3] {
         [
@@ -180,7 +192,7 @@ fn items(
     let authority = authority.ok_or_else(|| missing(AuthorityName::Kubernetes.to_string()))?;
 
     let (cluster_name, user_name) = (cluster.name.to_string(), client.user(cluster, node));
-    let (name, user) = (quoted(&cluster_name), quoted(&user_name));
+    let (name, user) = (yaml::quoted(&cluster_name), yaml::quoted(&user_name));
     let key = Zeroizing::new(STANDARD.encode(leaf.key_pem.expose()));
     Ok(Items {
         cluster: Zeroizing::new(format!(
@@ -190,7 +202,7 @@ fn items(
     server: {server}
     certificate-authority-data: {authority}
 ",
-            server = quoted(&client.server(cluster, node, port)),
+            server = yaml::quoted(&client.server(cluster, node, port)),
             authority = STANDARD.encode(authority),
         )),
         user: Zeroizing::new(format!(
@@ -215,11 +227,6 @@ fn items(
         cluster_name,
         user_name,
     })
-}
-
-/// A name as a double-quoted scalar: a cluster may be called `1` or `null`.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

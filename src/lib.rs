@@ -10,6 +10,7 @@ pub mod plain;
 pub mod remote_path;
 pub mod secret;
 pub mod version;
+pub mod yaml;
 
 // What was asked for.
 pub mod inventory;

@@ -13,6 +13,7 @@ const CORE: [&str; 24] = [
     "remote_path",
     "secret",
     "version",
+    "yaml",
     "inventory",
     "lockfile",
     "artifact",

@@ -1,6 +1,7 @@
 //! `kinstall kubeconfig`: the administrator's.
 
 mod merge;
+mod place;
 
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ pub(super) struct KubeconfigCommand {
     /// The kube-apiserver of this node, instead of the cluster's endpoint
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
-    /// Put it into FILE beside the other clusters there [default: ~/.kube/config]
+    /// Put it into FILE beside the other clusters there [default: where kubectl would write: `KUBECONFIG`, ~/.kube/config]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[expect(
         clippy::option_option,
@@ -56,7 +57,7 @@ impl KubeconfigCommand {
             .obtain(&certificate::requests(&inventory), prepare::now())
             .map_err(|error| Failure::new(Exit::Failed, error))?;
         if let Some(file) = self.merge {
-            let place = merge::Place::of(file)?;
+            let place = place::Place::of(file, &inventory.cluster)?;
             return place.merge(&inventory.cluster, &obtained.credentials, terminal);
         }
         let port = inventory.cluster.endpoint.port;

@@ -1,65 +1,39 @@
 //! Into a kubeconfig that is there: under kubectl's own lock, by one rename, with a copy of what
-//! was there before.
+//! was there before. Its owner, group and mode stay.
 
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{DirBuilder, Metadata, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use fs_err::os::unix::fs::OpenOptionsExt;
-
 use super::super::{Exit, Failure, prepare};
+use super::place::{self, Place};
 use crate::certificate::Credentials;
 use crate::inventory::Cluster;
 use crate::kubeconfig;
 use crate::secret::Secret;
 use crate::terminal::Terminal;
 
-/// A kubeconfig of the user's.
-pub(super) struct Place {
-    path: PathBuf,
-}
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 impl Place {
-    /// The file that was named, or the user's own; where it is a link, what it leads to.
-    pub(super) fn of(file: Option<PathBuf>) -> Result<Self, Failure> {
-        let path = if let Some(file) = file {
-            file
-        } else {
-            let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-            let home = home.ok_or_else(|| {
-                let help = "name the file: `--merge=FILE`";
-                Failure::words(
-                    Exit::Usage,
-                    "there is no `HOME` to find `.kube/config` in",
-                    help,
-                )
-            })?;
-            PathBuf::from(home).join(".kube/config")
-        };
-        let path = fs_err::canonicalize(&path).unwrap_or(path);
-        Ok(Self { path })
-    }
-
     pub(super) fn merge(
         &self,
         cluster: &Cluster,
         credentials: &Credentials,
         terminal: Terminal,
     ) -> Result<Exit, Failure> {
-        if let Some(directory) = self.path.parent().filter(|it| !it.as_os_str().is_empty()) {
-            fs_err::create_dir_all(directory)?;
+        let target = self.target()?;
+        // Before anything is made: what is no regular file is refused untouched.
+        place::read(&target).map_err(usage)?;
+        for path in [&self.path, &target] {
+            make_directory(path)?;
         }
         let lock = Lock::take(&self.path)?;
-        let existing = match fs_err::read(&self.path) {
-            Ok(bytes) => Some(Secret::new(bytes)),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
-        let empty = Secret::new("apiVersion: v1\nkind: Config\n");
-        let before = existing
-            .as_ref()
-            .filter(|text| !text.expose().trim_ascii().is_empty());
-        let merged = kubeconfig::merged(before.unwrap_or(&empty), cluster, credentials);
+        let existing = place::read(&target)?;
+        let empty = Secret::new("");
+        let merged = kubeconfig::merged(existing.as_ref().unwrap_or(&empty), cluster, credentials);
         let merged = merged.map_err(|error| {
             Failure::words(Exit::Failed, error.to_string(), "run `kinstall push` first")
         })?;
@@ -69,31 +43,76 @@ impl Place {
             failure.reports.push(miette::miette!("{place}"));
             failure
         })?;
-        if existing.as_ref() == Some(&merged) {
+        for repeated in &merged.repeated {
+            terminal.say(&format!(
+                "{} sets `{}` again in line {}; kubectl takes the last one",
+                self.path.display(),
+                repeated.key,
+                repeated.line
+            ));
+        }
+        if existing.as_ref() == Some(&merged.text) {
             terminal.say(&format!("{} has it already", self.path.display()));
             return Ok(Exit::Done);
         }
-        if let Some(existing) = &existing {
-            let backup = beside(&self.path, &format!(".{}.bak", prepare::now()));
-            write(&backup, existing, 0o600)?;
+        let before = match &existing {
+            Some(_) => Some(fs_err::metadata(&target)?),
+            None => None,
+        };
+        if let (Some(existing), Some(before)) = (&existing, &before) {
+            let backup = beside(&target, &format!(".{}.bak", prepare::now()));
+            put(&backup, existing, Some(before), FILE_MODE)?;
             terminal.say(&format!("what was there before: {}", backup.display()));
         }
-        let mode = fs_err::metadata(&self.path).map_or(0o600, |it| it.permissions().mode() & 0o600);
-        let new = beside(&self.path, ".kinstall-new");
-        drop(fs_err::remove_file(&new));
-        let placed = write(&new, &merged, mode).and_then(|()| fs_err::rename(&new, &self.path));
-        if placed.is_err() {
-            drop(fs_err::remove_file(&new));
-        }
-        placed?;
+        let mode = before.as_ref().map_or(FILE_MODE, |it| it.mode() & 0o7777);
+        put(&target, &merged.text, before.as_ref(), mode)?;
         drop(lock);
-        let name = &cluster.name;
+        if mode & 0o077 != 0 {
+            terminal.say(&format!(
+                "others than its owner may read the administrator's key in it: `chmod 600 {}`",
+                target.display()
+            ));
+        }
+        let (name, kubectl) = (&cluster.name, self.kubectl());
         terminal.say(&format!(
-            "{} knows `{name}`; `kubectl config use-context {name}` makes it the current one",
+            "{} knows `{name}`; `{kubectl} config use-context {name}` makes it the current one",
             self.path.display()
         ));
         Ok(Exit::Done)
     }
+}
+
+fn usage(error: io::Error) -> Failure {
+    let exit = match error.kind() {
+        ErrorKind::InvalidData => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let help = "nothing was changed; name another file: `--merge=FILE`";
+    Failure::words(exit, error.to_string(), help)
+}
+
+/// The directory of a file, for its owner alone whatever the umask says.
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    let made = builder
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory);
+    made.map_err(|error| {
+        let message = format!(
+            "cannot make the directory `{}`: {error}",
+            directory.display()
+        );
+        Failure::words(Exit::Failed, message, "name another file: `--merge=FILE`")
+    })?;
+    fs_err::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?;
+    Ok(())
 }
 
 /// kubectl's own lock: a file beside that is made by whoever writes
@@ -132,10 +151,37 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn write(path: &Path, text: &Secret, mode: u32) -> std::io::Result<()> {
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
-    let mut file = options.open(path)?;
-    file.write_all(text.expose())?;
-    file.sync_all()
+/// Puts a file in place, whole and on the disk, with the owner and group of the one before.
+fn put(path: &Path, text: &Secret, before: Option<&Metadata>, mode: u32) -> Result<(), Failure> {
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    // A name that nobody can foresee: the directory may be another user's.
+    let mut new = tempfile::Builder::new()
+        .prefix(".kinstall-")
+        .tempfile_in(directory)
+        .map_err(|error| cannot(path, &error))?;
+    let written = new.write_all(text.expose()).and_then(|()| {
+        let file = new.as_file();
+        let now = file.metadata()?;
+        if let Some(before) = before.filter(|it| (it.uid(), it.gid()) != (now.uid(), now.gid())) {
+            fchown(file, Some(before.uid()), Some(before.gid()))?;
+        }
+        // After the owner: a change of that may take bits away.
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()
+    });
+    written.map_err(|error| cannot(path, &error))?;
+    new.persist(path)
+        .map_err(|error| cannot(path, &error.error))?;
+    fs_err::File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    let message = format!("cannot write `{}`: {error}", path.display());
+    let help =
+        "nothing was changed; its directory must be writable, and the file yours or you root";
+    Failure::words(Exit::Failed, message, help)
 }

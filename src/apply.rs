@@ -1,5 +1,6 @@
 //! Carries a plan out. It decides nothing but when to stop.
 
+mod agree;
 mod answer;
 mod lead;
 mod member;
@@ -211,6 +212,13 @@ impl Run<'_> {
                 if let Err(errors) = self.group(wave.name, group, passed).await {
                     return Err(self.take_back(errors).await);
                 }
+            }
+            let is_last = self.plan.waves.last() == Some(wave);
+            let asks = wave.name == WaveName::Etcd || (is_last && !self.plan.has(WaveName::Etcd));
+            if asks {
+                let agreed = agree::wait(self).await;
+                let wave = wave.name;
+                agreed.map_err(|failure| vec![Error::Step { wave, failure }])?;
             }
         }
         Ok(())

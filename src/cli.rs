@@ -10,6 +10,7 @@ mod cis;
 mod completions;
 mod consent;
 mod encryption;
+mod etcd_data;
 mod fail;
 mod fetch;
 mod generations;

@@ -1,12 +1,16 @@
 //! The difference between what a node should hold and what it holds. Pure, and it cannot fail.
 
+mod in_the_way;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+
+pub use in_the_way::{Fate, Stranger};
 
 use crate::digest::Digest;
 use crate::manifest::{Entry, Kind, Manifest, Unit, UnitName};
 use crate::remote_path::RemotePath;
-use crate::snapshot::{Found, FoundKind, Snapshot, UnitState};
+use crate::snapshot::{DropIn, Found, FoundKind, Snapshot, UnitState};
 
 /// What must change on one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +25,10 @@ pub struct Difference {
     pub superseded: BTreeMap<RemotePath, Entry>,
     /// Whether the node's record must be written anew although nothing else changes.
     pub unrecorded: bool,
+    /// Units that somebody else made under the names of kinstall's.
+    pub strangers: Vec<Stranger>,
+    /// Drop-ins of units that kinstall did not put there.
+    pub drop_ins: Vec<DropIn>,
 }
 
 /// What happens to an entry.
@@ -99,6 +107,8 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
             difference.missing.insert(digest);
         }
     }
+    difference.strangers = in_the_way::strangers(manifest, snapshot);
+    difference.drop_ins = in_the_way::drop_ins(manifest, snapshot);
     difference.superseded = superseded(manifest, snapshot);
     for path in ours.keys() {
         let wanted =
@@ -146,6 +156,32 @@ impl Difference {
     /// Whether the node is as it should be.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.units.is_empty() && !self.unrecorded
+    }
+
+    /// Has drop-ins that kinstall did not put there go, and their units restarted without them.
+    pub fn take_drop_ins_away(&mut self, manifest: &Manifest, snapshot: &Snapshot) {
+        for DropIn { unit: name, path } in &self.drop_ins {
+            let (Ok(path), Some(unit)) = (path.parse::<RemotePath>(), manifest.units.get(name))
+            else {
+                continue;
+            };
+            let removal = Change {
+                kind: ChangeKind::Remove,
+                drift: true,
+                unmanaged: true,
+            };
+            self.entries.insert(path.clone(), removal);
+            let state = snapshot.units.get(name);
+            let activation = self.units.entry(name.clone());
+            let activation = activation.or_insert_with(|| Activation {
+                reason: Reason::Changes(BTreeSet::new()),
+                fingerprint: fingerprint(manifest, unit),
+                running: state.is_some_and(UnitState::is_active),
+            });
+            if let Reason::Changes(paths) = &mut activation.reason {
+                paths.insert(path);
+            }
+        }
     }
 
     /// Whether a change of this path is one that a running process would not notice by itself. A
@@ -236,11 +272,15 @@ pub fn dropped<'a>(
     unit: &UnitName,
 ) -> impl Iterator<Item = &'a RemotePath> {
     let directory = unit.drop_ins();
+    let is_theirs = move |path: &RemotePath| {
+        let mut theirs = difference.drop_ins.iter();
+        theirs.any(|it| it.unit == *unit && it.path == path.as_str())
+    };
     let removed = difference.entries.iter();
     let removed = removed.filter(|(_, change)| change.kind == ChangeKind::Remove);
     removed
         .map(|(path, _)| path)
-        .filter(move |path| path.parent().as_ref() == Some(&directory))
+        .filter(move |path| path.parent().as_ref() == Some(&directory) || is_theirs(path))
 }
 
 /// Whether a unit file changes in nothing but words for the first start, and lies there as it was

@@ -21,6 +21,7 @@ pub mod artifact;
 pub mod certificate;
 pub mod component;
 pub mod encryption;
+pub mod etcd_data;
 pub mod flags;
 pub mod kubeconfig;
 pub mod template;

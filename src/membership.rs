@@ -6,13 +6,15 @@
 //! a member is added before its service starts, and removed before it stops) and its design of
 //! learners (3.4: a learner has no vote, so that it costs no majority until it is promoted).
 
+mod agree;
 #[cfg(test)]
 mod tests;
 mod told;
 
 use std::collections::BTreeMap;
 
-pub use told::{Unreadable, members as told};
+pub use agree::disagreement;
+pub use told::{Cluster, Unreadable, members as told};
 
 use crate::inventory::NodeName;
 use crate::version::{Minor, Version};

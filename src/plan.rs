@@ -2,6 +2,7 @@
 //! place, restarted and waited for. Made from differences; [`crate::apply`] carries it out.
 
 mod back;
+mod data;
 mod guard;
 mod hop;
 mod member;
@@ -14,6 +15,9 @@ mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use data::{
+    Living, Problem as DataProblem, problems as data_problems, unknown as unknown_data,
+};
 pub use guard::Refusal;
 pub use hop::{Hop, NoWay, hops};
 pub use skew::{Problem as SkewProblem, running};
@@ -134,6 +138,11 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.waves.is_empty() && self.staging.is_empty()
+    }
+
+    /// Whether it has a wave of that name.
+    pub fn has(&self, name: WaveName) -> bool {
+        self.waves.iter().any(|wave| wave.name == name)
     }
 
     /// The nodes on which something is done.

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::component::COMPONENTS;
+use crate::digest::Digest;
+use crate::etcd_data::{self, Kept, Place};
 use crate::manifest::{Entry, Kind, UnitName};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Found, FoundKind, Snapshot};
 
-/// What services leave behind of their own: the data of a cluster, and who did what to it.
-pub const DATA: [&str; 2] = ["/var/lib/etcd", "/var/log/kubernetes/kube-apiserver"];
+/// Where kube-apiserver writes down who did what.
+const AUDIT: &str = "/var/log/kubernetes/kube-apiserver";
+/// The authority of etcd on a member's node.
+const AUTHORITY: &str = "/etc/etcd/certs/rootCA.pem";
 
 /// What is taken away from one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,11 +23,27 @@ pub struct Removal {
     pub entries: Vec<RemotePath>,
     /// Entries that are not as kinstall put them there: somebody changed them, and they stay.
     pub changed: Vec<RemotePath>,
+    /// What services leave behind of their own: the data of a cluster, and who did what to it.
+    pub data: Vec<DataDirectory>,
+    /// Whether data are all that is there, of a cluster that was uninstalled before.
+    pub is_rest: bool,
+}
+
+/// A directory with data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDirectory {
+    /// The directory, as a user is told.
+    pub path: RemotePath,
+    /// What in it is taken away with all that is below; somebody else's things may lie beside it.
+    pub contents: RemotePath,
+    /// The directories that go once they are empty, what lies deeper first.
+    pub empty: Vec<RemotePath>,
 }
 
 impl Removal {
     /// What of a node is kinstall's own, as far as it lies there.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    /// `place` is where the inventory has the data of its member, if it is one.
+    pub fn of(snapshot: &Snapshot, place: Option<&Place>) -> Self {
         let mut removal = Self::default();
         let ours: BTreeMap<&RemotePath, &Entry> = snapshot.ours();
         for (path, entry) in ours.into_iter().rev() {
@@ -43,23 +63,104 @@ impl Removal {
         staged.sort();
         let units = staged.into_iter().rev().map(|(_, unit)| unit);
         removal.units = units.filter(|unit| has_unit(snapshot, unit)).collect();
+        removal.is_rest = removal.is_nothing() && snapshot.kept.is_some();
+        removal.data = data_directories(snapshot, place);
         removal
     }
 
-    /// Whether nothing of kinstall's is there.
-    pub fn is_empty(&self) -> bool {
+    /// Whether nothing is to be taken away.
+    pub fn is_empty(&self, with_data: bool) -> bool {
+        self.is_nothing() && !(with_data && self.is_rest)
+    }
+
+    fn is_nothing(&self) -> bool {
         self.units.is_empty() && self.entries.is_empty() && self.changed.is_empty()
     }
 
-    /// What `uninstall.sh` reads.
-    pub fn text(&self, with_data: bool) -> String {
+    /// What `uninstall.sh` reads; `kept` is what is left word of where data stay.
+    pub fn text(&self, with_data: bool, kept: Option<&Kept>) -> String {
         let units = self.units.iter().map(|unit| format!("stop {unit}\n"));
         let entries = self.entries.iter().map(|path| format!("remove {path}\n"));
-        let data = DATA.iter().filter(|_| with_data);
-        let data = data.map(|directory| format!("data {directory}\n"));
+        let data = self.data.iter().filter(|_| with_data);
+        let data = data.map(|data| {
+            let empty = data.empty.iter().map(|path| format!("empty {path}\n"));
+            format!("data {}\n{}", data.contents, empty.collect::<String>())
+        });
+        let kept = kept.filter(|_| !with_data).map(|kept| {
+            let json = serde_json::to_string(kept).expect("paths, names and numbers");
+            format!("keep {json}\n")
+        });
         let end = std::iter::once("end\n".to_owned());
-        units.chain(entries).chain(data).chain(end).collect()
+        let lines = units.chain(entries).chain(data).chain(kept);
+        lines.chain(end).collect()
     }
+}
+
+/// What is left word of on each node where data stay: whose they are, and the keys of the whole
+/// cluster, for a node that is a member alone has none.
+pub fn kept<'a>(
+    snapshots: impl Iterator<Item = &'a Snapshot> + Clone,
+    of: &Snapshot,
+) -> Option<Kept> {
+    let (data, manifest) = (of.data.as_ref()?, &of.recorded.as_ref()?.manifest);
+    let mut keys = BTreeMap::new();
+    for snapshot in snapshots {
+        let precious = snapshot.ours().into_iter();
+        let precious = precious.filter(|(_, entry)| entry.precious);
+        keys.extend(precious.filter_map(|(path, _)| digest_of(snapshot, path)));
+    }
+    if keys.is_empty() {
+        keys.extend(digest_of(of, &RemotePath::fixed(AUTHORITY)));
+    }
+    Some(Kept {
+        cluster: manifest.cluster.clone(),
+        directory: data.directory.clone(),
+        identity: data.identity,
+        keys,
+    })
+}
+
+fn digest_of(snapshot: &Snapshot, path: &RemotePath) -> Option<(RemotePath, Digest)> {
+    match snapshot.entries.get(path)?.kind {
+        FoundKind::File {
+            digest: Some(digest),
+            ..
+        } => Some((path.clone(), digest)),
+        _ => None,
+    }
+}
+
+/// The data that services of this node left there.
+fn data_directories(snapshot: &Snapshot, place: Option<&Place>) -> Vec<DataDirectory> {
+    let ours = snapshot.ours();
+    let had = |component: &str| ours.contains_key(&unit_file(component));
+    let directory = |path: &RemotePath, below: &str| DataDirectory {
+        path: path.clone(),
+        contents: path.join(below).unwrap_or_else(|_| path.clone()),
+        empty: vec![path.clone()],
+    };
+    let mut data = Vec::new();
+    if had("etcd") || snapshot.kept.is_some() {
+        let usual = RemotePath::fixed(etcd_data::DIRECTORY);
+        let path = place.map_or(&usual, |place| &place.directory);
+        data.push(directory(path, "member"));
+        if let Some(wal) = place.and_then(|place| place.wal.as_ref()) {
+            data.push(DataDirectory {
+                path: wal.clone(),
+                contents: wal.clone(),
+                empty: vec![],
+            });
+        }
+    }
+    if had("kube-apiserver") || snapshot.kept.is_some() {
+        let path = RemotePath::fixed(AUDIT);
+        data.push(DataDirectory {
+            empty: path.parent().into_iter().collect(),
+            contents: path.clone(),
+            path,
+        });
+    }
+    data
 }
 
 /// Whether what lies at a path is what kinstall put there, now or in a run that was cut short.
@@ -79,15 +180,17 @@ fn is_as_put(path: &RemotePath, entry: &Entry, found: &Found, snapshot: &Snapsho
 
 /// Whether a unit's file is kinstall's.
 fn has_unit(snapshot: &Snapshot, unit: &UnitName) -> bool {
-    let path = format!("/etc/systemd/system/{unit}");
-    let mut ours = snapshot.ours().into_keys();
-    ours.any(|its| its.as_str() == path && snapshot.entries.contains_key(its))
+    let path = unit.path();
+    snapshot.ours().contains_key(&path) && snapshot.entries.contains_key(&path)
+}
+
+fn unit_file(component: &str) -> RemotePath {
+    RemotePath::fixed(&format!("/etc/systemd/system/{component}.service"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::manifest::{Manifest, Mode};
     use crate::snapshot::Recorded;
 
@@ -168,15 +271,17 @@ mod tests {
             begun: Some([(path(unit), entry(file("next")))].into()),
             ..Snapshot::default()
         };
-        let removal = Removal::of(&snapshot);
+        let removal = Removal::of(&snapshot, None);
         assert_eq!(
-            removal.text(false),
+            removal.text(false, None),
             format!(
                 "stop etcd.service\nremove {unit}\nremove /etc/etcd/ca.pem\nremove /etc/etcd\nend\n"
             )
         );
         assert_eq!(removal.changed, [path("/etc/etcd/edited.conf")]);
-        assert!(removal.text(true).contains("\ndata /var/lib/etcd\n"));
-        assert!(Removal::of(&Snapshot::default()).is_empty());
+        let with_data = removal.text(true, None);
+        let etcd = "\ndata /var/lib/etcd/member\nempty /var/lib/etcd\n";
+        assert!(with_data.contains(etcd), "{with_data}");
+        assert!(Removal::of(&Snapshot::default(), None).is_empty(true));
     }
 }

@@ -97,7 +97,7 @@ script! {
 }
 script! {
     /// Asks etcd for its members, or changes them.
-    MEMBER, "member" + "root", Limits::new(120, 1024)
+    MEMBER, "member", Limits::new(120, 1024)
 }
 script! {
     /// Has a unit's next start join a living etcd cluster.

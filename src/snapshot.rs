@@ -1,14 +1,19 @@
 //! What a node holds, parsed from what `script/observe.sh` prints.
 
+mod unit;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
+use crate::etcd_data::{Data, Kept};
 use crate::journal;
 use crate::manifest::{Entry, Manifest, UnitName};
 use crate::remote_path::RemotePath;
+
+pub use unit::{DropIn, UnitState};
 
 /// Where a node keeps contents by their digest.
 pub const STORE: &str = "/var/lib/kinstall/store";
@@ -34,6 +39,14 @@ pub struct Snapshot {
     pub entries: BTreeMap<RemotePath, Found>,
     /// The units that were asked for.
     pub units: BTreeMap<UnitName, UnitState>,
+    /// Units of these names that somebody else made, from elsewhere: kinstall's do not run.
+    pub foreign: BTreeMap<UnitName, UnitState>,
+    /// What is dropped into these units, whoever did.
+    pub drop_ins: Vec<DropIn>,
+    /// The data of etcd that lie where its member keeps them, or would.
+    pub data: Option<Data>,
+    /// What an `uninstall` left word of beside data that stayed.
+    pub kept: Option<Kept>,
     /// The contents in its store, each verified.
     pub stored: BTreeSet<Digest>,
     /// The last generation recorded.
@@ -124,36 +137,6 @@ pub enum FoundKind {
     Other,
 }
 
-/// How a unit is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnitState {
-    /// systemd's `ActiveState`: `active`, `failed`, `inactive`, `activating`.
-    pub active: String,
-    /// systemd's `SubState`: `running`, `auto-restart`.
-    pub sub: String,
-    /// Whether it starts with the machine.
-    pub enabled: bool,
-    /// The process, 0 for none.
-    pub pid: u32,
-    /// How often systemd restarted it by itself.
-    pub restarts: u32,
-    /// The file its process was started from.
-    pub program: Option<String>,
-    /// When its process started, as systemd writes it, in UTC.
-    pub since: Option<String>,
-    /// Whether its unit file is newer than what systemd has read.
-    pub stale: bool,
-    /// The fingerprint of what it was last activated with.
-    pub applied: Option<String>,
-}
-
-impl UnitState {
-    /// Whether it runs.
-    pub fn is_active(&self) -> bool {
-        self.active == "active"
-    }
-}
-
 /// The node printed something that is not what `observe.sh` prints.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the node's answer cannot be read at line {line}: `{text}`")]
@@ -195,6 +178,7 @@ impl Snapshot {
             ended = text == "end";
             parser.line(text).ok_or_else(unreadable)?;
         }
+        parser.part();
         if ended {
             Ok(parser.snapshot)
         } else {
@@ -209,6 +193,8 @@ impl Snapshot {
     pub fn merge(&mut self, later: Self) {
         self.entries.extend(later.entries);
         self.units.extend(later.units);
+        self.foreign.extend(later.foreign);
+        self.drop_ins.extend(later.drop_ins);
         self.stored.extend(later.stored);
     }
 
@@ -247,6 +233,19 @@ struct Parser {
 }
 
 impl Parser {
+    /// Parts the units that somebody else made from kinstall's own.
+    fn part(&mut self) {
+        for (unit, state) in &mut self.snapshot.units {
+            if state.is_foreign(unit) {
+                let applied = state.applied.clone();
+                let foreign = std::mem::take(state);
+                self.snapshot.foreign.insert(unit.clone(), foreign);
+                state.applied = applied;
+                "inactive".clone_into(&mut state.active);
+            }
+        }
+    }
+
     /// Takes one line in; none where it is not understood.
     fn line(&mut self, text: &str) -> Option<()> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -260,7 +259,23 @@ impl Parser {
             "free" => self.snapshot.free_bytes = rest.parse::<u64>().ok()?.saturating_mul(1024),
             "entry" => self.entry(rest)?,
             "hash" => self.hash(rest)?,
-            "show" => self.show(rest)?,
+            "show" => {
+                let (unit, rest) = rest.split_once(' ')?;
+                let unit: UnitName = unit.parse().ok()?;
+                let state = self.snapshot.units.entry(unit.clone()).or_default();
+                state.show(&unit, rest)?;
+            }
+            "holds" => {
+                let (unit, directory) = rest.split_once(' ')?;
+                let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
+                unit.holds = Some(directory.to_owned());
+            }
+            "dropin" => {
+                let found = DropIn::parse(rest)?;
+                self.snapshot
+                    .drop_ins
+                    .extend(Some(found).filter(|it| !it.joins()));
+            }
             "wanted" => {
                 self.snapshot
                     .units
@@ -283,6 +298,8 @@ impl Parser {
             "begun" => self.snapshot.begun = Some(serde_json::from_str(rest).ok()?),
             "ran" => self.snapshot.ran = serde_json::from_str(rest).ok(),
             "turning" => self.snapshot.turning = true,
+            "data" => self.snapshot.data = Some(Data::parse(rest)?),
+            "kept" => self.snapshot.kept = serde_json::from_str(rest).ok(),
             "outcome" => self.snapshot.outcome = Outcome::parse(rest),
             "end" => {}
             _ => return None,
@@ -350,24 +367,6 @@ impl Parser {
         if in_store && path.file_name() == digest.to_string() {
             self.snapshot.stored.insert(digest);
         }
-    }
-
-    /// `UNIT Property=value`, of `systemctl show`.
-    fn show(&mut self, rest: &str) -> Option<()> {
-        let (unit, rest) = rest.split_once(' ')?;
-        let (property, value) = rest.split_once('=')?;
-        let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
-        match property {
-            "ActiveState" => value.clone_into(&mut unit.active),
-            "SubState" => value.clone_into(&mut unit.sub),
-            "UnitFileState" => unit.enabled = value == "enabled",
-            "MainPID" => unit.pid = value.parse().ok()?,
-            "NRestarts" => unit.restarts = value.parse().ok()?,
-            "NeedDaemonReload" => unit.stale = value == "yes",
-            "ExecMainStartTimestamp" if !value.is_empty() => unit.since = Some(value.to_owned()),
-            _ => {}
-        }
-        Some(())
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 
 use crate::arch::Arch;
+use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, Node, NodeName, Role};
 use crate::manifest::{Manifest, UnitName};
@@ -158,6 +159,8 @@ pub struct Asked {
     pub paths: BTreeSet<RemotePath>,
     /// Units.
     pub units: BTreeSet<UnitName>,
+    /// The place of etcd's data.
+    pub data: Option<Place>,
 }
 
 impl Asked {
@@ -179,6 +182,7 @@ impl Asked {
         Self {
             paths,
             units: units.cloned().collect(),
+            data: None,
         }
     }
 
@@ -190,18 +194,13 @@ impl Asked {
 /// Takes a snapshot of each node. `verify` has every file read again, whatever the index says.
 pub async fn take(
     transports: &BTreeMap<NodeName, Transport>,
-    units: &BTreeSet<UnitName>,
+    asked: &BTreeMap<NodeName, Asked>,
     verify: bool,
     jobs: usize,
     events: &Events,
 ) -> Result<BTreeMap<NodeName, Snapshot>, Vec<Error>> {
-    let asked = Asked {
-        units: units.clone(),
-        ..Asked::default()
-    };
-    let asked = &asked;
     let looks = transports.iter().map(|(name, transport)| async move {
-        let snapshot = look(transport, asked, verify).await?;
+        let snapshot = look(transport, &asked[name], verify).await?;
         events.send(Event::Surveyed(name.clone()));
         Ok((name.clone(), snapshot))
     });
@@ -245,14 +244,9 @@ pub async fn complete(
 pub async fn settle(
     transports: &BTreeMap<NodeName, Transport>,
     snapshots: &mut BTreeMap<NodeName, Snapshot>,
-    units: &BTreeSet<UnitName>,
+    asked: &BTreeMap<NodeName, Asked>,
     events: &Events,
 ) -> Result<(), Vec<Error>> {
-    let asked = Asked {
-        units: units.clone(),
-        ..Asked::default()
-    };
-    let asked = &asked;
     let turning = snapshots.iter().filter(|(_, snapshot)| snapshot.turning);
     let waits = turning.map(|(name, _)| async move {
         events.send(Event::Note(format!(
@@ -261,7 +255,7 @@ pub async fn settle(
         let begun = Instant::now();
         loop {
             tokio::time::sleep(Duration::from_millis(TURN_MILLISECONDS)).await;
-            let snapshot = look(&transports[name], asked, false).await?;
+            let snapshot = look(&transports[name], &asked[name], false).await?;
             if !snapshot.turning || begun.elapsed() > Duration::from_secs(TURN_SECONDS_MAX) {
                 return Ok((name.clone(), snapshot));
             }
@@ -280,13 +274,19 @@ pub async fn look_at(
 ) -> Result<Snapshot, Error> {
     let paths = manifest.entries.keys().cloned().chain(more).collect();
     let units = manifest.units.keys().cloned().collect();
-    look(transport, &Asked { paths, units }, false).await
+    let asked = Asked {
+        paths,
+        units,
+        data: None,
+    };
+    look(transport, &asked, false).await
 }
 
 async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snapshot, Error> {
     let paths = asked.paths.iter().map(|path| format!("path {path}\n"));
     let units = asked.units.iter().map(|unit| format!("unit {unit}\n"));
-    let body = Body::text(paths.chain(units).collect::<String>());
+    let data = asked.data.iter().map(Place::lines);
+    let body = Body::text(paths.chain(units).chain(data).collect::<String>());
     let how = if verify { "hash" } else { "index" };
     let output = transport.run(script::OBSERVE, &[how], body).await?;
     let mut snapshot = Snapshot::parse(&output).map_err(|why| {

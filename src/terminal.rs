@@ -3,6 +3,8 @@
 //! through [`plain`] here; only data for files are printed as they are.
 
 pub mod benchmark;
+pub mod drop_in;
+pub mod in_the_way;
 pub mod listing;
 pub mod outlook;
 mod progress;

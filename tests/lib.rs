@@ -13,6 +13,7 @@ mod bundle;
 mod cache;
 mod crash;
 mod deadlines;
+mod data;
 mod detached;
 mod digests;
 mod durable;

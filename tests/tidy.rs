@@ -20,6 +20,7 @@ const CORE: [&str; 24] = [
     "certificate",
     "component",
     "encryption",
+    "etcd_data",
     "flags",
     "kubeconfig",
     "template",

@@ -39,6 +39,9 @@ pub enum StepError {
         /// etcd's own words, or who is not healthy.
         why: String,
     },
+    /// The members of etcd are healthy, each in a cluster of its own.
+    #[error("etcd is not one cluster: {0}")]
+    Split(String),
     /// Controllers are healthy, and none of them works.
     #[error("{node}: nobody leads `{unit}`: {why}")]
     Leaderless {

@@ -7,14 +7,12 @@ use std::net::IpAddr;
 use super::prepare::Site;
 use super::{Exit, Failure};
 use crate::diff::Difference;
+use crate::etcd_data;
 use crate::inventory::{Inventory, Node, NodeName, Role};
 use crate::manifest::{Stage, UnitName};
 use crate::membership::{self, Change, Changes, Member, Seat, Wish};
 use crate::survey::members;
-use crate::transport::{self, Transport};
-
-/// Where a member keeps its data, unless a flag says otherwise.
-const DATA: &str = "/var/lib/etcd";
+use crate::transport;
 
 /// How the members must change; none where nothing changes, where no member runs, where those that
 /// run do not answer, and where a part of the nodes is looked at.
@@ -38,16 +36,14 @@ pub(super) async fn changes(
     };
     let mut seats = BTreeMap::new();
     for node in inventory.with_role(Role::Etcd) {
-        let transport = &site.transports[&node.name];
-        let seat = seat(inventory, node, site, transport).await;
-        seats.insert(node.name.clone(), seat.map_err(unreachable)?);
+        seats.insert(node.name.clone(), seat(inventory, node, site));
     }
     let versions = inventory.with_role(Role::Etcd);
     let versions = versions.map(|node| inventory.version("etcd", node));
     let wish = Wish {
         seats: &seats,
         version: versions.min().unwrap_or(inventory.cluster.etcd),
-        data_directory: DATA,
+        data_directory: etcd_data::DIRECTORY,
     };
     let changes = membership::changes(&members, wish);
     changes
@@ -89,20 +85,11 @@ async fn living(site: &Site) -> Result<Option<Vec<Member>>, transport::Error> {
     Ok(None)
 }
 
-async fn seat(
-    inventory: &Inventory,
-    node: &Node,
-    site: &Site,
-    transport: &Transport,
-) -> Result<Seat, transport::Error> {
+fn seat(inventory: &Inventory, node: &Node, site: &Site) -> Seat {
     let settings = inventory.component("etcd", node);
     let runs = runs(site, &node.name);
-    let has_data = if runs || settings.flags_removed.contains("data-dir") {
-        true
-    } else {
-        let directory = settings.flags.get("data-dir").map_or(DATA, String::as_str);
-        members::has_data(transport, directory).await?
-    };
+    let data = site.snapshots[&node.name].data.as_ref();
+    let has_data = runs || data.is_some() || etcd_data::Place::of(inventory, node).is_none();
     let own = settings.flags.get("initial-advertise-peer-urls");
     let own = own.and_then(|urls| urls.split(',').next());
     let host = match node.etcd_address() {
@@ -110,12 +97,12 @@ async fn seat(
         IpAddr::V6(address) => format!("[{address}]"),
     };
     let peer_url = own.map_or_else(|| format!("https://{host}:2380"), ToOwned::to_owned);
-    Ok(Seat {
+    Seat {
         has_moved: has_moved(site, node, &peer_url),
         peer_url,
         has_data,
         runs,
-    })
+    }
 }
 
 /// Whether the node is on record with a member at another address.

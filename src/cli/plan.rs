@@ -8,7 +8,7 @@ use clap::Args;
 use super::carry::notice_others;
 use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, ground, members, texts, users};
+use super::{Common, Exit, Failure, Login, etcd_data, ground, members, texts, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::check;
@@ -34,6 +34,9 @@ pub(super) struct PlanCommand {
     /// Read every managed file again, whatever its size and times say
     #[arg(long)]
     verify: bool,
+    /// As `push --adopt-data`
+    #[arg(long)]
+    adopt_data: bool,
     #[command(flatten)]
     login: Login,
 }
@@ -45,6 +48,7 @@ impl PlanCommand {
         let ask = Ask {
             into: self.into.as_deref(),
             verify: self.verify,
+            consent: Consent::adopting(self.adopt_data),
             ..Ask::of(&self.login, Keep::No)
         };
         let outcome = plan(&inventory, ask, common, terminal, &talk.events).await;
@@ -58,11 +62,13 @@ impl PlanCommand {
         for missing in &users {
             terminal.say(&format!("etcd would get: {missing}"));
         }
-        Ok(if listing.changes || !users.is_empty() {
-            Exit::Found
-        } else {
-            Exit::Done
-        })
+        Ok(
+            if listing.changes || !listing.in_the_way.is_empty() || !users.is_empty() {
+                Exit::Found
+            } else {
+                Exit::Done
+            },
+        )
     }
 }
 
@@ -177,7 +183,7 @@ pub(super) async fn desk(
         jobs,
     };
     let mut site = prepare::site(inventory, &scope, reach, ask.verify, events).await?;
-    site.settle(events).await?;
+    site.settle(inventory, events).await?;
     let credentials = prepare::credentials(inventory, ask.keep, events)?;
     let programs = prepare::programs(inventory, &site.archs);
     let unpinned: Vec<&Program> = programs
@@ -200,7 +206,15 @@ pub(super) async fn desk(
     }
     tell_what_changes(inventory, &site, events);
     let desired = prepare::compose(inventory, &site.archs, &lockfile, &credentials)?;
-    let differences = site.compare(&desired, jobs).await?;
+    let mut differences = site.compare(&desired, jobs).await?;
+    if ask.consent.replace_unmanaged {
+        for (node, difference) in &mut differences {
+            difference.take_drop_ins_away(&desired.manifests[node], &site.snapshots[node]);
+        }
+    }
+    let views = site.views(&desired, &differences);
+    etcd_data::check(&site, &views, ask.consent.adopt_data).await?;
+    drop(views);
     site.find_leader(&desired, &differences).await;
     let members = members::changes(inventory, &site, &differences).await?;
     ground::check(inventory, &site, &desired, &differences, &credentials).await?;

@@ -15,16 +15,17 @@ use crate::certificate::{self, CertificateId, Credentials};
 use crate::check;
 use crate::diff::{self, Difference};
 use crate::digest::Digest;
+use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
-use crate::inventory::{Inventory, NodeName, Problem, Problems};
+use crate::inventory::{Inventory, Node, NodeName, Problem, Problems};
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Manifest, Stage, Unit, UnitName};
 use crate::plan::{self, View};
 use crate::regular_file;
 use crate::secret::Secret;
 use crate::snapshot::{End, Snapshot, UnitState};
-use crate::survey::{self, Reach, members};
+use crate::survey::{self, Asked, Reach, members};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
 use crate::version::Version;
@@ -239,12 +240,18 @@ pub(super) struct Site {
     pub(super) leader: Option<NodeName>,
 }
 
-/// Every unit that any component may have.
-pub(super) fn units() -> BTreeSet<UnitName> {
-    crate::component::COMPONENTS
-        .iter()
-        .filter_map(|component| component.unit_name())
-        .collect()
+/// What every node is asked for at first: each unit that any component may have, and where it is a
+/// member of etcd, its data.
+fn asked(inventory: &Inventory) -> BTreeMap<NodeName, Asked> {
+    let components = crate::component::COMPONENTS.iter();
+    let units: BTreeSet<UnitName> = components.filter_map(|it| it.unit_name()).collect();
+    let of = |node: &Node| Asked {
+        paths: BTreeSet::new(),
+        units: units.clone(),
+        data: Place::of(inventory, node),
+    };
+    let nodes = inventory.nodes.values();
+    nodes.map(|node| (node.name.clone(), of(node))).collect()
 }
 
 /// Reaches nodes and takes their snapshots.
@@ -256,7 +263,8 @@ pub(super) async fn site(
     events: &Events,
 ) -> Result<Site, Failure> {
     let transports = survey::connect(inventory, scope, reach, events).await?;
-    let snapshots = survey::take(&transports, &units(), verify, reach.jobs, events).await?;
+    let snapshots =
+        survey::take(&transports, &asked(inventory), verify, reach.jobs, events).await?;
     let archs = survey::archs(inventory, &snapshots, reach.into.is_some())?;
     Ok(Site {
         transports,
@@ -268,8 +276,13 @@ pub(super) async fn site(
 
 impl Site {
     /// Waits for what nodes do by themselves, and tells how it ended.
-    pub(super) async fn settle(&mut self, events: &Events) -> Result<(), Failure> {
-        survey::settle(&self.transports, &mut self.snapshots, &units(), events).await?;
+    pub(super) async fn settle(
+        &mut self,
+        inventory: &Inventory,
+        events: &Events,
+    ) -> Result<(), Failure> {
+        let asked = asked(inventory);
+        survey::settle(&self.transports, &mut self.snapshots, &asked, events).await?;
         for (node, snapshot) in &self.snapshots {
             let Some(outcome) = &snapshot.outcome else {
                 continue;

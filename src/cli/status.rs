@@ -5,20 +5,22 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, generations, texts};
+use super::prepare::{self, Keep, Site, Talk};
+use super::{Common, Exit, Failure, Login, generations, members, texts};
 use crate::certificate;
-use crate::diff;
+use crate::diff::{self, Difference};
 use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
-use crate::manifest::Kind;
+use crate::manifest::{Kind, Stage};
+use crate::membership;
 use crate::probe::{Health, Prober};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Recorded, Snapshot};
-use crate::terminal::Terminal;
+use crate::survey::members as living;
 use crate::terminal::report::{
-    CertificateReport, GenerationReport, NodeReport, Report, UnitReport,
+    CertificateReport, DropInReport, GenerationReport, NodeReport, Report, UnitReport,
 };
+use crate::terminal::{Terminal, drop_in};
 use crate::transport::Transport;
 
 /// Show what runs on each node, how it is, and what was changed by hand.
@@ -73,10 +75,12 @@ impl Status {
             .iter()
             .map(|(name, snapshot)| self.node(name, snapshot, &site.transports[name], &prober));
         let nodes = futures_util::future::try_join_all(looking).await?;
+        let etcd = one_cluster(&site).await?;
         site.close().await;
         Ok(Report {
             cluster: inventory.cluster.name.to_string(),
             nodes,
+            etcd,
         })
     }
 
@@ -106,7 +110,9 @@ impl Status {
                 versions: it.versions,
             })
             .collect();
-        report.drift = drift(recorded, snapshot);
+        let difference = diff::between(&recorded.manifest, snapshot);
+        report.drop_ins = drop_ins(&difference, transport).await?;
+        report.drift = drift(&difference);
         for (unit, wanted) in &recorded.manifest.units {
             let state = snapshot.units.get(unit).cloned().unwrap_or_default();
             let health = if state.is_active() && transport.ssh().is_some() {
@@ -169,16 +175,59 @@ impl Status {
 }
 
 /// What differs from what was recorded: changed or removed by hand.
-fn drift(recorded: &Recorded, snapshot: &Snapshot) -> BTreeMap<RemotePath, &'static str> {
-    let difference = diff::between(&recorded.manifest, snapshot);
-    let changes = difference.entries.into_iter().map(|(path, change)| {
+fn drift(difference: &Difference) -> BTreeMap<RemotePath, &'static str> {
+    let changes = difference.entries.iter().map(|(path, change)| {
         let what = match change.kind {
             diff::ChangeKind::Create => "missing",
             diff::ChangeKind::Replace => "changed",
             diff::ChangeKind::Attributes => "mode or owner changed",
             diff::ChangeKind::Remove => "left over",
         };
-        (path, what)
+        (path.clone(), what)
     });
     changes.collect()
+}
+
+/// What somebody dropped into units, with its text.
+async fn drop_ins(
+    difference: &Difference,
+    transport: &Transport,
+) -> Result<Vec<DropInReport>, Failure> {
+    let found = difference.drop_ins.iter();
+    let paths = found.clone().filter_map(|found| found.path.parse().ok());
+    let texts = texts::read(transport, paths.collect()).await;
+    let texts = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    let reports = found.map(|found| DropInReport {
+        unit: found.unit.to_string(),
+        path: found.path.clone(),
+        text: found
+            .path
+            .parse::<RemotePath>()
+            .ok()
+            .and_then(|path| texts.get(&path))
+            .map_or_else(Vec::new, |text| drop_in::shown(text)),
+    });
+    Ok(reports.collect())
+}
+
+/// Whether the members that run are of one cluster; how not, in words.
+async fn one_cluster(site: &Site) -> Result<Option<String>, Failure> {
+    let mut told = BTreeMap::new();
+    let asked = site.transports.iter().filter(|(node, transport)| {
+        let recorded = site.snapshots[*node].recorded.as_ref();
+        let is_member = recorded.is_some_and(|it| it.manifest.of_stage(Stage::Etcd).is_some());
+        transport.ssh().is_some() && is_member && members::runs(site, node)
+    });
+    let asking = asked.map(|(node, transport)| async move {
+        let cluster = living::list(transport).await;
+        (node, cluster)
+    });
+    for (node, cluster) in futures_util::future::join_all(asking).await {
+        let cluster = cluster.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+        // One that does not answer is unhealthy, and told as that.
+        if let Ok(cluster) = cluster {
+            told.insert(node.clone(), cluster);
+        }
+    }
+    Ok(membership::disagreement(&told))
 }

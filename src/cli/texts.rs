@@ -53,10 +53,13 @@ fn replaced(view: &View<'_>, desired: &Desired) -> Vec<RemotePath> {
         let is_secret = |path| view.manifest.entries.get(path).is_none_or(|it| it.secret);
         !is_secret(*path) && wanted(path, view.manifest, desired).is_some()
     };
+    let drop_ins = view.difference.drop_ins.iter();
+    let drop_ins = drop_ins.filter_map(|found| found.path.parse().ok());
     replaced
         .map(|(path, _)| path)
         .filter(is_text)
         .cloned()
+        .chain(drop_ins)
         .collect()
 }
 

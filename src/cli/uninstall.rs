@@ -11,10 +11,11 @@ use super::carry::holder;
 use super::journal::{self, Journal};
 use super::prepare::{self, Site, Talk};
 use super::{Common, Exit, Failure, Login, members};
+use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, NodeName, Role};
 use crate::journal::DONE;
-use crate::removal::{DATA, Removal};
+use crate::removal::{self, Removal};
 use crate::script;
 use crate::survey::members as living;
 use crate::terminal::Terminal;
@@ -44,7 +45,9 @@ struct Listing {
     cluster: String,
     nodes: Vec<NodeListing>,
     /// Directories with data that go too.
-    data: Vec<&'static str>,
+    data: Vec<String>,
+    /// Directories with data that stay.
+    kept: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -112,8 +115,11 @@ impl Uninstall {
         let removals = site
             .snapshots
             .iter()
-            .map(|(node, snapshot)| (node.clone(), Removal::of(snapshot)))
-            .filter(|(_, removal)| !removal.is_empty());
+            .map(|(node, snapshot)| {
+                let place = Place::of(inventory, &inventory.nodes[node]);
+                (node.clone(), Removal::of(snapshot, place.as_ref()))
+            })
+            .filter(|(_, removal)| !removal.is_empty(self.data));
         let removals = removals.collect();
         Ok((site, removals))
     }
@@ -128,10 +134,18 @@ impl Uninstall {
             entries: texts(&removal.entries),
             changed: texts(&removal.changed),
         });
+        let data = removals.values().flat_map(|removal| &removal.data);
+        let data: BTreeSet<String> = data.map(|data| data.path.to_string()).collect();
+        let (gone, kept) = if self.data {
+            (data, BTreeSet::new())
+        } else {
+            (BTreeSet::new(), data)
+        };
         Listing {
             cluster: inventory.cluster.name.to_string(),
             nodes: nodes.collect(),
-            data: DATA.into_iter().filter(|_| self.data).collect(),
+            data: gone.into_iter().collect(),
+            kept: kept.into_iter().collect(),
         }
     }
 
@@ -184,7 +198,8 @@ impl Uninstall {
             held.push(lock);
         }
         let emptying = removals.iter().map(|(node, removal)| async move {
-            let body = Body::text(removal.text(self.data));
+            let kept = removal::kept(site.snapshots.values(), &site.snapshots[node]);
+            let body = Body::text(removal.text(self.data, kept.as_ref()));
             let output = site.transports[node].run(script::UNINSTALL, &[], body);
             output
                 .await
@@ -235,6 +250,14 @@ impl Listing {
         }
         let mut text = String::new();
         for node in &self.nodes {
+            if node.units.is_empty() && node.entries.is_empty() && node.changed.is_empty() {
+                _ = writeln!(
+                    text,
+                    "{}: nothing of kinstall's is there but data",
+                    node.node
+                );
+                continue;
+            }
             // Writing to a String cannot fail.
             _ = writeln!(
                 text,
@@ -250,10 +273,11 @@ impl Listing {
                 _ = writeln!(text, "  {path} was changed by hand, and stays");
             }
         }
-        if self.data.is_empty() {
-            let kept = DATA.join(", ");
+        if !self.kept.is_empty() {
+            let kept = self.kept.join(", ");
             _ = writeln!(text, "data stay: {kept}; `--data` takes them away too");
-        } else {
+        }
+        if !self.data.is_empty() {
             let gone = self.data.join(", ");
             _ = writeln!(text, "all data go, for ever: {gone}");
         }

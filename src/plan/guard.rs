@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Direction, View, hop, is_upgrade, skew};
 use crate::diff::ChangeKind;
 use crate::inventory::NodeName;
-use crate::manifest::Stage;
+use crate::manifest::{Kind, Manifest, Stage};
 use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
@@ -19,7 +19,7 @@ pub enum Refusal {
         "{node}: `{path}` holds another key than the one in `pki/`, and what was made with it would be lost"
     )]
     #[diagnostic(help(
-        "if the node is right, put its file into `pki/` in place of the other; if `pki/` is right and nothing on the node is worth keeping, remove the file there"
+        "if the node is right, put its file into `pki/` in place of the other; if nothing that was made with the node's key is worth keeping, remove it with everything else: `kinstall uninstall --data`"
     ))]
     Precious {
         /// The node.
@@ -174,7 +174,7 @@ pub(super) fn refusals(
         for (path, _) in precious {
             let change = view.difference.entries.get(path);
             let is_replaced = change.is_some_and(|change| change.kind == ChangeKind::Replace);
-            if is_replaced && !is_superseded(view, path) {
+            if (is_replaced && !is_superseded(view, path)) || is_lost(view, path) {
                 let (node, path) = (node.clone(), path.clone());
                 refusals.push(match direction {
                     Direction::Forward => Refusal::Precious { node, path },
@@ -218,10 +218,24 @@ fn is_superseded(view: &View<'_>, path: &RemotePath) -> bool {
     matches!(found, Some(FoundKind::File { digest: Some(digest), .. }) if view.superseded.contains(digest))
 }
 
+/// Whether a key is gone from a node that has another one on record than the one it is to have: what
+/// was made with it is still in etcd.
+fn is_lost(view: &View<'_>, path: &RemotePath) -> bool {
+    let recorded = view.snapshot.recorded.as_ref();
+    let entry = |manifest: &Manifest| manifest.entries.get(path).map(|entry| entry.kind.clone());
+    let before = recorded.and_then(|recorded| entry(&recorded.manifest));
+    let Some(Kind::File { digest, .. }) = before else {
+        return false;
+    };
+    !view.snapshot.entries.contains_key(path)
+        && entry(view.manifest) != before
+        && !view.superseded.contains(&digest)
+}
+
 /// A cluster that was made before keeps its members: a new one would not find the others' data,
 /// and one that is gone without a word takes its vote along.
 fn membership(views: &BTreeMap<NodeName, View<'_>>, direction: Direction) -> Vec<Refusal> {
-    let is_member = |manifest: &crate::manifest::Manifest| {
+    let is_member = |manifest: &Manifest| {
         manifest
             .units
             .values()

@@ -1,5 +1,6 @@
 //! What a plan is for clusters that can be told in a line.
 
+mod data;
 mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -340,11 +341,26 @@ fn a_key_that_data_depends_on_is_made_and_never_replaced() {
         .node("b")
         .1
         .entries
-        .insert(path, found(&file("another key")));
+        .insert(path.clone(), found(&file("another key")));
     check_refused(
         &cluster,
         "b: `/etc/k8s/encryption-config.yaml` holds another key",
     );
+    // Gone from the node, it is not made anew either where another one is on record.
+    let recorded = cluster.node("b").1.recorded.as_mut().unwrap();
+    let mut other = file("another key");
+    other.precious = true;
+    recorded.manifest.entries.insert(path.clone(), other);
+    let there = cluster.node("b").1.entries.remove(&path);
+    check_refused(
+        &cluster,
+        "b: `/etc/k8s/encryption-config.yaml` holds another key",
+    );
+    cluster
+        .node("b")
+        .1
+        .entries
+        .extend(there.map(|it| (path.clone(), it)));
     let refusals = cluster.plan(Direction::Back, "").unwrap_err();
     let due = "b: the generation to go back to has another key in `/etc/k8s/encryption-config.yaml`, \
         and what was made with the one there would be lost";

@@ -153,8 +153,11 @@ fn in_turns(
 pub(super) fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
     let mut puts = puts(view, Some(stage), stages);
     for (name, _, _) in units(stage, view) {
-        let dropped = diff::dropped(view.difference, name);
-        puts.extend(dropped.cloned().map(Put::Remove));
+        let dropped: Vec<_> = diff::dropped(view.difference, name).cloned().collect();
+        if !dropped.is_empty() && view.difference.units.contains_key(name) {
+            puts.push(Put::Unsettle(name.clone()));
+        }
+        puts.extend(dropped.into_iter().map(Put::Remove));
     }
     let rereads = rereads(stage, view, &puts);
     let turns: Vec<_> = units(stage, view)

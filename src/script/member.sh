@@ -1,22 +1,16 @@
 # Asks the etcd of this node who the members of its cluster are, or changes that.
 # Arguments: ROOT WORD ARGUMENT..., where WORD and its arguments are one of:
 #   look                    prints `members JSON` and `health JSON`, as etcdctl has them
+#   list                    prints `members JSON`, asking nobody else
 #   leads                   prints `leads` if this member leads the others
 #   ground PREFIX...        prints `below PREFIX` for each below which something is stored, `asks` if
 #                           etcd asks who its clients are, and then `user NAME` for each it knows
-#   data DIRECTORY          prints `data` if a member's data lie there; asks nobody
 #   learner NAME URL, promote ID, remove ID, move ID URL
 # A refusal of etcd's is told on the output as `refused WORDS`.
 set -u
 umask 077
 export LC_ALL=C ETCDCTL_API=3
 word=$2
-if [ "$word" = data ]; then
-  cd "$1/" || exit 2
-  place "$3/member/."
-  [ ! -d "$at" ] || echo data
-  exit 0
-fi
 certs=$1/etc/etcd/certs
 seconds=5s
 ask() {
@@ -40,6 +34,11 @@ case $word in
     voters=$(ask member list 2>/dev/null | awk -F', ' '$2 == "started" && $6 != "true" { print $5 }' | tr '\n' ',')
     at=${voters%,}
     [ -z "$at" ] || echo "health $(seconds=3s ask endpoint health -w json 2>/dev/null)"
+    ;;
+  list)
+    list=$(seconds=3s ask member list -w json 2>&1) ||
+      { echo "refused $(printf '%s\n' "$list" | tail -n 1)"; exit 1; }
+    echo "members $list"
     ;;
   ground)
     shift 2

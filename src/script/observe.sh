@@ -1,4 +1,5 @@
-# Prints what a node holds. Arguments: ROOT VERIFY(index|hash). Input: lines `path P` and `unit U`.
+# Prints what a node holds. Arguments: ROOT VERIFY(index|hash). Input: lines `path P` and `unit U`,
+# and, of a member of etcd, `data DIRECTORY`, after `wal DIRECTORY` where its log lies elsewhere.
 # A file whose size, times and inode are those in the index is not read again.
 set -u
 umask 077
@@ -14,6 +15,45 @@ fi
 asked=$(cat)
 index=$state/index
 [ "$2" = index ] || index=/dev/null
+
+# Data of etcd, running or not, and the beginning of the newest segment of their log, which says
+# whose they are.
+etcd_data() {
+  directory=$(printf '%s\n' "$asked" | sed -n 's/^data //p')
+  [ -n "$directory" ] || return 0
+  wal=$(printf '%s\n' "$asked" | sed -n 's/^wal //p')
+  place "$directory/member/."
+  member=$at
+  place "${wal:-$directory/member/wal}/."
+  wal=$at
+  [ -n "$(find -H "$member" "$wal" -type f -print -quit 2>/dev/null)" ] || return 0
+  newest=$(find -H "$wal" -maxdepth 1 -name '*.wal' 2>/dev/null | sort | tail -n 1)
+  echo "data $directory $([ -z "$newest" ] || od -An -v -tx1 -N256 "$newest" | tr -d ' \n')"
+}
+
+# What is dropped into units, by whoever, in each place that systemd looks at. What is dropped into
+# all services (service.d) is the machine's own policy.
+drop_ins() {
+  for unit in $units; do
+    stem=${unit%.service} names="$unit.d"
+    while case $stem in *-*) : ;; *) false ;; esac; do
+      stem=${stem%-*}
+      names="$names $stem-.service.d"
+    done
+    for place in etc/systemd/system.control run/systemd/system.control run/systemd/transient \
+      etc/systemd/system run/systemd/system run/systemd/generator.early run/systemd/generator \
+      run/systemd/generator.late usr/local/lib/systemd/system usr/lib/systemd/system lib/systemd/system; do
+      [ "$place" != lib/systemd/system ] || [ ! -L ./lib ] || continue
+      for name in $names; do
+        for found in "./$place/$name"/*.conf; do
+          if [ -e "$found" ] || [ -L "$found" ]; then
+            printf 'dropin %s %s\n' "$unit" "$(printf '%s' "${found#.}" | tr -c 'A-Za-z0-9/._+@:-' '?')"
+          fi
+        done
+      done
+    done
+  done
+}
 
 echo 'kinstall-observe 1'
 # Asked first: what is looked at below may be half-way otherwise.
@@ -51,16 +91,18 @@ printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }' | xargs -r s
 units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
 if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
   # shellcheck disable=SC2086 # unit names have no spaces
-  shown=$(systemctl show -p Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
-    awk 'BEGIN { RS = ""; FS = "\n" }
-      { for (i = 1; i <= NF; i++) if ($i ~ /^Id=/) id = substr($i, 4)
-        for (i = 1; i <= NF; i++) print "show " id " " $i }')
+  shown=$(systemctl show -p Id,LoadState,FragmentPath,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
+    awk -v units="$(printf '%s ' $units)" 'BEGIN { RS = ""; FS = "\n"; split(units, asked, " ") }
+      { for (i = 1; i <= NF; i++) print "show " asked[NR] " " $i }')
   printf '%s\n' "$shown"
   printf '%s\n' "$shown" | sed -n 's/^show \([^ ]*\) MainPID=\([1-9][0-9]*\)$/\1 \2/p' |
     while read -r unit pid; do
       echo "program $unit $(readlink "/proc/$pid/exe")"
+      held=$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's|.* -> \(/.*\)/member/snap/db$|\1|p' | head -n 1)
+      [ -z "$held" ] || echo "holds $unit $held"
     done
 fi
+drop_ins
 place /etc/systemd/system/multi-user.target.wants/.
 wants=$at
 for unit in $units; do
@@ -68,6 +110,8 @@ for unit in $units; do
   [ ! -L "$wants/$unit" ] || echo "wanted $unit"
   [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
 done
+etcd_data
+[ ! -f "$state/kept.json" ] || echo "kept $(cat "$state/kept.json")"
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
 [ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"
 [ ! -f "$state/journal" ] || echo "ran $(tail -n 1 "$state/journal")"

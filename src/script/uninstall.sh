@@ -3,6 +3,8 @@
 #   stop UNIT
 #   remove PATH        a directory only if it is empty
 #   data DIRECTORY     with all that is in it
+#   empty DIRECTORY    itself, if nothing is left in it
+#   keep JSON          what is left word of, beside data that stay
 #   end
 set -eu
 umask 077
@@ -27,16 +29,22 @@ printf '%s\n' "$lines" | while read -r what path; do
       rm -f "/run/systemd/system/$path.d/kinstall-join.conf"
       ;;
     remove) if [ -d "$at" ] && [ ! -L "$at" ]; then rmdir "$at" 2>/dev/null || :; else rm -f "$at"; fi ;;
-    data)
-      rm -rf "$at"
-      rmdir "${at%/*}" 2>/dev/null || :
-      ;;
+    data) rm -rf "$at" ;;
+    empty) rmdir "$at" 2>/dev/null || : ;;
   esac
 done
 systemctl daemon-reload
 # The record is the last to go from the disk, too.
 printf '%s\n' "$lines" | while read -r what path; do
-  [ "$what" = stop ] || printf '%s\n' ".$path" ".${path%/*}/"
+  case $what in remove | data | empty) printf '%s\n' ".$path" ".${path%/*}/" ;; esac
 done | to_disk
-rm -rf "$state"
+kept=$(printf '%s\n' "$lines" | sed -n 's/^keep //p')
+if [ -n "$kept" ]; then
+  mkdir -p "$state"
+  printf '%s\n' "$kept" >"$state/kept.json.new"
+  mv -f "$state/kept.json.new" "$state/kept.json"
+  find "$state" -mindepth 1 -maxdepth 1 ! -name kept.json -exec rm -rf {} +
+else
+  rm -rf "$state"
+fi
 sync -f ./var/lib

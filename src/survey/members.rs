@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::membership::{self, Member};
+use crate::membership::{self, Cluster, Member};
 use crate::script;
 use crate::transport::{self, Body, Transport};
 
@@ -13,6 +13,17 @@ pub async fn ask(transport: &Transport) -> Result<Result<Vec<Member>, String>, t
         .await?;
     if reply.status == 0 {
         return Ok(membership::told(&reply.output).map_err(|error| error.to_string()));
+    }
+    refused(transport, &reply).map(Err)
+}
+
+/// The cluster that the member on this node is of, and its members; else why it does not say.
+pub async fn list(transport: &Transport) -> Result<Result<Cluster, String>, transport::Error> {
+    let reply = transport
+        .call(script::MEMBER, &["list"], Body::default())
+        .await?;
+    if reply.status == 0 {
+        return Ok(Cluster::told(&reply.output).map_err(|error| error.to_string()));
     }
     refused(transport, &reply).map(Err)
 }
@@ -58,14 +69,6 @@ pub async fn ground(
         below: told("below"),
         users: asks.then(|| told("user")),
     }))
-}
-
-/// Whether the data of a member lie in a directory of the node.
-pub async fn has_data(transport: &Transport, directory: &str) -> Result<bool, transport::Error> {
-    let output = transport
-        .run(script::MEMBER, &["data", directory], Body::default())
-        .await?;
-    Ok(output.trim() == "data")
 }
 
 /// etcd's own words in a reply that says no; any other reply is an error.

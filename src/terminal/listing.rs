@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::in_the_way::{InTheWay, of as in_the_way};
 use crate::action::Action;
 use crate::certificate::Description;
 use crate::diff::{ChangeKind, Reason};
@@ -30,6 +31,8 @@ pub struct Listing {
     pub members: Vec<String>,
     /// What stays on machines that the inventory does not have any more.
     pub remains: Vec<String>,
+    /// What somebody else made that is in the way of units, and what is dropped into them.
+    pub in_the_way: Vec<InTheWay>,
     /// The order: each wave, and in it the groups of nodes that are worked on at the same time.
     pub order: Vec<WaveListing>,
 }
@@ -110,6 +113,10 @@ pub fn of(
         nodes,
         members: plan.members.clone(),
         remains: Vec::new(),
+        in_the_way: views
+            .iter()
+            .flat_map(|(name, view)| in_the_way(name, view, present))
+            .collect(),
         order: order.collect(),
     }
 }
@@ -287,10 +294,13 @@ impl Listing {
 
     /// As a person reads it.
     pub fn text(&self, color: bool) -> String {
-        if !self.changes {
-            return self.summary() + "\n";
-        }
         let mut text = String::new();
+        for it in &self.in_the_way {
+            it.write(&mut text, color);
+        }
+        if !self.changes {
+            return text + &self.summary() + "\n";
+        }
         for node in &self.nodes {
             let NodeListing {
                 node: name,

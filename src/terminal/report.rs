@@ -16,6 +16,8 @@ pub struct Report {
     pub cluster: String,
     /// Each node.
     pub nodes: Vec<NodeReport>,
+    /// How the members of etcd are not one cluster.
+    pub etcd: Option<String>,
 }
 
 /// How one node is.
@@ -35,6 +37,8 @@ pub struct NodeReport {
     pub units: Vec<UnitReport>,
     /// What differs from what was recorded.
     pub drift: BTreeMap<RemotePath, &'static str>,
+    /// What somebody dropped into units by hand.
+    pub drop_ins: Vec<DropInReport>,
     /// Certificates, the first to end first.
     pub certificates: Vec<CertificateReport>,
 }
@@ -73,6 +77,17 @@ pub struct UnitReport {
     pub outdated: bool,
 }
 
+/// A drop-in that kinstall did not put there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DropInReport {
+    /// The unit.
+    pub unit: String,
+    /// Where it lies.
+    pub path: String,
+    /// Its lines, without what may be secret.
+    pub text: Vec<String>,
+}
+
 /// One certificate on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CertificateReport {
@@ -89,19 +104,21 @@ pub struct CertificateReport {
 impl Report {
     /// Whether there is nothing that somebody should look at.
     pub fn is_well(&self) -> bool {
-        self.nodes.iter().all(|node| {
-            node.generation.is_some()
-                && !node.unfinished
-                && node.drift.is_empty()
-                && node
-                    .units
-                    .iter()
-                    .all(|unit| unit.healthy == Some(true) && unit.enabled && !unit.outdated)
-                && node
-                    .certificates
-                    .iter()
-                    .all(|certificate| !certificate.near_end)
-        })
+        self.etcd.is_none()
+            && self.nodes.iter().all(|node| {
+                node.generation.is_some()
+                    && !node.unfinished
+                    && node.drift.is_empty()
+                    && node.drop_ins.is_empty()
+                    && node
+                        .units
+                        .iter()
+                        .all(|unit| unit.healthy == Some(true) && unit.enabled && !unit.outdated)
+                    && node
+                        .certificates
+                        .iter()
+                        .all(|certificate| !certificate.near_end)
+            })
     }
 
     /// As a person reads it.
@@ -109,6 +126,11 @@ impl Report {
         let mut text = format!("{}: {} nodes\n", self.cluster, self.nodes.len());
         for node in &self.nodes {
             node.write(&mut text, color);
+        }
+        if let Some(why) = &self.etcd {
+            let sign = paint("etcd is not one cluster", "31", color);
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "{sign}: {why}");
         }
         let verdict = if self.is_well() {
             paint("all healthy, nothing changed by hand", "32", color)
@@ -167,6 +189,18 @@ impl NodeReport {
         }
         for (path, what) in &self.drift {
             _ = writeln!(text, "  {} {path}: {what}", paint("drift", "33", color));
+        }
+        for DropInReport {
+            unit,
+            path,
+            text: lines,
+        } in &self.drop_ins
+        {
+            let drift = paint("drift", "33", color);
+            _ = writeln!(text, "  {drift} {path}: dropped into {unit} by hand");
+            for line in lines {
+                _ = writeln!(text, "      +{line}");
+            }
         }
         let earlier = self.generations.iter().rev();
         let earlier = earlier.filter(|it| Some(it.generation) != self.generation);

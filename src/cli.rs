@@ -23,6 +23,7 @@ mod man;
 mod members;
 mod own;
 mod plan;
+mod preflight;
 mod prepare;
 mod push;
 mod render;
@@ -46,7 +47,7 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
-  2  bad usage or bad inventory; nothing was contacted
+  2  bad usage or bad inventory; nothing was changed
   3  plan, status, check or certs check found changes, drift, or something that needs a look;
      push found a file that it overwrites only when told
   4  a node could not be reached or refused us

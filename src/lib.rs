@@ -27,6 +27,7 @@ pub mod kubeconfig;
 pub mod template;
 
 // What a node should hold, and what it does hold.
+pub mod machine;
 pub mod manifest;
 pub mod snapshot;
 
@@ -40,6 +41,7 @@ pub mod event;
 pub mod journal;
 pub mod membership;
 pub mod plan;
+pub mod preflight;
 pub mod removal;
 pub mod script;
 

@@ -69,7 +69,11 @@ macro_rules! script {
 
 script! {
     /// Prints what a node holds; see [`crate::snapshot`].
-    OBSERVE, "observe" + "root", Limits::new(900, 4096).silent(60)
+    OBSERVE, "observe" + "root" + "machine", Limits::new(900, 4096).silent(60)
+}
+script! {
+    /// Tells which processes hold sockets.
+    HOLDERS, "holders", Limits::new(120, 1024)
 }
 script! {
     /// Unpacks contents into the node's store.

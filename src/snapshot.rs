@@ -10,6 +10,7 @@ use crate::arch::Arch;
 use crate::digest::Digest;
 use crate::etcd_data::{Data, Kept};
 use crate::journal;
+use crate::machine::Machine;
 use crate::manifest::{Entry, Manifest, UnitName};
 use crate::remote_path::RemotePath;
 
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub ran: Option<journal::Entry>,
     /// How the last turn of a run that did not finish ended.
     pub outcome: Option<Outcome>,
+    /// What it is beyond that.
+    pub machine: Machine,
 }
 
 /// What a generation's record holds.
@@ -196,6 +199,7 @@ impl Snapshot {
         self.foreign.extend(later.foreign);
         self.drop_ins.extend(later.drop_ins);
         self.stored.extend(later.stored);
+        self.machine.merge(later.machine);
     }
 
     /// Every entry that kinstall put there or began to, by the node's own record.
@@ -300,6 +304,8 @@ impl Parser {
             "turning" => self.snapshot.turning = true,
             "data" => self.snapshot.data = Some(Data::parse(rest)?),
             "kept" => self.snapshot.kept = serde_json::from_str(rest).ok(),
+            // What cannot be read is not known, and nothing is refused for it.
+            "machine" => _ = self.snapshot.machine.line(rest),
             "outcome" => self.snapshot.outcome = Outcome::parse(rest),
             "end" => {}
             _ => return None,

@@ -4,7 +4,7 @@ pub mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, stream};
 
@@ -13,6 +13,7 @@ use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, Node, NodeName, Role};
 use crate::manifest::{Manifest, UnitName};
+use crate::preflight::Holder;
 use crate::remote_path::RemotePath;
 use crate::script;
 use crate::secret::Secret;
@@ -288,7 +289,9 @@ async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snap
     let data = asked.data.iter().map(Place::lines);
     let body = Body::text(paths.chain(units).chain(data).collect::<String>());
     let how = if verify { "hash" } else { "index" };
+    let after = now_milliseconds();
     let output = transport.run(script::OBSERVE, &[how], body).await?;
+    let before = now_milliseconds();
     let mut snapshot = Snapshot::parse(&output).map_err(|why| {
         let node = transport.node().clone();
         if why.is_record() {
@@ -298,7 +301,29 @@ async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snap
         }
     })?;
     snapshot.owned = transport.ssh().is_some();
+    if let Some(clock) = &mut snapshot.machine.clock {
+        (clock.after, clock.before) = (after, before);
+    }
     Ok(snapshot)
+}
+
+/// The clock here, in milliseconds since 1970.
+fn now_milliseconds() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whose the sockets with these inodes are.
+pub async fn holders(
+    transport: &Transport,
+    inodes: &BTreeSet<u64>,
+) -> Result<BTreeMap<u64, Holder>, Error> {
+    let inodes: Vec<String> = inodes.iter().map(ToString::to_string).collect();
+    let words: Vec<&str> = inodes.iter().map(String::as_str).collect();
+    let output = transport.run(script::HOLDERS, &words, Body::default());
+    Ok(Holder::all(&output.await?))
 }
 
 /// The architecture of each node, or why one cannot be worked on.

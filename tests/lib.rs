@@ -40,6 +40,7 @@ mod mixed;
 mod moving;
 mod others;
 mod own;
+mod preflight;
 mod push;
 mod quoting;
 mod reader;

@@ -6,7 +6,7 @@ use std::process::Command;
 use fs_err as fs;
 
 /// Modules that do no input or output, are not async and read no clock; see ARCHITECTURE.md.
-const CORE: [&str; 24] = [
+const CORE: [&str; 28] = [
     "arch",
     "digest",
     "plain",
@@ -24,12 +24,14 @@ const CORE: [&str; 24] = [
     "flags",
     "kubeconfig",
     "template",
+    "machine",
     "manifest",
     "membership",
     "snapshot",
     "action",
     "diff",
     "plan",
+    "preflight",
     "removal",
     "script",
     "journal",

@@ -16,7 +16,7 @@ fn nodes_that_are_unfit_are_told_why() {
     lab.run(PUSH)
         .exits(1)
         .says("node4: `/var/lib/kinstall` has 2")
-        .says("nothing was activated on any node")
+        .says("nothing was changed on any node")
         .says("make room on the node");
     assert_eq!(bed.on(&full, UNTOUCHED), "");
 

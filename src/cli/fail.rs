@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use miette::{Diagnostic, Report};
 use serde::Serialize;
 
+use crate::preflight::Finding;
 use crate::terminal::Terminal;
 use crate::{apply, survey};
 
@@ -15,7 +16,7 @@ pub enum Exit {
     Done = 0,
     /// Failed; nothing half-done stays active.
     Failed = 1,
-    /// Bad usage or bad inventory; nothing was contacted.
+    /// Bad usage or bad inventory; nothing was changed.
     Usage = 2,
     /// `plan` or `status` found something.
     Found = 3,
@@ -91,9 +92,14 @@ impl Failure {
             terminal.report(report.as_ref());
         }
         if json {
-            let errors = self.reports.iter().map(|report| JsonError {
-                message: report.to_string(),
-                help: report.help().map(|help| help.to_string()),
+            let errors = self.reports.iter().map(|report| {
+                let finding = report.downcast_ref::<Finding>();
+                JsonError {
+                    message: report.to_string(),
+                    help: report.help().map(|help| help.to_string()),
+                    name: finding.map(|it| it.name),
+                    node: finding.map(|it| it.node.to_string()),
+                }
             });
             let failure = JsonFailure {
                 exit_code: self.exit as u8,
@@ -115,6 +121,11 @@ struct JsonFailure {
 struct JsonError {
     message: String,
     help: Option<String>,
+    /// Of what the first look found: its name, and the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
 }
 
 impl From<Vec<survey::Error>> for Failure {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::carry::notice_others;
 use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, etcd_data, ground, members, texts, users};
+use super::{Common, Exit, Failure, Login, etcd_data, ground, members, preflight, texts, users};
 use crate::artifact::Program;
 use crate::certificate::Credentials;
 use crate::check;
@@ -20,8 +20,12 @@ use crate::lockfile::Lockfile;
 use crate::manifest::Desired;
 use crate::membership::Changes;
 use crate::plan::{Direction, Plan, View};
+use crate::preflight::Finding;
 use crate::survey::Reach;
-use crate::terminal::{Terminal, listing::Listing};
+use crate::terminal::{
+    Terminal,
+    listing::{Listing, WarningListing},
+};
 
 /// Show what push would change; change nothing.
 #[derive(Debug, Args)]
@@ -130,6 +134,8 @@ pub(super) struct Desk {
     pub(super) site: Site,
     pub(super) desired: Desired,
     pub(super) differences: BTreeMap<NodeName, Difference>,
+    /// What the first look found doubtful.
+    pub(super) doubts: Vec<Finding>,
     /// How the members of etcd must change, where that could be asked.
     pub(super) members: Option<Changes>,
 }
@@ -156,6 +162,7 @@ impl Desk {
         let listing = texts::listing(inventory, plan, views, &self.site, &self.desired).await;
         Listing {
             remains: members::remains(inventory, self.members.as_ref()),
+            warnings: self.doubts.iter().map(WarningListing::of).collect(),
             ..listing
         }
     }
@@ -215,6 +222,7 @@ pub(super) async fn desk(
     let views = site.views(&desired, &differences);
     etcd_data::check(&site, &views, ask.consent.adopt_data).await?;
     drop(views);
+    let doubts = preflight::look(inventory, &site, &desired, &differences, events).await?;
     site.find_leader(&desired, &differences).await;
     let members = members::changes(inventory, &site, &differences).await?;
     ground::check(inventory, &site, &desired, &differences, &credentials).await?;
@@ -225,6 +233,7 @@ pub(super) async fn desk(
         site,
         desired,
         differences,
+        doubts,
         members,
     })
 }

@@ -75,6 +75,8 @@ paths=$({
   cat "$state/paths" 2>/dev/null
   [ ! -d "$state/store" ] || find "$state/store" -maxdepth 1 -type f -printf '/var/lib/kinstall/store/%f\n'
 } | sort -u)
+machine_places "$paths"
+[ -n "$1" ] || machine_itself
 find_moved "$paths"
 found=$(printf '%s\n' "$paths" | sed -n 's/^./.&/p' | lying |
   xargs -r sh -c 'find "$@" -maxdepth 0 -printf "%p %y %m %u %g %s %T@ %C@ %i %l\n"' find 2>/dev/null |

@@ -15,6 +15,7 @@ use crate::inventory::NodeName;
 use crate::manifest::{Content, Desired, Kind};
 use crate::plain;
 use crate::plan::{Plan, View, generation};
+use crate::preflight::Finding;
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
 
@@ -33,8 +34,35 @@ pub struct Listing {
     pub remains: Vec<String>,
     /// What somebody else made that is in the way of units, and what is dropped into them.
     pub in_the_way: Vec<InTheWay>,
+    /// What the first look at the nodes found doubtful.
+    pub warnings: Vec<WarningListing>,
     /// The order: each wave, and in it the groups of nodes that are worked on at the same time.
     pub order: Vec<WaveListing>,
+}
+
+/// Something doubtful about a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WarningListing {
+    /// Its name: `clock`, `cloned-machine-id`.
+    pub name: &'static str,
+    /// The node.
+    pub node: String,
+    /// What was found.
+    pub message: String,
+    /// What mends it.
+    pub help: String,
+}
+
+impl WarningListing {
+    /// Tells a finding.
+    pub fn of(finding: &Finding) -> Self {
+        Self {
+            name: finding.name,
+            node: finding.node.to_string(),
+            message: finding.text.clone(),
+            help: finding.help.clone(),
+        }
+    }
 }
 
 /// What changes on one node.
@@ -117,6 +145,7 @@ pub fn of(
             .iter()
             .flat_map(|(name, view)| in_the_way(name, view, present))
             .collect(),
+        warnings: Vec::new(),
         order: order.collect(),
     }
 }

@@ -200,7 +200,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Rollback(command) => command.run(common, terminal).await,
         Command::Uninstall(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal).await,
-        Command::Certs(command) => command.run(common, terminal).await,
+        Command::Certs(command) => Box::pin(command.run(common, terminal)).await,
         Command::Encryption(command) => command.run(common, terminal).await,
         Command::Kubeconfig(command) => command.run(common, terminal),
         Command::Completions(command) => Ok(command.run(terminal)),

@@ -143,7 +143,7 @@ pub async fn connect(
             }
             None => Connection::open(node, &inventory.directory, reach.password)
                 .await
-                .map(Transport::Ssh),
+                .map(|connection| Transport::Ssh(Box::new(connection))),
         };
         Ok((node.name.clone(), transport?))
     });

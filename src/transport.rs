@@ -21,7 +21,7 @@ use crate::secret::Secret;
 /// One node, reached.
 pub enum Transport {
     /// A machine, over the user's own OpenSSH client.
-    Ssh(ssh::Connection),
+    Ssh(Box<ssh::Connection>),
     /// A directory that holds a machine's root: an SD card, an image.
     LocalRoot(local_root::LocalRoot),
 }

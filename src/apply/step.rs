@@ -62,7 +62,7 @@ impl StepError {
     pub fn what_is_left(&self) -> &'static str {
         match self {
             // Its files are in place, all of them or none (`install.sh`), and something else failed.
-            Self::Member { .. } | Self::Leaderless { .. } | Self::Unhealthy(_) => {
+            Self::Member { .. } | Self::Split(_) | Self::Leaderless { .. } | Self::Unhealthy(_) => {
                 "its new files stay in place there"
             }
             Self::Transport(transport::Error::Failed { script, .. }) => match *script {

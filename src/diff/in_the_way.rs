@@ -84,8 +84,11 @@ fn stranger(unit: &UnitName, state: &UnitState, snapshot: &Snapshot) -> Option<S
 
 /// What a unit does now, and what says so.
 fn does(state: &UnitState) -> String {
-    let from = state.fragment.iter();
-    let from: String = from.map(|path| format!(", from `{path}`")).collect();
+    let told = |value: &Option<String>, before: &str, after: &str| {
+        let value = value.as_ref();
+        value.map_or_else(String::new, |value| format!("{before}{value}{after}"))
+    };
+    let from = told(&state.fragment, ", from `", "`");
     if !state.is_up() {
         let word = if state.enabled {
             "starts with the machine"
@@ -95,10 +98,8 @@ fn does(state: &UnitState) -> String {
         return format!("{word}{from}");
     }
     let program = state.program.as_deref().unwrap_or("a program");
-    let since = state.since.iter();
-    let since: String = since.map(|since| format!(" since {since}")).collect();
-    let data = state.holds.iter();
-    let data: String = data.map(|data| format!(", data in `{data}`")).collect();
+    let since = told(&state.since, " since ", "");
+    let data = told(&state.holds, ", data in `", "`");
     format!("runs `{program}`{since}{from}{data}")
 }
 

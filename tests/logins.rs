@@ -22,7 +22,7 @@ fn user(bed: &Bed, name: &str, shell: &str, more: &str) {
     bed.on("node1", &script);
 }
 
-/// Has node1's sshd read its configuration again.
+/// Has a node's sshd read its configuration again.
 fn reload(bed: &Bed, node: &str) {
     bed.on(node, "sshd -t && kill -HUP $(cat /run/sshd.pid); sleep 0.5");
 }
@@ -70,14 +70,14 @@ END");
     reload(&bed, "node1");
 
     log_in_as(&lab, &bed, "csh");
-    lab.run(PUSH).exits(0).says("done: 1 node changed");
+    lab.run(PUSH).exits(0).says("done: 1 node");
     for (name, age) in [("noisy", 61), ("wrapped", 62)] {
         log_in_as(&lab, &bed, name);
         lab.edit(
             "audit-log-maxage = 60",
             &format!("audit-log-maxage = {age}"),
         );
-        lab.run(PUSH).exits(0).says("done: 1 node changed");
+        lab.run(PUSH).exits(0).says("done: 1 node");
         lab.run(PLAN).exits(0);
     }
 

@@ -229,6 +229,8 @@ impl Connection {
         let listening = tokio::spawn(async move {
             // It says nothing more: whatever comes is its end, or that of our trust in it.
             _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+            // Closed before, it would be in the way of whatever complains there.
+            drop(complaint);
             _ = has_ended.set(output.limit() == 0);
         });
         let beating = tokio::spawn(async move {

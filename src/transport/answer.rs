@@ -57,12 +57,7 @@ impl Call {
     }
 
     /// What is sent after the login, before the script's own input.
-    pub(super) fn prelude(
-        &self,
-        password: Option<&Secret>,
-        script: Script,
-        arguments: &[&str],
-    ) -> Secret {
+    pub(super) fn prelude(password: Option<&Secret>, script: Script, arguments: &[&str]) -> Secret {
         let mut bytes = script::BECOME_ROOT.text.as_bytes().to_vec();
         if let Some(password) = password {
             bytes.extend_from_slice(password.expose());
@@ -82,7 +77,7 @@ impl Call {
     }
 
     /// What is sent to try a password.
-    pub(super) fn password_alone(&self, password: &Secret) -> Secret {
+    pub(super) fn password_alone(password: &Secret) -> Secret {
         let mut bytes = script::BECOME_ROOT.text.as_bytes().to_vec();
         bytes.extend_from_slice(password.expose());
         bytes.push(b'\n');

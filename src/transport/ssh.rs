@@ -120,7 +120,7 @@ impl Connection {
         };
         let limits = script::BECOME_ROOT.limits;
         let started = self.start("sudo", "check").await?;
-        let prelude = Some(started.call.password_alone(password));
+        let prelude = Some(Call::password_alone(password));
         let conversed = converse(
             started.input,
             started.output,
@@ -145,7 +145,7 @@ impl Connection {
         body: Body,
     ) -> Result<Reply, Error> {
         let started = self.start(script.name, self.privilege.word()).await?;
-        let prelude = started.call.prelude(self.password(), script, arguments);
+        let prelude = Call::prelude(self.password(), script, arguments);
         let conversed = converse(
             started.input,
             started.output,
@@ -199,7 +199,7 @@ impl Connection {
             complaint,
         } = started;
         let lost = |_| self.lost(script.name);
-        let prelude = call.prelude(self.password(), script, arguments);
+        let prelude = Call::prelude(self.password(), script, arguments);
         // One that is not there to read it tells why.
         _ = input.write_all(prelude.expose()).await;
         let kilobytes = script.limits.output_kilobytes;

@@ -312,7 +312,8 @@ fn templates_may_include_and_repeat() {
     let lab = Lab::new();
     let unit = "{{#*inline \"mark\"}}<{{node.name}}>{{/inline}}{{> mark}}\n\
                 {{#each service.arguments}}{{#each ../service.arguments}}x{{/each}}{{/each}}\n\
-                {{#> hardening families=\"a\"}}block{{/hardening}}{{> networks}}{{> networks}}";
+                {{#> hardening families=\"a\"}}{{#> hardening families=\"b\"}}block{{/hardening}}{{/hardening}} | \
+                {{> networks}}{{> networks}}";
     write(&lab, "templates/kube-scheduler.yaml.hbs", unit);
     write(
         &lab,
@@ -341,7 +342,7 @@ fn templates_may_include_and_repeat() {
     let text = fs::read_to_string(lab.path(at)).unwrap();
     let (first, rest) = text.split_once('\n').unwrap();
     let (repeated, last) = rest.split_once('\n').unwrap();
-    assert_eq!((first, last), ("<node1>", "a block netnetnet"));
+    assert_eq!((first, last), ("<node1>", "a b block net net | netnet"));
     assert!(
         repeated.len() > 30 && repeated.bytes().all(|byte| byte == b'x'),
         "{text}"

@@ -73,8 +73,9 @@ pub(super) fn check<'a>(
             .collect(),
         chain: vec![name.to_owned()],
         blocks: Vec::new(),
+        open_blocks: 0,
         steps: 0,
-        block_bytes: 0,
+        held_bytes: 0,
     };
     for piece in partials.values().chain([&piece]) {
         walk.collect_inline(*piece);
@@ -87,10 +88,13 @@ struct Walk<'a> {
     pieces: BTreeMap<String, Vec<Piece<'a>>>,
     /// The names that led here.
     chain: Vec<String>,
-    /// The blocks that were given to the partials that led here.
-    blocks: Vec<Option<Piece<'a>>>,
+    /// How many bytes the block comes to that was given to each partial that led here.
+    blocks: Vec<Option<u64>>,
+    /// How many blocks are being rendered for partials now.
+    open_blocks: usize,
     steps: u64,
-    block_bytes: u64,
+    /// The bytes of all such blocks.
+    held_bytes: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -129,18 +133,11 @@ impl<'a> Walk<'a> {
             .map(Some)
             .chain(std::iter::repeat(None));
         for (element, place) in piece.template.elements.iter().zip(places) {
-            let refuse = |message: &str| refusal(piece, place, message);
-            self.steps = self.steps.saturating_add(times);
-            if let Element::RawString(text) = element
-                && !self.blocks.is_empty()
-            {
-                let bytes = times.saturating_mul(text.len() as u64);
-                self.block_bytes = self.block_bytes.saturating_add(bytes);
-            }
-            if self.steps > STEPS_MAX || self.block_bytes > BLOCK_BYTES_MAX {
-                let chain = self.chain.join(" -> ");
-                return Err(refuse(&format!("it expands too far: {chain}")));
-            }
+            let bytes = match element {
+                Element::RawString(text) => text.len() as u64,
+                _ => 0,
+            };
+            self.count(piece, place, times, bytes)?;
             match element {
                 Element::HelperBlock(it) => self.helper(piece, it, times)?,
                 Element::PartialExpression(it) | Element::PartialBlock(it) => {
@@ -148,6 +145,27 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a step that is taken so often, and what it writes each time.
+    fn count(
+        &mut self,
+        piece: Piece<'_>,
+        place: Option<&TemplateMapping>,
+        times: u64,
+        bytes: u64,
+    ) -> Result<(), BadText> {
+        self.steps = self.steps.saturating_add(times);
+        // What goes to no block goes to the text, which has a limit of its own.
+        if self.open_blocks > 0 {
+            let bytes = times.saturating_mul(bytes);
+            self.held_bytes = self.held_bytes.saturating_add(bytes);
+        }
+        if self.steps > STEPS_MAX || self.held_bytes > BLOCK_BYTES_MAX {
+            let message = format!("it expands too far: {}", self.chain.join(" -> "));
+            return Err(refusal(piece, place, &message));
         }
         Ok(())
     }
@@ -185,29 +203,31 @@ impl<'a> Walk<'a> {
         let block = partial.template.as_ref();
         let block = block.map(|template| Piece { template, ..piece });
         if name == BLOCK {
-            // The block belongs to the text around the partial: it has that one's block, if any.
-            let outer = self.blocks.pop();
-            let given = outer.flatten().or(block);
-            let followed = given.map_or(Ok(()), |given| self.follow(given, times));
-            self.blocks.extend(outer);
-            return followed;
+            return match (self.blocks.last().copied().flatten(), block) {
+                (Some(bytes), _) => self.count(piece, place, times, bytes),
+                (None, Some(fallback)) => self.follow(fallback, times),
+                (None, None) => Ok(()),
+            };
         }
         if self.chain.iter().any(|it| it == name) {
             let chain = self.chain.join(" -> ");
             let message = format!("it includes itself without end: {chain} -> {name}");
             return Err(refusal(piece, place, &message));
         }
+        // handlebars renders the block first, once, whether or not the partial asks for it.
+        let given = match block {
+            Some(block) => {
+                let before = self.held_bytes;
+                self.open_blocks += 1;
+                self.follow(block, times)?;
+                self.open_blocks -= 1;
+                Some((self.held_bytes - before) / times.max(1))
+            }
+            None => None,
+        };
         self.chain.push(name.to_owned());
-        self.blocks.push(block);
-        // handlebars renders the block whether or not the partial asks for it.
-        for part in self
-            .pieces
-            .get(name)
-            .cloned()
-            .into_iter()
-            .flatten()
-            .chain(block)
-        {
+        self.blocks.push(given);
+        for part in self.pieces.get(name).cloned().unwrap_or_default() {
             self.follow(part, times)?;
         }
         self.blocks.pop();

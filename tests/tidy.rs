@@ -280,10 +280,10 @@ fn no_script_works_where_others_can_write() {
     let mut wrong = Vec::new();
     for (name, text) in files(&["src/script"], "sh") {
         for (index, line) in text.lines().enumerate() {
-            if ["/tmp", "mktemp", "TMPDIR", "/dev/shm"]
-                .iter()
-                .any(|word| line.contains(word))
-            {
+            // A directory of its own below kinstall's, which is root's alone.
+            let line = line.replace("mktemp -d -p \"$state\"", "");
+            let places = ["/tmp", "mktemp", "TMPDIR", "/dev/shm"];
+            if places.iter().any(|place| line.contains(place)) {
                 wrong.push(format!("{name}:{}: {}", index + 1, line.trim()));
             }
         }

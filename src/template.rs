@@ -138,7 +138,7 @@ impl Renderer {
                 Some(own) => (own.text.as_str(), Some(own)),
                 None => (builtin.text, None),
             };
-            file.map_or(Ok(()), expansion::check_depth)
+            file.map_or(Ok(()), expansion::check_parts)
                 .map_err(in_own)?;
             if let (Err(error), Some(own)) = (registry.register_partial(name, text), file) {
                 return Err(in_own(BadText::unread(own, &error)));
@@ -188,7 +188,7 @@ impl Renderer {
         if !own.is_template {
             return Ok(own.text.clone());
         }
-        expansion::check_depth(own).map_err(in_own)?;
+        expansion::check_parts(own).map_err(in_own)?;
         // What is no template is told by rendering it.
         if let Ok(template) = &Template::compile(&own.text) {
             let file = Some(own);

@@ -295,16 +295,20 @@ fn a_template_that_expands_too_far_is_refused() {
         ],
         "it expands too far",
     );
+    let hidden = "{{#if (eq \"}}{{/if}}\" node)}}".repeat(5_000);
+    assert_refused(&[(unit, &hidden)], "it holds more than 100 blocks");
+    let chain: String = (0..5_000).fold(String::new(), |text, n| {
+        let next = n + 1;
+        format!("{text}{{{{#*inline \"p{n}\"}}}}{{{{> p{next}}}}}{{{{/inline}}}}")
+    });
+    assert_refused(
+        &[(unit, &(chain + "{{> p0}}"))],
+        "it holds more than 100 blocks",
+    );
     let deep = "{{#if node}}".repeat(20_000);
-    assert_refused(
-        &[(unit, &deep)],
-        "its blocks lie deeper in each other than 50",
-    );
+    assert_refused(&[(unit, &deep)], "it holds more than 100 blocks");
     let calls = format!("{{{{#if {}node", "(not ".repeat(20_000));
-    assert_refused(
-        &[(unit, &calls)],
-        "its blocks lie deeper in each other than 50",
-    );
+    assert_refused(&[(unit, &calls)], "it holds more than 200 parentheses");
 }
 
 #[test]

@@ -5,6 +5,9 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 
 use super::OwnText;
 
+/// The longest line that is shown with what is said of it.
+const SHOWN_BYTES_MAX: usize = 1000;
+
 /// A text of the user's own that cannot be used.
 #[derive(Debug, Clone, thiserror::Error, Diagnostic)]
 #[error("`{file}`{}: {message}", at(*place))]
@@ -96,6 +99,11 @@ impl BadText {
         let before = own.text.split_inclusive('\n').take(line.saturating_sub(1));
         let start: usize = before.map(str::len).sum::<usize>() + column.saturating_sub(1);
         let start = start.min(own.text.len());
+        let shown = own.text.lines().nth(line.saturating_sub(1));
+        if shown.is_some_and(|shown| shown.len() > SHOWN_BYTES_MAX) {
+            let place = Some((line, column));
+            return Self { place, ..self };
+        }
         Self {
             place: Some((line, column)),
             text: Some(NamedSource::new(&own.file, own.text.clone())),

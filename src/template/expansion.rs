@@ -16,8 +16,11 @@ const STEPS_MAX: u64 = 1_000_000;
 const LIST_LENGTH: u64 = 100;
 /// The most bytes that the blocks given to partials may come to: they are held in memory.
 const BLOCK_BYTES_MAX: u64 = 1 << 20;
-/// How deep blocks may lie in each other, and parentheses: the parser and the renderer recurse.
-const DEPTH_MAX: usize = 50;
+/// The most blocks that a text may have, and the most parentheses.
+const BLOCKS_MAX: usize = 100;
+const PARENTHESES_MAX: usize = 200;
+/// How deep blocks and what is included may lie in each other: rendering recurses.
+const DEPTH_MAX: usize = 100;
 
 /// The names that a partial's block and an inline partial go by.
 const BLOCK: &str = "@partial-block";
@@ -30,34 +33,32 @@ pub(super) struct Piece<'a> {
     pub(super) file: Option<&'a OwnText>,
 }
 
-/// Refuses a text that cannot be parsed without following it deeper than the stack may go.
-pub(super) fn check_depth(own: &OwnText) -> Result<(), BadText> {
-    let (mut blocks, mut parentheses) = (0_usize, 0_usize);
-    for (index, line) in own.text.lines().enumerate() {
-        for (column, _) in line.char_indices() {
-            let rest = &line[column..];
-            let tag = rest
-                .strip_prefix("{{")
-                .map(|tag| tag.trim_start_matches(['~', ' ', '\t']));
-            match tag.and_then(|tag| tag.chars().next()) {
-                Some('#' | '^') => blocks += 1,
-                Some('/') => blocks = blocks.saturating_sub(1),
-                _ => {}
-            }
-            match rest.as_bytes() {
-                [b'}', b'}', ..] => parentheses = 0,
-                [b'(', ..] => parentheses += 1,
-                [b')', ..] => parentheses = parentheses.saturating_sub(1),
-                _ => {}
-            }
-            if blocks.max(parentheses) > DEPTH_MAX {
-                let message = format!("its blocks lie deeper in each other than {DEPTH_MAX}");
-                let place = Some((index + 1, column + 1));
-                return Err(BadText::new(&own.file, &message).seen(own, place));
-            }
+/// Refuses a text with more blocks or parentheses than the stack has room for, should they lie in
+/// each other: the parser recurses. All are counted, wherever they are, so that nothing hides one.
+pub(super) fn check_parts(own: &OwnText) -> Result<(), BadText> {
+    let text = own.text.as_str();
+    let begins_block = |(at, open): &(usize, &str)| {
+        let tag =
+            text[at + open.len()..].trim_start_matches(|it: char| it == '~' || it.is_whitespace());
+        tag.starts_with(['#', '^'])
+    };
+    let mut blocks = text.match_indices("{{").filter(begins_block);
+    let mut parentheses = text.match_indices('(');
+    let too_many = |at: Option<(usize, &str)>, max: usize, what: &str| match at {
+        None => Ok(()),
+        Some((at, _)) => {
+            let line = text[..at].matches('\n').count() + 1;
+            let column = at - text[..at].rfind('\n').map_or(0, |end| end + 1) + 1;
+            let message = format!("it holds more than {max} {what}");
+            Err(BadText::new(&own.file, &message).seen(own, Some((line, column))))
         }
-    }
-    Ok(())
+    };
+    too_many(blocks.nth(BLOCKS_MAX), BLOCKS_MAX, "blocks")?;
+    too_many(
+        parentheses.nth(PARENTHESES_MAX),
+        PARENTHESES_MAX,
+        "parentheses",
+    )
 }
 
 /// Refuses a text that expands without end, or too far.
@@ -74,6 +75,7 @@ pub(super) fn check<'a>(
         chain: vec![name.to_owned()],
         blocks: Vec::new(),
         open_blocks: 0,
+        depth: 0,
         steps: 0,
         held_bytes: 0,
     };
@@ -92,6 +94,7 @@ struct Walk<'a> {
     blocks: Vec<Option<u64>>,
     /// How many blocks are being rendered for partials now.
     open_blocks: usize,
+    depth: usize,
     steps: u64,
     /// The bytes of all such blocks.
     held_bytes: u64,
@@ -138,6 +141,7 @@ impl<'a> Walk<'a> {
                 _ => 0,
             };
             self.count(piece, place, times, bytes)?;
+            self.depth += 1;
             match element {
                 Element::HelperBlock(it) => self.helper(piece, it, times)?,
                 Element::PartialExpression(it) | Element::PartialBlock(it) => {
@@ -145,6 +149,7 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
+            self.depth -= 1;
         }
         Ok(())
     }
@@ -163,7 +168,8 @@ impl<'a> Walk<'a> {
             let bytes = times.saturating_mul(bytes);
             self.held_bytes = self.held_bytes.saturating_add(bytes);
         }
-        if self.steps > STEPS_MAX || self.held_bytes > BLOCK_BYTES_MAX {
+        let too_deep = self.depth > DEPTH_MAX;
+        if too_deep || self.steps > STEPS_MAX || self.held_bytes > BLOCK_BYTES_MAX {
             let message = format!("it expands too far: {}", self.chain.join(" -> "));
             return Err(refusal(piece, place, &message));
         }

@@ -126,7 +126,7 @@ fn no_answer_of_a_node_is_too_hostile() {
 
 #[test]
 fn no_word_of_a_node_is_too_hostile() {
-    let members = "members {\"header\":{\"member_id\":14720799474854129801},\"members\":[\
+    let members = "members {\"header\":{\"cluster_id\":17237436991929493444,\"member_id\":14720799474854129801},\"members\":[\
         {\"ID\":7760637309661353028,\"peerURLs\":[\"http://b:2380\"],\"isLearner\":true},\
         {\"ID\":14720799474854129801,\"name\":\"a\",\"peerURLs\":[\"http://a:2380\"],\"clientURLs\":[\"http://a:2379\"]}]}\n\
         health [{\"endpoint\":\"http://a:2379\",\"health\":true,\"took\":\"1ms\"}]\n";

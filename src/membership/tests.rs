@@ -210,7 +210,7 @@ fn shrinking_alone_is_known_for_it() {
 
 #[test]
 fn what_etcdctl_prints_is_understood() {
-    let output = "members {\"header\":{\"member_id\":14720799474854129801},\"members\":[\
+    let output = "members {\"header\":{\"cluster_id\":17237436991929493444,\"member_id\":14720799474854129801},\"members\":[\
         {\"ID\":7760637309661353028,\"peerURLs\":[\"http://b:2380\"],\"isLearner\":true},\
         {\"ID\":14720799474854129801,\"name\":\"a\",\"peerURLs\":[\"http://a:2380\"],\"clientURLs\":[\"http://a:2379\"]}]}\n\
         health [{\"endpoint\":\"http://a:2379\",\"health\":true,\"took\":\"1ms\"}]\n";

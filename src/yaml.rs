@@ -8,6 +8,7 @@ mod scalar;
 mod shape;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -192,7 +193,8 @@ pub(crate) fn quoted(text: &str) -> String {
             | '\u{feff}'
             | '\u{fffe}'
             | '\u{ffff}' => {
-                quoted += &format!("\\u{:04x}", u32::from(char));
+                // Writing to a string cannot fail.
+                _ = write!(quoted, "\\u{:04x}", u32::from(char));
             }
             char => quoted.push(char),
         }

@@ -250,8 +250,7 @@ fn a_store_that_rotted_is_noticed() {
     let digest = Digest::of(&elf(SERVER));
     flip(&lab.path(&format!("nodes/node2/var/lib/kinstall/store/{digest}")));
     fs::remove_file(lab.path(&format!(
-        "nodes/node2/usr/local/bin/kube-apiserver-v{}",
-        KUBERNETES
+        "nodes/node2/usr/local/bin/kube-apiserver-v{KUBERNETES}"
     )))
     .unwrap();
     lab.run(PUSH).exits(0).says("node2: staged");

@@ -272,7 +272,8 @@ fn what_is_in_the_way_is_replaced_only_by_who_says_so() {
     lab.run(PUSH)
         .exits(3)
         .says("in the way, and not put there by kinstall: node1: /etc/systemd/system/kube-apiserver.service")
-        .says("say `--replace-unmanaged`; nothing was changed on any node");
+        .says("say `--replace-unmanaged`")
+        .says("nothing was changed on any node");
     assert_eq!(fs::read(&path).unwrap().len(), 40, "neither does push");
     assert!(!at(&lab, "node2", "/etc/k8s").exists());
     lab.run(PUSH.into_iter().chain(["--replace-unmanaged"]))

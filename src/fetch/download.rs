@@ -288,6 +288,10 @@ impl Downloader<'_> {
         partial: &mut Partial<PathBuf>,
     ) -> Result<(), Fault> {
         let mut patience = self.patience(&wanted.name);
+        // What another source left may be the start of nothing.
+        if partial.bytes > 0 && lacks_start(wanted, &partial.start()).is_some() {
+            partial.clear()?;
+        }
         let mut resumed = partial.bytes > 0;
         // Bytes that came once before are no progress: a source may give the same ones for ever.
         let mut most = partial.bytes;
@@ -463,18 +467,23 @@ impl Downloader<'_> {
 
 /// Refuses what is not pinned and does not begin as it should, before all of it came: it might never end.
 fn check_start(wanted: &Wanted, partial: &mut Partial<PathBuf>) -> Result<(), Fault> {
+    let start = partial.start();
+    let Some(what) = lacks_start(wanted, &start) else {
+        return Ok(());
+    };
+    partial.clear()?;
+    let page = checksum::page(&start);
+    Err(page.map_or(Fault::Kind { what }, Fault::Page))
+}
+
+/// What something that is not pinned should be, if it does not begin so.
+fn lacks_start(wanted: &Wanted, start: &[u8]) -> Option<&'static str> {
     let (what, magic) = if wanted.members.is_empty() {
         ("program", &b"\x7fELF"[..])
     } else {
         ("`.tar.gz`", &b"\x1f\x8b"[..])
     };
-    let start = partial.start();
-    if wanted.size.is_some() || start.starts_with(magic) {
-        return Ok(());
-    }
-    partial.clear()?;
-    let page = checksum::page(&start);
-    Err(page.map_or(Fault::Kind { what }, Fault::Page))
+    (wanted.size.is_none() && !start.starts_with(magic)).then_some(what)
 }
 
 fn bad_archive(problem: BadArchive) -> Fault {

@@ -156,7 +156,7 @@ struct Edits<'a> {
     text: &'a str,
     root: &'a Node,
     place: Place,
-    edits: Vec<(Range<usize>, Zeroizing<String>)>,
+    changes: Vec<(Range<usize>, Zeroizing<String>)>,
     /// Keys that are not there yet, each with its value.
     new: Vec<Zeroizing<String>>,
 }
@@ -167,7 +167,7 @@ impl<'a> Edits<'a> {
             text,
             root,
             place,
-            edits: Vec::new(),
+            changes: Vec::new(),
             new: Vec::new(),
         }
     }
@@ -192,8 +192,8 @@ impl<'a> Edits<'a> {
         let below = self.add_new()?;
         let mut text = Zeroizing::new(self.text.to_owned());
         // From the end on, so that the places before stay what they are.
-        self.edits.sort_by_key(|(range, _)| range.start);
-        for (range, new) in self.edits.iter().rev() {
+        self.changes.sort_by_key(|(range, _)| range.start);
+        for (range, new) in self.changes.iter().rev() {
             text.replace_range(range.clone(), new);
         }
         Some(after(&text, &below))
@@ -321,7 +321,7 @@ impl<'a> Edits<'a> {
 
     fn edit(&mut self, range: Range<usize>, new: String) -> Option<()> {
         self.text.get(range.clone())?;
-        self.edits.push((range, Zeroizing::new(new)));
+        self.changes.push((range, Zeroizing::new(new)));
         Some(())
     }
 }
@@ -334,10 +334,8 @@ fn flow(item: &str) -> Option<String> {
 fn indented(lines: &str, indent: &str) -> Option<String> {
     let is_space = indent.bytes().all(|byte| byte == b' ');
     is_space.then(|| {
-        lines
-            .lines()
-            .map(|line| format!("{indent}{line}\n"))
-            .collect()
+        let lines = lines.lines();
+        lines.flat_map(|line| [indent, line, "\n"]).collect()
     })
 }
 

@@ -195,7 +195,7 @@ pub(super) fn addresses(node: &Node<'_>) -> Vec<Finding> {
     let has: Vec<String> = machine
         .addresses
         .iter()
-        .map(|net| net.addr())
+        .map(ipnet::IpNet::addr)
         .filter(|it| !it.is_loopback() && !is_link_local(*it))
         // Enough to find the right one: some machines have thousands.
         .take(8)

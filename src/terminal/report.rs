@@ -130,7 +130,7 @@ impl Report {
         if let Some(why) = &self.etcd {
             let sign = paint("etcd is not one cluster", "31", color);
             // Writing to a String cannot fail.
-            _ = writeln!(text, "{sign}: {why}");
+            _ = writeln!(text, "{sign}: {}", plain::line(why));
         }
         let verdict = if self.is_well() {
             paint("all healthy, nothing changed by hand", "32", color)
@@ -159,7 +159,7 @@ impl NodeReport {
         for unit in &self.units {
             let state = match &unit.complaint {
                 Some(why) if unit.healthy.is_none() => {
-                    paint(&format!("not asked: {why}"), "33", color)
+                    paint(&format!("not asked: {}", plain::line(why)), "33", color)
                 }
                 None => paint("healthy", "32", color),
                 Some(complaint) => paint(

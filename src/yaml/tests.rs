@@ -1,3 +1,7 @@
+//! Documents as go-yaml v2 reads them, and what is refused.
+
+use std::fmt::Write as _;
+
 use super::*;
 
 #[track_caller]
@@ -51,14 +55,14 @@ fn aliases_take_neither_memory_nor_time() {
     let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for n in 1..9 {
         let alias = format!("*a{},", n - 1).repeat(10);
-        text += &format!("a{n}: &a{n} [{alias}]\n");
+        writeln!(text, "a{n}: &a{n} [{alias}]").unwrap();
     }
     let many = "its aliases stand for more than 20000 values (line 5)";
     refuse(&text, many);
     // Each is small and deeper than the one before.
     let mut text = "a0: &a0 [x]\n".to_owned();
     for n in 1..2_000 {
-        text += &format!("a{n}: &a{n} [*a{}]\n", n - 1);
+        writeln!(text, "a{n}: &a{n} [*a{}]", n - 1).unwrap();
     }
     let deep = "its values are nested deeper than 128 levels (line 127)";
     refuse(&text, deep);

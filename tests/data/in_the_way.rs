@@ -9,6 +9,7 @@ const REPLACE: [&str; 3] = ["push", "inventory.toml", "--replace-unmanaged"];
 const PID: &str = "systemctl show -P MainPID etcd";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one push serves all of it")]
 fn units_and_drop_ins_of_others_are_told_and_kept() {
     let Some(mut bed) = Bed::take("units_and_drop_ins_of_others_are_told_and_kept") else {
         return;

@@ -23,6 +23,7 @@ fn raw(headers: &str) -> Mood {
 }
 
 /// What is served where, and what is said of it.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn rows() -> Vec<(&'static str, Mood, &'static str)> {
     let drip = Mood::Slow(1, Duration::from_millis(100));
     let zeros = vec![0; 1 << 16];

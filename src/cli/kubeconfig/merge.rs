@@ -26,7 +26,7 @@ impl Place {
     ) -> Result<Exit, Failure> {
         let target = self.target()?;
         // Before anything is made: what is no regular file is refused untouched.
-        place::read(&target).map_err(usage)?;
+        place::read(&target).map_err(|error| usage(&error))?;
         for path in [&self.path, &target] {
             make_directory(path)?;
         }
@@ -82,7 +82,7 @@ impl Place {
     }
 }
 
-fn usage(error: io::Error) -> Failure {
+fn usage(error: &io::Error) -> Failure {
     let exit = match error.kind() {
         ErrorKind::InvalidData => Exit::Usage,
         _ => Exit::Failed,

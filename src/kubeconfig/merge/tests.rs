@@ -1,3 +1,5 @@
+//! What an own kubeconfig is after a merge, to the byte.
+
 use super::*;
 
 fn items(server: &str) -> Items {
@@ -65,7 +67,8 @@ contexts:
 - context: {cluster: work, user: work, namespace: a}
   name: work
 ";
-    let indented: String = CLUSTER.lines().map(|line| format!("  {line}\n")).collect();
+    let lines = CLUSTER.lines();
+    let indented: String = lines.flat_map(|line| ["  ", line, "\n"]).collect();
     let expected = theirs
         .replace("clusters:\n  #", &format!("clusters:\n{indented}  #"))
         .replace("users:\n", &format!("users:\n{USER}"))

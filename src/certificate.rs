@@ -11,6 +11,7 @@ pub mod graph;
 pub mod key;
 pub mod link;
 pub mod listing;
+pub mod path;
 pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,6 +176,16 @@ pub enum Usage {
     Server,
     /// TLS client.
     Client,
+}
+
+impl Usage {
+    /// The word for it in an extended key usage.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Server => "serverAuth",
+            Self::Client => "clientAuth",
+        }
+    }
 }
 
 /// What is asked of an authority.

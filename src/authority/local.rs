@@ -10,6 +10,7 @@
 //! Where they come from Vault, what it issues is kept here too, and asked for again only when it
 //! no longer serves.
 
+mod examine;
 mod existing;
 mod moving;
 mod once;
@@ -33,7 +34,7 @@ use self::store::{Store, Write};
 use super::directory::Directory;
 use super::vault::Vault;
 use super::{Authority, Error, Item, Note, Obtained, Outcome, Reason};
-use crate::certificate::check::{self, Severity};
+use crate::certificate::path::Go;
 use crate::certificate::table::signer;
 use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Leaf, Request, ServiceAccountPair, describe,
@@ -54,11 +55,11 @@ pub struct Local {
     directory_path: std::path::PathBuf,
     /// Who makes certificates elsewhere.
     vault: Option<Vault>,
+    /// What the peers that judge certificates are built with.
+    go: Go,
 }
 
 const DAY_SECONDS: i64 = 86_400;
-/// A certificate from elsewhere is told of when fewer days are left of it.
-const NEAR_END_DAYS: u32 = 30;
 
 impl Local {
     /// The authority of an inventory: its files lie in `pki/` in the inventory's directory.
@@ -78,6 +79,7 @@ impl Local {
             directory,
             directory_path,
             vault: Vault::of(inventory),
+            go: Go::of(&inventory.cluster),
         })
     }
 }
@@ -108,14 +110,21 @@ impl Authority for Local {
 
     fn kept(&self, requests: &[Request]) -> Result<Credentials, Error> {
         let mut authorities = BTreeMap::new();
+        let mut signing_key_pem = None;
         for name in AuthorityName::ALL {
             let signer = signer(self.pki.authorities, name);
             let found = self.directory.as_ref();
             let found = found.and_then(|directory| directory.authority(signer, requests));
-            let pem = match found {
-                Some(found) => Some(found.pem),
-                None => self.text(&format!("ca/{signer}.pem"))?,
+            let (pem, key) = match found {
+                Some(found) => (Some(found.pem), found.key),
+                None => (
+                    self.text(&format!("ca/{signer}.pem"))?,
+                    self.store.read(&format!("ca/{signer}.key"))?,
+                ),
             };
+            if name == AuthorityName::ApiserverClient {
+                signing_key_pem = key;
+            }
             if let Some(pem) = pem {
                 authorities.insert(name, self.with_trust(name, pem)?);
             }
@@ -133,7 +142,7 @@ impl Authority for Local {
             service_account: self.kept_service_account()?,
             encryption_config: self.encryption()?.unwrap_or_else(empty),
             encryption_history: self.encryption_history()?,
-            signing_key_pem: None,
+            signing_key_pem,
         })
     }
 }
@@ -193,7 +202,9 @@ impl Local {
         }
         if !gathered.missing.is_empty() {
             let ids = gathered.missing;
-            return Err(Error::CannotSign { ids });
+            let found = self.directory.as_ref();
+            let unreadable = found.map(Directory::why_not_signed).unwrap_or_default();
+            return Err(Error::CannotSign { ids, unreadable });
         }
         let service_account = self.service_account(&mut gathered)?;
         let encryption_config = self.encryption_config(&mut gathered)?;
@@ -220,27 +231,6 @@ impl Local {
             doubts,
         };
         Ok((obtained, gathered.writes))
-    }
-
-    /// Refuses what would not do, before any of it is kept or sent anywhere.
-    fn check(
-        &self,
-        requests: &[Request],
-        credentials: &Credentials,
-        now: i64,
-    ) -> Result<Vec<check::Finding>, Error> {
-        // What kinstall makes is made anew before it ends, and ends with its authority if need be.
-        let days = self.directory.as_ref().map_or(0, |_| NEAR_END_DAYS);
-        let findings = check::check(requests, credentials, now, days);
-        let is_error = |finding: &check::Finding| finding.flaw.severity() == Severity::Error;
-        let (errors, mut doubts): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_error);
-        if !errors.is_empty() {
-            return Err(Error::Flawed(errors));
-        }
-        if let Some(directory) = &self.directory {
-            doubts.extend(directory.open_keys(&credentials.leaves));
-        }
-        Ok(doubts)
     }
 
     fn signers(
@@ -271,8 +261,11 @@ impl Local {
                 // have its own.
                 None if name == AuthorityName::FrontProxy => {}
                 None => {
-                    let path = self.directory_path.clone();
-                    return Err(Error::NoAuthority { name, path });
+                    return Err(Error::NoAuthority {
+                        name,
+                        path: self.directory_path.clone(),
+                        unreadable: directory.remarks().to_vec(),
+                    });
                 }
             }
         }

@@ -23,7 +23,7 @@ pub enum Error {
         files_max: usize,
     },
     /// A directory lacks an authority.
-    #[error("`{path}` holds no certificate of the authority `{name}`")]
+    #[error("`{path}` holds no certificate of the authority `{name}`{}", lines(.unreadable))]
     #[diagnostic(help(
         "put its certificate there, and its key if kinstall shall sign what is missing; with \
          `authorities = \"single\"` one authority is enough"
@@ -33,13 +33,17 @@ pub enum Error {
         name: AuthorityName,
         /// The directory.
         path: PathBuf,
+        /// What lies there and could not be read.
+        unreadable: Vec<Finding>,
     },
     /// Certificates are missing, and the key that could sign them is not there.
-    #[error("missing, and the key of the authority is not there to sign them: {}", listed(.ids))]
+    #[error("missing, and {} to sign them: {}{}", no_key(.unreadable), listed(.ids), lines(.unreadable))]
     #[diagnostic(help("put these certificates and their keys there, or the key of the authority"))]
     CannotSign {
         /// The certificates.
         ids: Vec<CertificateId>,
+        /// What lies there and could not be read, or cannot be signed with.
+        unreadable: Vec<Finding>,
     },
     /// Vault did not issue everything.
     #[error("Vault did not issue every certificate:{}", refusals(.0))]
@@ -234,6 +238,14 @@ pub enum Error {
         /// What the library says.
         reason: String,
     },
+}
+
+fn no_key(unreadable: &[Finding]) -> &'static str {
+    if unreadable.is_empty() {
+        "the key of the authority is not there"
+    } else {
+        "no key of the authority that can be used is there"
+    }
 }
 
 fn listed(ids: &[CertificateId]) -> String {

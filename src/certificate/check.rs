@@ -1,6 +1,7 @@
 //! What is wrong with certificates, whoever made them: everything at once, before any node is
 //! touched. Pure.
 
+mod authority;
 mod flaw;
 #[cfg(test)]
 mod tests;
@@ -10,18 +11,18 @@ use std::fmt;
 pub(crate) use flaw::day;
 pub use flaw::{Flaw, Severity};
 
-use super::describe::{
-    Description, certificates, describe, is_signed_by, key_of, leads_to, public_key,
-};
+use super::describe::{Description, certificates, describe, key_of, public_key};
 use super::link::{Party, of_kind};
+use super::path::{Go, Name, Parsed, Paths, Presented, Refusal, covers};
 use super::{AuthorityName, CertificateId, Credentials, Kind, Leaf, Request, Usage, key};
-use crate::inventory::San;
 
 /// The group that may do everything.
 const MASTERS: &str = "system:masters";
 
-/// RSA keys below this many bits are refused by newer Go, and by everyone's advice.
+/// RSA keys below this many bits are weak by everyone's advice; Go takes them.
 const RSA_BITS_MIN: u32 = 2048;
+/// RSA keys below this many bits are refused by newer Go.
+const RSA_BITS_REFUSED: u32 = 1024;
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -43,6 +44,8 @@ pub enum About {
     Certificate(CertificateId),
     /// The service-account pair.
     ServiceAccount,
+    /// A file where certificates come from.
+    File(String),
 }
 
 impl fmt::Display for About {
@@ -51,6 +54,7 @@ impl fmt::Display for About {
             Self::Authority(name) => write!(f, "authority {name}"),
             Self::Certificate(id) => write!(f, "{id}"),
             Self::ServiceAccount => f.write_str("service-account pair"),
+            Self::File(path) => write!(f, "`{path}`"),
         }
     }
 }
@@ -61,13 +65,24 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that is wrong with a cluster's certificates at a moment, in seconds since 1970.
-/// Certificates that end within so many days are told too.
-pub fn check(requests: &[Request], credentials: &Credentials, now: i64, days: u32) -> Vec<Finding> {
+/// By what certificates are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The moment, in seconds since 1970.
+    pub now: i64,
+    /// Certificates that end within so many days are told too.
+    pub days: u32,
+    /// The newest Go that a peer is built with.
+    pub go: Go,
+}
+
+/// Everything that is wrong with a cluster's certificates.
+pub fn check(requests: &[Request], credentials: &Credentials, terms: Terms) -> Vec<Finding> {
     let mut checker = Checker {
         credentials,
-        now,
-        days: i64::from(days),
+        now: terms.now,
+        days: i64::from(terms.days),
+        go: terms.go,
         findings: Vec::new(),
     };
     checker.authorities(requests);
@@ -85,6 +100,7 @@ struct Checker<'a> {
     credentials: &'a Credentials,
     now: i64,
     days: i64,
+    go: Go,
     findings: Vec<Finding>,
 }
 
@@ -93,74 +109,6 @@ impl Checker<'_> {
         let finding = Finding { about, flaw };
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
-        }
-    }
-
-    /// The authorities that sign something; one that stands in for others is looked at once.
-    fn authorities(&mut self, requests: &[Request]) {
-        let mut seen = std::collections::BTreeSet::new();
-        for request in requests {
-            if !seen.insert(request.signer) {
-                continue;
-            }
-            let about = About::Authority(request.signer);
-            let Some(pem) = self.credentials.authorities.get(&request.signer) else {
-                self.find(about, Flaw::Missing);
-                continue;
-            };
-            self.authority(&about, pem);
-        }
-        self.front_proxy();
-    }
-
-    fn authority(&mut self, about: &About, bundle: &str) {
-        let certificates = certificates(bundle);
-        if certificates.is_empty() {
-            let reason = "it holds no certificate".to_owned();
-            self.find(about.clone(), Flaw::NotACertificate { reason });
-        }
-        for pem in certificates {
-            let description = match describe(pem) {
-                Ok(description) => description,
-                Err(error) => {
-                    let reason = error.reason;
-                    self.find(about.clone(), Flaw::NotACertificate { reason });
-                    continue;
-                }
-            };
-            if !description.is_authority {
-                self.find(about.clone(), Flaw::NotAnAuthority);
-            } else if !description.may_certify {
-                self.find(about.clone(), Flaw::MayNotCertify);
-            }
-            self.life(about, &description);
-            self.strength(about, pem, &description);
-        }
-    }
-
-    /// Were the aggregation layer's authority also the one for clients, every client certificate
-    /// would be taken for a front proxy's, and fail its list of names.
-    fn front_proxy(&mut self) {
-        let of = |name| {
-            self.credentials
-                .authorities
-                .get(&name)
-                .map(|pem| certificates(pem))
-        };
-        let (Some(front), Some(clients)) = (
-            of(AuthorityName::FrontProxy),
-            of(AuthorityName::ApiserverClient),
-        ) else {
-            return;
-        };
-        let keys = |pems: &[&str]| -> Vec<_> {
-            let keys = pems.iter().filter_map(|pem| public_key(pem).ok());
-            keys.collect()
-        };
-        let clients = keys(&clients);
-        if keys(&front).iter().any(|key| clients.contains(key)) {
-            let about = About::Authority(AuthorityName::FrontProxy);
-            self.find(about, Flaw::AlsoClients);
         }
     }
 
@@ -174,16 +122,32 @@ impl Checker<'_> {
             }
         };
         self.key(&about, leaf);
-        // Of an authority's certificate nothing else is worth telling.
-        if description.is_authority {
-            return self.chain(&about, request, leaf, &description);
+        // Where a file begins with an authority's certificate nothing else is worth telling.
+        if description.is_authority && self.order(&about, leaf) {
+            return;
         }
         self.chain(&about, request, leaf, &description);
         self.uses(&about, request, &description);
         self.names(&about, request, &description);
         self.subject(&about, request, &description);
         self.life(&about, &description);
-        self.strength(&about, &leaf.chain_pem, &description);
+        self.weak_key(&about, &description);
+        self.weak_signature(&about, &leaf.chain_pem, &description);
+    }
+
+    /// Whether a file holds a leaf behind an authority's certificate; else it is only strange that
+    /// the certificate may sign others.
+    fn order(&mut self, about: &About, leaf: &Leaf) -> bool {
+        let others = certificates(&leaf.chain_pem);
+        let is_leaf = |pem: &&str| describe(pem).is_ok_and(|other| !other.is_authority);
+        let is_behind = others.iter().any(is_leaf);
+        let flaw = if is_behind {
+            Flaw::ChainOrder
+        } else {
+            Flaw::IsAuthority
+        };
+        self.find(about.clone(), flaw);
+        is_behind
     }
 
     fn key(&mut self, about: &About, leaf: &Leaf) {
@@ -198,55 +162,99 @@ impl Checker<'_> {
     }
 
     fn chain(&mut self, about: &About, request: &Request, leaf: &Leaf, found: &Description) {
-        if found.is_authority {
-            let others = certificates(&leaf.chain_pem);
-            let is_first = |pem: &&str| describe(pem).is_ok_and(|other| !other.is_authority);
-            let flaw = if others.iter().any(is_first) {
-                Flaw::ChainOrder
-            } else {
-                Flaw::IsAuthority
-            };
-            return self.find(about.clone(), flaw);
-        }
         let authorities = &self.credentials.authorities;
         let Some(trusted) = authorities.get(&request.set) else {
             return;
         };
-        if leads_to(&leaf.chain_pem, trusted) {
-            let bundle = certificates(trusted);
-            let signer = bundle
-                .iter()
-                .filter(|pem| is_signed_by(&leaf.chain_pem, pem) == Ok(true))
-                .find_map(|pem| describe(pem).ok());
-            if let Some(signer) = signer.filter(|signer| signer.not_after < found.not_after) {
-                let end = signer.not_after;
-                self.find(about.clone(), Flaw::Outlives { end });
-            }
-            return;
-        }
-        let other = authorities
-            .iter()
-            .find(|(_, pem)| leads_to(&leaf.chain_pem, pem));
-        let set = request.set;
-        let flaw = match other {
-            Some((other, _)) => Flaw::OtherAuthority { set, other: *other },
-            None if found.subject == found.issuer => Flaw::SelfSigned { set },
-            None => Flaw::NotTrusted {
-                set,
-                issuer: found.issuer.to_string(),
-            },
+        let presented = match self.presented(leaf, trusted) {
+            Ok(presented) => presented,
+            // An authority that cannot be read is told of as such.
+            Err(_) if self.presented(leaf, "").is_ok() => return,
+            Err(refusal) => return self.refused(about, request, refusal),
         };
-        self.find(about.clone(), flaw);
+        if let Err(refusal @ Refusal::Critical { .. }) = presented.verify_alone() {
+            self.refused(about, request, refusal);
+        }
+        match presented.paths() {
+            Ok(paths) => {
+                self.above(about, request, &paths);
+                let end = paths
+                    .signer_end()
+                    .filter(|end| *end + DAY_SECONDS <= found.not_after);
+                if let Some(end) = end {
+                    self.find(about.clone(), Flaw::Outlives { end });
+                }
+            }
+            Err(refusal) if refusal.is_no_way() => {
+                let is_of = |pem: &str| {
+                    let presented = self.presented(leaf, pem);
+                    presented.is_ok_and(|presented| presented.paths().is_ok())
+                };
+                let other = authorities.iter().find(|(_, pem)| is_of(pem));
+                let set = request.set;
+                let flaw = match other {
+                    Some((other, _)) => Flaw::OtherAuthority { set, other: *other },
+                    None if found.subject == found.issuer => Flaw::SelfSigned { set },
+                    None => Flaw::NotTrusted {
+                        set,
+                        issuer: found.issuer.to_string(),
+                    },
+                };
+                self.find(about.clone(), flaw);
+            }
+            Err(refusal) => self.refused(about, request, refusal),
+        }
+    }
+
+    fn presented(&self, leaf: &Leaf, trusted: &str) -> Result<Presented, Refusal> {
+        Presented::new(&leaf.chain_pem, trusted, self.go, self.now)
+    }
+
+    /// Whether those above it may sign for what it is used for.
+    fn above(&mut self, about: &About, request: &Request, paths: &Paths<'_>) {
+        for usage in &request.usages {
+            match paths.serve(*usage) {
+                Ok(unchecked) => {
+                    for algorithm in unchecked {
+                        let algorithm = algorithm.clone();
+                        self.find(about.clone(), Flaw::Unchecked { algorithm });
+                    }
+                }
+                // Its own uses are told of as such, and etcd's gateway alone is cut off.
+                Err(Refusal::Usage { is_leaf: true, .. }) => {}
+                Err(_) if is_of_gateway(request, *usage) => {
+                    self.find(about.clone(), Flaw::NoGateway);
+                }
+                Err(refusal) => self.refused(about, request, refusal),
+            }
+        }
+    }
+
+    /// What is wrong with an authority is told of that, and a weak digest of the leaf by itself.
+    fn refused(&mut self, about: &About, request: &Request, refusal: Refusal) {
+        let authority = About::Authority(request.signer);
+        let is_told = self
+            .findings
+            .iter()
+            .any(|found| found.about == authority && found.flaw.severity() == Severity::Error);
+        let is_of_authority = matches!(
+            refusal,
+            Refusal::NotAnAuthority { .. }
+                | Refusal::MayNotCertify { .. }
+                | Refusal::Expired { .. }
+                | Refusal::NotYetValid { .. }
+        );
+        if !(is_told && is_of_authority) {
+            self.find(about.clone(), Flaw::Refused(refusal));
+        }
     }
 
     fn uses(&mut self, about: &About, request: &Request, found: &Description) {
         for usage in &request.usages {
-            if found.usages.contains(usage) {
+            if found.allows(*usage) {
                 continue;
             }
-            // etcd's HTTP gateway alone calls with the serving certificate.
-            let gateway = request.id.kind == Kind::EtcdServer && *usage == Usage::Client;
-            let flaw = if gateway {
+            let flaw = if is_of_gateway(request, *usage) {
                 Flaw::NoGateway
             } else {
                 let usage = *usage;
@@ -266,10 +274,18 @@ impl Checker<'_> {
         }
         // Names that nobody goes by are a comfort, and a certificate from elsewhere does without.
         for san in &request.needed {
-            if !found.sans.iter().any(|name| covers(name, san)) {
-                let (san, who) = (san.to_string(), peers(request.id.kind));
-                self.find(about.clone(), Flaw::LacksName { san, who });
+            if found.sans.iter().any(|name| covers(name, san)) {
+                continue;
             }
+            let who = peers(request.id.kind);
+            let is_other_type = found.sans.contains(&Name::Dns(san.to_string()));
+            let san = san.to_string();
+            let flaw = if is_other_type {
+                Flaw::AddressAsName { san, who }
+            } else {
+                Flaw::LacksName { san, who }
+            };
+            self.find(about.clone(), flaw);
         }
     }
 
@@ -310,22 +326,40 @@ impl Checker<'_> {
             self.find(about.clone(), Flaw::Expired { end });
         } else if self.now < from {
             self.find(about.clone(), Flaw::NotYetValid { from });
-        } else if end - self.now < self.days * DAY_SECONDS {
+        } else {
+            self.near_end(about, found);
+        }
+    }
+
+    fn near_end(&mut self, about: &About, found: &Description) {
+        let end = found.not_after;
+        if end - self.now < self.days * DAY_SECONDS {
             let days = (end - self.now).div_euclid(DAY_SECONDS);
             self.find(about.clone(), Flaw::NearEnd { days, end });
         }
     }
 
-    fn strength(&mut self, about: &About, pem: &str, found: &Description) {
-        if is_weak(&found.key) {
+    fn weak_key(&mut self, about: &About, found: &Description) {
+        if let Some(bits) = rsa_bits(&found.key).filter(|bits| *bits < RSA_BITS_MIN) {
+            let is_refused = bits < RSA_BITS_REFUSED && self.go >= Go::NO_SHORT_RSA;
             let key = found.key.clone();
-            self.find(about.clone(), Flaw::WeakKey { key });
+            self.find(about.clone(), Flaw::WeakKey { key, is_refused });
         }
-        // What signed a certificate that signs itself proves nothing.
-        let own = is_signed_by(pem, pem) == Ok(true);
-        if !own && matches!(found.signature.as_str(), "md2" | "md5" | "sha1") {
-            let digest = found.signature.clone();
-            self.find(about.clone(), Flaw::WeakSignature { digest });
+    }
+
+    /// What signed a certificate that is trusted as it stands proves nothing, so this is of leaves.
+    fn weak_signature(&mut self, about: &About, pem: &str, found: &Description) {
+        let digest = found.signature.clone();
+        // From Go 1.18 on SHA-1 is refused with all others.
+        if digest == "sha1" && self.go < Go::NO_SHA1 {
+            self.find(about.clone(), Flaw::OldSignature);
+        }
+        // A negative serial number is refused by what this cluster may be upgraded to.
+        if let Err(Refusal::NegativeSerial { kubernetes }) =
+            Parsed::read(pem, Go::NO_NEGATIVE_SERIAL)
+            && self.go < Go::NO_NEGATIVE_SERIAL
+        {
+            self.find(about.clone(), Flaw::NegativeSerial { kubernetes });
         }
     }
 
@@ -339,34 +373,26 @@ impl Checker<'_> {
             return self.find(about, Flaw::NotAKey);
         };
         if let Some(key) = key_of(&public).filter(|key| is_weak(key)) {
-            self.find(about.clone(), Flaw::WeakKey { key });
+            let is_refused = true;
+            self.find(about.clone(), Flaw::WeakKey { key, is_refused });
         }
-        if flaw::public_der(&pair.public_pem).is_none_or(|written| written != public) {
+        if !flaw::public_ders(&pair.public_pem).contains(&public) {
             self.find(about, Flaw::OtherPublicKey);
         }
     }
 }
 
 fn is_weak(key: &str) -> bool {
-    let bits = key.strip_prefix("rsa-").and_then(|bits| bits.parse().ok());
-    bits.is_some_and(|bits: u32| bits < RSA_BITS_MIN)
+    rsa_bits(key).is_some_and(|bits| bits < RSA_BITS_MIN)
 }
 
-/// Whether a name of a certificate stands for one that is asked for. A star stands for one label
-/// (RFC 6125, 6.4.3).
-fn covers(name: &str, san: &San) -> bool {
-    match san {
-        San::Ip(address) => name.parse() == Ok(*address),
-        San::Dns(domain) => {
-            let domain = domain.as_str();
-            let tail = |text: &str| {
-                text.split_once('.')
-                    .map(|(_, tail)| tail.to_ascii_lowercase())
-            };
-            name.eq_ignore_ascii_case(domain)
-                || name.starts_with("*.") && tail(name) == tail(domain) && tail(name).is_some()
-        }
-    }
+fn rsa_bits(key: &str) -> Option<u32> {
+    key.strip_prefix("rsa-")?.parse().ok()
+}
+
+/// etcd's HTTP gateway alone calls with the serving certificate.
+fn is_of_gateway(request: &Request, usage: Usage) -> bool {
+    request.id.kind == Kind::EtcdServer && usage == Usage::Client
 }
 
 /// Who is presented a certificate of this kind.

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
-use std::net::IpAddr;
 
-use x509_parser::extensions::{GeneralName, KeyUsage, ParsedExtension};
+use x509_parser::extensions::{KeyUsage, ParsedExtension};
 use x509_parser::pem::{Pem, parse_x509_pem};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate, X509Name};
+use x509_parser::prelude::{
+    AttributeTypeAndValue, FromDer, SubjectPublicKeyInfo, X509Certificate, X509Name, X509Version,
+};
 use x509_parser::public_key::PublicKey;
 
 use super::Usage;
+use super::path::{Go, Name, Parsed};
 use crate::inventory::KeyType;
 
 /// The name that a certificate was given, as far as Kubernetes looks at it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Subject {
-    /// The common name, if there is one: the user, to Kubernetes.
+    /// The common name, if there is one: the user, to Kubernetes. Of several the last, as Go has it
+    /// (`pkix.Name.FillFromRDNSequence`).
     pub common_name: Option<String>,
     /// The organizations: groups, to Kubernetes.
     pub organizations: Vec<String>,
@@ -37,15 +40,16 @@ pub struct Description {
     pub subject: Subject,
     /// Who signed it.
     pub issuer: Subject,
-    /// The names and addresses it is valid for, as text: a foreign one may hold names that an
-    /// inventory could not.
-    pub sans: BTreeSet<String>,
+    /// The names and addresses it is valid for: a foreign one may hold names that an inventory could
+    /// not.
+    pub sans: BTreeSet<Name>,
     /// Seconds since 1970 at which it begins to be valid.
     pub not_before: i64,
     /// Seconds since 1970 at which it ends to be valid.
     pub not_after: i64,
-    /// What it may be used for; empty for an authority's.
-    pub usages: BTreeSet<Usage>,
+    /// What it tells that it may be used for; none where it tells nothing, and may be used for
+    /// anything (RFC 5280, 4.2.1.12).
+    pub usages: Option<BTreeSet<Usage>>,
     /// The kind of its key, in the inventory's words where it has one: `ecdsa-p256`, `rsa-2048`.
     pub key: String,
     /// Whether it may sign others.
@@ -66,6 +70,20 @@ pub struct Description {
 pub struct NotACertificate {
     /// What the parser says.
     pub reason: String,
+}
+
+impl Description {
+    /// Whether it tells that it may be used so.
+    pub fn tells(&self, usage: Usage) -> bool {
+        let mut told = self.usages.iter().flatten();
+        told.any(|it| *it == usage)
+    }
+
+    /// Whether it may be used so.
+    pub fn allows(&self, usage: Usage) -> bool {
+        let told = self.usages.as_ref();
+        told.is_none_or(|usages| usages.contains(&usage))
+    }
 }
 
 /// Describes the first certificate of a PEM text.
@@ -90,31 +108,6 @@ pub fn certificates(pem: &str) -> Vec<&str> {
     certificates
 }
 
-/// Whether a chain, its leaf first, leads to one of a bundle of trusted certificates.
-///
-/// As Go does it, any certificate of the bundle is trusted as it stands, signed by itself or not.
-pub fn leads_to(chain_pem: &str, trusted_pem: &str) -> bool {
-    const LENGTH_MAX: usize = 8;
-    let (chain, trusted) = (certificates(chain_pem), certificates(trusted_pem));
-    let signs = |signer: &&&str, pem: &str| is_signed_by(pem, signer) == Ok(true);
-    let Some(mut at) = chain.first().copied() else {
-        return false;
-    };
-    for _ in 0..LENGTH_MAX {
-        if trusted.iter().any(|signer| signs(&signer, at)) {
-            return true;
-        }
-        let next = chain[1..]
-            .iter()
-            .find(|signer| **signer != at && signs(signer, at));
-        let Some(next) = next else {
-            return false;
-        };
-        at = next;
-    }
-    false
-}
-
 /// The public key of the first certificate of a PEM text, as the DER of its
 /// `SubjectPublicKeyInfo`.
 pub fn public_key(pem: &str) -> Result<Vec<u8>, NotACertificate> {
@@ -122,15 +115,15 @@ pub fn public_key(pem: &str) -> Result<Vec<u8>, NotACertificate> {
 }
 
 /// Whether the first certificate of one PEM text was signed by the key of another's, and names it
-/// as its issuer.
+/// as its issuer. A signature that cannot be checked here is taken at its word.
 pub fn is_signed_by(pem: &str, authority_pem: &str) -> Result<bool, NotACertificate> {
-    with_first(pem, |certificate| {
-        with_first(authority_pem, |authority| {
-            let named = certificate.issuer().as_raw() == authority.subject().as_raw();
-            let key = Some(authority.public_key());
-            Ok(named && certificate.verify_signature(key).is_ok())
+    let read = |pem| {
+        // What Go makes of either is not asked here.
+        Parsed::read(pem, Go(0)).map_err(|refusal| NotACertificate {
+            reason: refusal.to_string(),
         })
-    })
+    };
+    Ok(read(pem)?.is_signed_by(&read(authority_pem)?))
 }
 
 /// The kind of a public key, given as the DER of its `SubjectPublicKeyInfo`, in the words of
@@ -173,29 +166,40 @@ fn description(certificate: &X509Certificate<'_>) -> Description {
         not_after: certificate.validity().not_after.timestamp(),
         usages: usages(certificate),
         key: key(certificate),
-        is_authority: certificate.is_ca(),
-        may_certify: key_usage(certificate).is_none_or(KeyUsage::key_cert_sign),
+        // A version 1 certificate cannot say so: one that names itself as its issuer is an anchor.
+        is_authority: certificate.is_ca()
+            || certificate.version() != X509Version::V3
+                && certificate.issuer().as_raw() == certificate.subject().as_raw(),
+        may_certify: key_usage(certificate)
+            .is_none_or(|usage| usage.flags == 0 || usage.key_cert_sign()),
         may_sign: key_usage(certificate).is_none_or(KeyUsage::digital_signature),
         signature: signature(certificate),
         serial: hexadecimal(certificate.raw_serial()),
     }
 }
 
-fn subject(name: &X509Name<'_>) -> Subject {
+pub(super) fn subject(name: &X509Name<'_>) -> Subject {
     Subject {
-        common_name: name
-            .iter_common_name()
-            .find_map(|value| value.as_str().ok())
-            .map(str::to_owned),
-        organizations: name
-            .iter_organization()
-            .filter_map(|value| value.as_str().ok())
-            .map(str::to_owned)
-            .collect(),
+        common_name: name.iter_common_name().map(attribute).last(),
+        organizations: name.iter_organization().map(attribute).collect(),
     }
 }
 
-fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
+/// The text of an attribute (`parseASN1String` of Go).
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    const BMP_STRING: u32 = 30;
+    let value = attribute.attr_value();
+    if value.tag().0 == BMP_STRING {
+        let pairs = value.data.chunks_exact(2);
+        let units: Vec<u16> = pairs
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+            .collect();
+        return String::from_utf16_lossy(&units);
+    }
+    String::from_utf8_lossy(value.data).into_owned()
+}
+
+fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<Name> {
     let names =
         certificate
             .iter_extensions()
@@ -203,38 +207,22 @@ fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
                 ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
                 _ => None,
             });
-    names.flatten().map(general_name).collect()
+    names.flatten().map(Name::from).collect()
 }
 
-fn general_name(name: &GeneralName<'_>) -> String {
-    match name {
-        GeneralName::DNSName(name) => (*name).to_owned(),
-        GeneralName::IPAddress(bytes) => address(bytes),
-        other => other.to_string(),
-    }
-}
-
-fn address(bytes: &[u8]) -> String {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
-    match v4.or(v6) {
-        Ok(address) => address.to_string(),
-        Err(_) => hexadecimal(bytes),
-    }
-}
-
-fn usages(certificate: &X509Certificate<'_>) -> BTreeSet<Usage> {
-    let Ok(Some(extension)) = certificate.extended_key_usage() else {
-        return BTreeSet::new();
+fn usages(certificate: &X509Certificate<'_>) -> Option<BTreeSet<Usage>> {
+    let Ok(extension) = certificate.extended_key_usage() else {
+        return Some(BTreeSet::new());
     };
-    let usage = extension.value;
-    [
+    let usage = extension?.value;
+    let usages = [
         (usage.server_auth || usage.any, Usage::Server),
         (usage.client_auth || usage.any, Usage::Client),
     ]
     .into_iter()
     .filter_map(|(is, usage)| is.then_some(usage))
-    .collect()
+    .collect();
+    Some(usages)
 }
 
 fn key_usage<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a KeyUsage> {
@@ -300,8 +288,9 @@ mod tests {
         let description = describe(FOREIGN).unwrap();
         assert_eq!(description.subject.to_string(), "CN=somebody,O=one,O=two");
         assert_eq!(description.issuer, description.subject);
-        assert!(description.sans.iter().eq(["*.Home", "10.0.0.1", "::1"]));
-        assert_eq!(description.usages, [Usage::Client].into());
+        let sans: Vec<String> = description.sans.iter().map(Name::to_string).collect();
+        assert_eq!(sans, ["*.Home", "10.0.0.1", "::1"]);
+        assert_eq!(description.usages, Some([Usage::Client].into()));
         assert_eq!(description.key, "ecdsa-p256");
         assert_eq!(description.serial, "1F");
         assert_eq!(

@@ -1,10 +1,11 @@
 //! Private keys in the forms that tools write: PKCS#8, and PKCS#1 and SEC 1 as openssl, cfssl and
-//! Go have them.
+//! Go have them. Some are only handed on: kinstall cannot sign with them, and the servers can.
 
 use rcgen::{KeyPair, PublicKeyData};
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey;
-use rsa::pkcs8::EncodePrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
+use rsa::pkcs8::{Document, LineEnding};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
@@ -28,9 +29,62 @@ pub fn read(pem: &Secret) -> Option<KeyPair> {
     None
 }
 
-/// The public half of the first private key of a PEM text, as the DER of a `SubjectPublicKeyInfo`.
+/// The public half of the first private key of a PEM text, as the DER of a `SubjectPublicKeyInfo`:
+/// of those that [`read`] reads, of ECDSA on P-521 and of RSA of any size.
 pub fn public_of(pem: &Secret) -> Option<Vec<u8>> {
-    Some(read(pem)?.subject_public_key_info())
+    if let Some(pair) = read(pem) {
+        return Some(pair.subject_public_key_info());
+    }
+    let blocks = Pem::iter_from_buffer(pem.expose()).filter_map(Result::ok);
+    for block in blocks {
+        let der = Zeroizing::new(block.contents);
+        let rsa = match block.label.as_str() {
+            "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_der(&der).ok(),
+            "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&der).ok(),
+            _ => None,
+        };
+        let p521 = match block.label.as_str() {
+            "PRIVATE KEY" => p521::SecretKey::from_pkcs8_der(&der).ok(),
+            "EC PRIVATE KEY" => p521::SecretKey::from_sec1_der(&der).ok(),
+            _ => None,
+        };
+        let rsa = rsa.map(|key| key.to_public_key().to_public_key_der());
+        let p521 = p521.map(|key| key.public_key().to_public_key_der());
+        if let Some(Ok(document)) = rsa.or(p521) {
+            return Some(document.into_vec());
+        }
+    }
+    None
+}
+
+/// A public key in PEM, of the DER of its `SubjectPublicKeyInfo`.
+pub fn public_pem(der: &[u8]) -> String {
+    Document::try_from(der)
+        .and_then(|document| document.to_pem("PUBLIC KEY", LineEnding::LF))
+        .unwrap_or_default()
+}
+
+/// Why a PEM text that holds a private key is of no use, if it does and is; the path is the file's.
+pub fn unusable(pem: &Secret, path: &str) -> Option<String> {
+    let text = std::str::from_utf8(pem.expose()).ok()?;
+    let (_, label) = text
+        .split_once("-----BEGIN ")
+        .filter(|_| text.contains("PRIVATE KEY-----"))?;
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
+    {
+        return Some(format!(
+            "is encrypted: decrypt it with `openssl pkey -in {path} -out {path}.plain`, and put that in \
+             its place"
+        ));
+    }
+    if public_of(pem).is_some() {
+        return None;
+    }
+    let label = label.split("-----").next().unwrap_or_default();
+    Some(format!(
+        "is a private key that kinstall cannot read (`{label}`): it reads PKCS#8, PKCS#1 and SEC 1, RSA, \
+         ECDSA and Ed25519"
+    ))
 }
 
 fn from_pkcs1(der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -104,6 +158,12 @@ mod tests {
         check(&rsa.collect::<Vec<_>>(), "RSA PRIVATE KEY");
         let rsa = "genrsa 2048".split(' ');
         check(&rsa.collect::<Vec<_>>(), "BEGIN PRIVATE KEY");
+        let p521 = "ecparam -noout -genkey -name secp521r1".split(' ');
+        check(&p521.collect::<Vec<_>>(), "EC PRIVATE KEY");
+        let p521 = "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521".split(' ');
+        check(&p521.collect::<Vec<_>>(), "BEGIN PRIVATE KEY");
+        let short = "genrsa 1024".split(' ');
+        check(&short.collect::<Vec<_>>(), "BEGIN PRIVATE KEY");
         let ed = "genpkey -algorithm ed25519".split(' ');
         check(&ed.collect::<Vec<_>>(), "BEGIN PRIVATE KEY");
     }

@@ -96,7 +96,7 @@ pub fn of(
     credentials: &Credentials,
     now: i64,
 ) -> Result<Listing, Error> {
-    let places = places(inventory)?;
+    let places = places(inventory, credentials.signing_key_pem.is_some())?;
     let used: BTreeSet<AuthorityName> = requests.iter().map(|request| request.signer).collect();
     let authority = |name: AuthorityName| {
         let pem = credentials.authorities.get(&name);
@@ -162,8 +162,8 @@ fn facts(pem: &str, now: i64) -> Option<Facts> {
     };
     Some(Facts {
         subject: found.subject.to_string(),
-        sans: found.sans.into_iter().collect(),
-        usages: found.usages.iter().map(usage).collect(),
+        sans: found.sans.iter().map(ToString::to_string).collect(),
+        usages: found.usages.iter().flatten().map(usage).collect(),
         key: found.key,
         serial: found.serial,
         ends: day(found.not_after),

@@ -14,7 +14,7 @@ use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login, push};
 use crate::authority::{self, Authority, Local};
 use crate::certificate::listing::{self, FindingRow, Listing};
-use crate::certificate::{self, CertificateId, Credentials, Request, check, graph};
+use crate::certificate::{self, CertificateId, Credentials, Request, graph};
 use crate::inventory::Inventory;
 use crate::terminal::Terminal;
 
@@ -103,7 +103,7 @@ impl Certs {
             }
             Act::Check(check) => check.run(common, terminal).await,
             Act::Renew(renew) => renew.run(common, terminal).await,
-            Act::Move(it) => it.run(common, terminal).await,
+            Act::Move(it) => Box::pin(it.run(common, terminal)).await,
             Act::Graph(draw) => {
                 let desk = Desk::open(&draw.inventory, terminal)?;
                 let graph = graph::of(&desk.requests, &desk.listing()?);
@@ -123,6 +123,7 @@ impl Certs {
 struct Desk {
     inventory: Inventory,
     requests: Vec<Request>,
+    authority: Box<Local>,
     kept: Credentials,
 }
 
@@ -136,6 +137,7 @@ impl Desk {
         Ok(Self {
             inventory,
             requests,
+            authority: Box::new(authority),
             kept,
         })
     }
@@ -156,7 +158,10 @@ struct Checked {
 impl Check {
     async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.inventory, terminal)?;
-        let found = check::check(&desk.requests, &desk.kept, prepare::now(), self.days);
+        let now = prepare::now();
+        let found = desk
+            .authority
+            .examine(&desk.requests, &desk.kept, now, self.days);
         let mut findings: Vec<FindingRow> = found.iter().map(FindingRow::of).collect();
         if self.nodes {
             let talk = Talk::open(terminal);

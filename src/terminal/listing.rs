@@ -276,7 +276,7 @@ fn in_words(certificate: &Description) -> String {
         |_| "an unknown date".to_owned(),
         |end| end.date().to_string(),
     );
-    let sans: Vec<&str> = certificate.sans.iter().map(String::as_str).collect();
+    let sans: Vec<String> = certificate.sans.iter().map(ToString::to_string).collect();
     let names = if sans.is_empty() {
         String::new()
     } else {

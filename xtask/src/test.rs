@@ -41,6 +41,9 @@ const STANDIN_VARIABLE: &str = "KINSTALL_STANDIN";
 const KUBECTLS_VARIABLE: &str = "KINSTALL_KUBECTLS";
 /// The variable with the directory of a mirror of genuine etcds of two lines.
 const ETCDS_VARIABLE: &str = "KINSTALL_ETCDS";
+/// The variable that says how many chains of certificates are judged beside Go.
+const CHAINS_VARIABLE: &str = "KINSTALL_GO_CASES";
+const CHAINS: &str = "20000";
 /// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
 const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
 
@@ -139,10 +142,14 @@ struct Stage {
 ///
 /// etcd, etcdctl and kubectl are the mirror's: a package of etcd would start a service on this
 /// machine, and not every distribution has one of kubectl.
-const PEERS: [Tool; 4] = [
+const PEERS: [Tool; 5] = [
     Tool {
         command: "cfssl",
         package: "golang-cfssl",
+    },
+    Tool {
+        command: "go",
+        package: "golang-go",
     },
     Tool {
         command: "openssl",
@@ -181,6 +188,7 @@ impl Stage {
             ("PATH", path(&seat, &mirror)?),
             (STANDIN_VARIABLE, mirror.standin().into_os_string()),
             (MIRROR_VARIABLE, mirror.directory.into_os_string()),
+            (CHAINS_VARIABLE, CHAINS.into()),
         ]);
         for (name, value) in lab.bed.environment()? {
             environment.insert(name, value.into_os_string());

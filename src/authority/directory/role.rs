@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use crate::certificate::path::covers;
 use crate::certificate::{AuthorityName, Description, Kind, Request, Usage};
-use crate::inventory::NodeName;
+use crate::inventory::{NodeName, San};
 
 /// How well a certificate fits a request; none where it is something else.
 pub(super) fn score(request: &Request, path: &Path, found: &Description) -> Option<u32> {
@@ -19,13 +20,38 @@ pub(super) fn score(request: &Request, path: &Path, found: &Description) -> Opti
         Kind::EtcdPeer | Kind::EtcdServer => etcd(request, path, found).map(|score| score + own),
         Kind::Apiserver => apiserver(path, found).map(|score| score + own),
         Kind::KubeletServer => {
-            let serves = found.usages.contains(&Usage::Server) || !found.sans.is_empty();
+            let serves = found.tells(Usage::Server) || !found.sans.is_empty();
             (is_named && serves || Some(stem.as_str()) == file_of(request).as_deref()).then_some(50)
         }
         Kind::Admin => admin(&stem, found),
         _ if is_named => Some(100),
         _ => (Some(stem.as_str()) == file_of(request).as_deref()).then_some(50),
     }
+}
+
+/// Whether nothing but its names speaks for a certificate: one that serves etcd's addresses may be
+/// kube-apiserver's alone.
+pub(super) fn is_guess(request: &Request, path: &Path, found: &Description) -> bool {
+    let name = found.subject.common_name.as_deref().unwrap_or_default();
+    let text = format!("{} {name}", path.display()).to_lowercase();
+    matches!(request.id.kind, Kind::EtcdPeer | Kind::EtcdServer) && !text.contains("etcd")
+}
+
+/// Whether a certificate is good for all that is asked of it.
+pub(super) fn would_do(request: &Request, found: &Description) -> bool {
+    let usages = request.usages.iter();
+    usages.copied().all(|usage| found.allows(usage))
+        && request.needed.iter().all(|san| is_covered(san, found))
+}
+
+/// Whether a path is called as a file with a certificate or a key is.
+pub(super) fn is_called_as_file(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    matches!(extension.as_ref(), "pem" | "crt" | "cer" | "key" | "pub")
+}
+
+fn is_covered(san: &San, found: &Description) -> bool {
+    found.sans.iter().any(|name| covers(name, san))
 }
 
 /// How strongly names speak for an authority.
@@ -66,7 +92,7 @@ pub(super) fn is_service_account_file(path: &Path) -> bool {
 /// An etcd member's: it serves, and is not somebody else's.
 fn etcd(request: &Request, path: &Path, found: &Description) -> Option<u32> {
     let name = found.subject.common_name.as_deref().unwrap_or_default();
-    if !found.usages.contains(&Usage::Server) || name.starts_with("system:") {
+    if !found.allows(Usage::Server) || name.starts_with("system:") {
         return None;
     }
     let text = format!("{} {name}", path.display()).to_lowercase();
@@ -75,9 +101,11 @@ fn etcd(request: &Request, path: &Path, found: &Description) -> Option<u32> {
     let covers = request
         .needed
         .iter()
-        .any(|san| found.sans.contains(&san.to_string()) && !san.to_string().starts_with("127."));
+        .any(|san| is_covered(san, found) && !san.to_string().starts_with("127."));
     let wants_peer = request.id.kind == Kind::EtcdPeer;
-    if !covers && !is_etcd {
+    // A client of etcd is called so too; one that tells no use serves if it has a name to serve by.
+    let is_client = found.usages.is_none() && found.sans.is_empty();
+    if !covers && !is_etcd || is_client {
         return None;
     }
     let set = match (is_etcd, is_peer == wants_peer) {
@@ -97,9 +125,9 @@ fn apiserver(path: &Path, found: &Description) -> Option<u32> {
     let in_cluster = found
         .sans
         .iter()
-        .any(|san| san.starts_with("kubernetes.default"));
+        .any(|san| san.to_string().starts_with("kubernetes.default"));
     let score = 50 * u32::from(in_cluster) + 30 * u32::from(called);
-    (score > 0 && found.usages.contains(&Usage::Server) || score > 50).then_some(score)
+    (score > 0 && found.allows(Usage::Server) || score > 50).then_some(score)
 }
 
 fn admin(stem: &str, found: &Description) -> Option<u32> {

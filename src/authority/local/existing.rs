@@ -8,9 +8,10 @@ use rcgen::{KeyPair, PublicKeyData};
 use super::super::{Error, Reason};
 use super::DAY_SECONDS;
 use super::sign::{self, Signer};
-use crate::certificate::describe::{is_signed_by, key_of, key_word, public_key};
-use crate::certificate::{AuthorityName, Description, Request};
-use crate::inventory::{KeyType, San};
+use crate::certificate::describe::{certificates, is_signed_by, key_of, key_word, public_key};
+use crate::certificate::path::Name;
+use crate::certificate::{AuthorityName, Description, Request, describe};
+use crate::inventory::KeyType;
 
 /// A certificate is renewed when less than this is left of it, or than a third of its life.
 const RENEWAL_SECONDS_MAX: i64 = 30 * DAY_SECONDS;
@@ -37,8 +38,10 @@ impl Existing {
         now: i64,
     ) -> Option<Reason> {
         let found = &self.description;
-        let sans: BTreeSet<String> = request.sans.iter().map(San::to_string).collect();
-        let is_signed = is_signed_by(&self.pem, &signer.pem) == Ok(true);
+        let sans: BTreeSet<Name> = request.sans.iter().map(Name::from).collect();
+        let is_live = |pem: &str| describe(pem).is_ok_and(|authority| now < authority.not_after);
+        let mut signers = certificates(&signer.pem).into_iter();
+        let is_signed = signers.any(|pem| is_signed_by(&self.pem, pem) == Ok(true) && is_live(pem));
         let is_subject = found.subject.common_name.as_ref() == Some(&request.common_name)
             && found.subject.organizations == request.organizations;
         let serves = [
@@ -47,7 +50,10 @@ impl Existing {
             (is_signed, Reason::Signer),
             (is_subject, Reason::Subject),
             (found.sans == sans, Reason::Names),
-            (found.usages == request.usages, Reason::Usages),
+            (
+                found.usages.as_ref() == Some(&request.usages),
+                Reason::Usages,
+            ),
             (now >= found.not_before, Reason::NotYetValid),
             (
                 !self.is_expiring(signer.end(request, now), now),

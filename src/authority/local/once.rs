@@ -4,6 +4,7 @@
 use super::super::directory::Directory;
 use super::super::{Error, Item, Outcome};
 use super::{Gathered, Local, ServiceAccountPair, sign};
+use crate::certificate::key;
 use crate::encryption;
 use crate::inventory::KeyType;
 use crate::secret::Secret;
@@ -41,7 +42,7 @@ impl Local {
             KeyType::Rsa2048 | KeyType::EcdsaP256 => KeyType::Rsa2048,
         };
         let key = existing.map_or_else(|| sign::new_key(key_type), Ok)?;
-        let pair = ServiceAccountPair {
+        let mut pair = ServiceAccountPair {
             private_pem: sign::key_pem(&key),
             public_pem: key.public_key_pem(),
         };
@@ -49,8 +50,9 @@ impl Local {
             gathered.write(SERVICE_ACCOUNT_KEY, pair.private_pem.clone());
         }
         match public {
-            Some(public) if !is_same_text(&public, &pair.public_pem) => return Err(other_key()),
-            Some(_) => {}
+            // It may hold the key before it too, so that tokens signed with that are believed.
+            Some(public) if holds(&public, &pair.public_pem) => pair.public_pem = public,
+            Some(_) => return Err(other_key()),
             None => {
                 let public = Secret::new(pair.public_pem.as_bytes());
                 gathered.write(SERVICE_ACCOUNT_PUBLIC, public);
@@ -83,20 +85,18 @@ impl Local {
     /// The pair that lies where certificates come from.
     fn found_service_account(&self) -> Result<Option<ServiceAccountPair>, Error> {
         let found = self.directory.as_ref();
-        let Some(private_pem) = found.and_then(Directory::service_account) else {
+        let Some(found) = found.and_then(Directory::service_account) else {
             return Ok(None);
         };
         let path = self.store.path(SERVICE_ACCOUNT_KEY);
-        let key =
-            sign::read_key(&private_pem).ok_or_else(|| Error::NotAKey { path: path.clone() })?;
-        let public_pem = key.public_key_pem();
-        let own = self.key(SERVICE_ACCOUNT_KEY)?;
-        if own.is_some_and(|own| own.public_key_pem() != public_pem) {
+        let own = self.store.read(SERVICE_ACCOUNT_KEY)?;
+        let own = own.and_then(|own| key::public_of(&own));
+        if own.is_some() && own != key::public_of(&found.private_pem) {
             return Err(Error::TwoServiceAccounts(path));
         }
         Ok(Some(ServiceAccountPair {
-            private_pem,
-            public_pem,
+            private_pem: found.private_pem,
+            public_pem: found.public_pem,
         }))
     }
 
@@ -113,7 +113,8 @@ impl Local {
     }
 }
 
-/// Whether two PEM texts are the same but for the ends of their lines.
-fn is_same_text(one: &str, other: &str) -> bool {
-    one.split_whitespace().eq(other.split_whitespace())
+/// Whether a PEM text holds another, but for the ends of their lines.
+fn holds(text: &str, part: &str) -> bool {
+    let bare = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    bare(text).contains(&bare(part))
 }

@@ -9,7 +9,8 @@ use super::record::{digest, trust_path};
 use super::sign::{self, Signer};
 use super::store::Write;
 use super::{DAY_SECONDS, Gathered, Local};
-use crate::certificate::check::{self, About, Finding, Flaw, Severity};
+use crate::certificate::check::{self, About, Finding, Flaw, Severity, Terms};
+use crate::certificate::path::Go;
 use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Description, Leaf, Request, ServiceAccountPair,
     describe, key,
@@ -185,7 +186,10 @@ impl Local {
             not_after: existing.description.not_after,
         };
         let authority_end = describe(&authority).map_or(now, |it| it.not_after);
-        if let Some(flaw) = flaws(request, &leaf, &authority, now).into_iter().next() {
+        if let Some(flaw) = flaws(request, &leaf, &authority, now, self.go)
+            .into_iter()
+            .next()
+        {
             return Ok(Standing::Fails(reason(&flaw)));
         }
         let found = &existing.description;
@@ -220,7 +224,7 @@ impl Local {
             not_before: found.not_before,
             not_after: found.not_after,
         };
-        let flaws = flaws(request, &leaf, &issued.authority, now);
+        let flaws = flaws(request, &leaf, &issued.authority, now, self.go);
         if !flaws.is_empty() {
             let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
             return Ok(Err(format!("Vault issued one that {}", flaws.join("; "))));
@@ -339,13 +343,14 @@ fn differs(order: &Order, found: &Description) -> Option<(Reason, String)> {
         let why = format!("is for `{name}`, not for `{}`", order.common_name);
         return Some((Reason::Subject, why));
     }
+    let has = |name: &str| found.sans.iter().any(|san| san.to_string() == name);
     let mut names = order.dns.iter().chain(&order.addresses);
-    let missing = names.find(|name| !found.sans.contains(*name))?;
+    let missing = names.find(|name| !has(name))?;
     Some((Reason::Names, format!("is not valid for `{missing}`")))
 }
 
 /// What is so wrong with a certificate that some peer would refuse it.
-fn flaws(request: &Request, leaf: &Leaf, authority: &str, now: i64) -> Vec<Flaw> {
+fn flaws(request: &Request, leaf: &Leaf, authority: &str, now: i64, go: Go) -> Vec<Flaw> {
     let credentials = Credentials {
         authorities: [(request.set, authority.to_owned())].into(),
         leaves: [(request.id.clone(), leaf.clone())].into(),
@@ -358,7 +363,8 @@ fn flaws(request: &Request, leaf: &Leaf, authority: &str, now: i64) -> Vec<Flaw>
         signing_key_pem: None,
     };
     let about = About::Certificate(request.id.clone());
-    let findings = check::check(std::slice::from_ref(request), &credentials, now, 0);
+    let terms = Terms { now, days: 0, go };
+    let findings = check::check(std::slice::from_ref(request), &credentials, terms);
     let own = findings.into_iter().filter(|found| found.about == about);
     own.map(|found| found.flaw)
         .filter(|flaw| flaw.severity() == Severity::Error)
@@ -370,8 +376,8 @@ const fn reason(flaw: &Flaw) -> Reason {
     match flaw {
         Flaw::NotAKey | Flaw::OtherKey => Reason::Key,
         Flaw::WeakKey { .. } => Reason::KeyType,
-        Flaw::LacksName { .. } | Flaw::NoNames => Reason::Names,
-        Flaw::LacksUsage { .. } | Flaw::MayNotSign => Reason::Usages,
+        Flaw::LacksName { .. } | Flaw::AddressAsName { .. } | Flaw::NoNames => Reason::Names,
+        Flaw::LacksUsage { .. } => Reason::Usages,
         Flaw::CommonName { .. } | Flaw::Organization { .. } => Reason::Subject,
         Flaw::Expired { .. } => Reason::Expiring,
         Flaw::NotYetValid { .. } => Reason::NotYetValid,

@@ -26,21 +26,33 @@ const CLOCK_SKEW_SECONDS: i64 = 300;
 
 /// An authority that can sign.
 pub(super) struct Signer {
-    /// Its certificate.
+    /// Its certificate, and what else is trusted for it where others made it.
     pub(super) pem: String,
     not_after: i64,
     /// What stands above it, as leaves must carry it; empty for one that signed itself.
     parents: String,
     /// None where its key is not at hand.
     issuer: Option<Issuer<'static, KeyPair>>,
+    /// A key that lies there and that others can sign with, and kinstall cannot.
+    key: Option<Secret>,
     made_up: bool,
 }
 
 impl Signer {
     /// An authority that was there.
     pub(super) fn read(pem: String, not_after: i64, key: Option<KeyPair>) -> Result<Self, Error> {
+        let signing_pem = pem.clone();
+        Self::of_bundle(pem, &signing_pem, not_after, key)
+    }
+
+    fn of_bundle(
+        pem: String,
+        signing_pem: &str,
+        not_after: i64,
+        key: Option<KeyPair>,
+    ) -> Result<Self, Error> {
         let issuer = key
-            .map(|key| Issuer::from_ca_cert_pem(&pem, key))
+            .map(|key| Issuer::from_ca_cert_pem(signing_pem, key))
             .transpose()
             .map_err(|error| crypto("certificates with this authority", &error))?;
         let is_above = |pem: &&str| is_signed_by(pem, pem) != Ok(true);
@@ -51,6 +63,7 @@ impl Signer {
             not_after,
             parents,
             issuer,
+            key: None,
             made_up: false,
         })
     }
@@ -65,9 +78,11 @@ impl Signer {
             path: directory.join(format!("{name} (authority)")),
             reason: error.reason,
         };
-        let not_after = describe(&found.pem).map_err(fail)?.not_after;
+        let not_after = describe(&found.signing_pem).map_err(fail)?.not_after;
         let key = found.key.as_ref().and_then(read_key);
-        Self::read(found.pem, not_after, key)
+        let signer = Self::of_bundle(found.pem, &found.signing_pem, not_after, key)?;
+        let key = found.key;
+        Ok(Self { key, ..signer })
     }
 
     /// Whether its key is at hand.
@@ -116,7 +131,8 @@ impl Signer {
 
     /// Its private key, where it is at hand.
     pub(super) fn key_pem(&self) -> Option<Secret> {
-        self.issuer.as_ref().map(|issuer| key_pem(issuer.key()))
+        let own = self.issuer.as_ref().map(|issuer| key_pem(issuer.key()));
+        own.or_else(|| self.key.clone())
     }
 
     /// When a certificate that is issued now ends: never after the authority itself.
@@ -137,7 +153,8 @@ impl Signer {
         let what = || format!("the certificate `{}`", request.id);
         let Some(issuer) = &self.issuer else {
             let ids = vec![request.id.clone()];
-            return Err(Error::CannotSign { ids });
+            let unreadable = Vec::new();
+            return Err(Error::CannotSign { ids, unreadable });
         };
         if request.organizations.len() > 1 {
             let id = request.id.clone();

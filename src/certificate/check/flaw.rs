@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 use x509_parser::pem::Pem;
 
+use super::super::path::Refusal;
 use super::super::{AuthorityName, Usage};
 
 /// How bad something is.
@@ -24,6 +25,8 @@ pub enum Flaw {
     NotACertificate { reason: String },
     #[error("its private key is none that can be read")]
     NotAKey,
+    #[error("{why}")]
+    Unreadable { why: String },
     #[error("its private key belongs to another certificate")]
     OtherKey,
     #[error("is signed by itself, and whoever is shown it trusts the authority `{set}` alone")]
@@ -37,20 +40,44 @@ pub enum Flaw {
     },
     #[error("the file begins with an authority's certificate: the leaf must come first")]
     ChainOrder,
-    #[error("is an authority's certificate (CA:TRUE), not a leaf")]
+    #[error("is an authority's certificate (CA:TRUE): whoever has its key may sign others")]
     IsAuthority,
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(
+        "holds `{subject}` too, which {flaw}: it serves nobody, and can be removed{}",
+        in_file(file)
+    )]
+    Beside {
+        subject: String,
+        flaw: Box<Self>,
+        file: String,
+    },
+    #[error(
+        "its signature ({algorithm}) cannot be checked here: whether its peers take it is not known"
+    )]
+    Unchecked { algorithm: String },
+    #[error("has a negative serial number: Kubernetes 1.{kubernetes} and newer refuse to read it")]
+    NegativeSerial { kubernetes: u64 },
+    #[error("was signed over SHA-1, which Kubernetes 1.24 and newer refuse")]
+    OldSignature,
+    #[error("has `{san}` as a DNS name, and {who} look for an IP address")]
+    AddressAsName { san: String, who: String },
     #[error("is not an authority's certificate: it lacks CA:TRUE")]
     NotAnAuthority,
     #[error("its key usage lacks keyCertSign: what it signed is refused")]
     MayNotCertify,
     #[error(
         "lacks the usage {}: {who} would refuse it (\"incompatible key usage\")",
-        usage_word(*usage)
+        usage.word()
     )]
     LacksUsage { usage: Usage, who: String },
     #[error("lacks the usage clientAuth: etcd's HTTP gateway cannot call its own member")]
     NoGateway,
-    #[error("its key usage lacks digitalSignature: handshakes fail")]
+    #[error(
+        "its key usage lacks digitalSignature: nothing of Kubernetes looks at that, and browsers and \
+         GnuTLS refuse it"
+    )]
     MayNotSign,
     #[error("has no subject alternative name: a common name alone is not looked at (Go 1.15)")]
     NoNames,
@@ -76,10 +103,8 @@ pub enum Flaw {
     Shorter { asked: u32, end: i64 },
     #[error("outlives its authority, which ends on {}", day(*end))]
     Outlives { end: i64 },
-    #[error("its key is weak: {key}")]
-    WeakKey { key: String },
-    #[error("was signed over a weak digest: {digest}, which Go refuses")]
-    WeakSignature { digest: String },
+    #[error("its key is weak: {key}{}", if *is_refused { "" } else { ", which Go still takes" })]
+    WeakKey { key: String, is_refused: bool },
     #[error(
         "is an authority for kube-apiserver's clients too: as `--requestheader-client-ca-file` it \
          would make every client fail the list of allowed names"
@@ -96,6 +121,16 @@ impl Flaw {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::NoGateway
+            | Self::IsAuthority
+            | Self::Unreadable { .. }
+            | Self::MayNotSign
+            | Self::Beside { .. }
+            | Self::Unchecked { .. }
+            | Self::NegativeSerial { .. }
+            | Self::OldSignature
+            | Self::WeakKey {
+                is_refused: false, ..
+            }
             | Self::TooPowerful
             | Self::NearEnd { .. }
             | Self::Shorter { .. }
@@ -112,6 +147,7 @@ impl Flaw {
             Self::NotACertificate { .. } => "not-a-certificate",
             Self::NotAKey => "not-a-key",
             Self::OtherKey => "other-key",
+            Self::Unreadable { .. } => "unreadable",
             Self::SelfSigned { .. } => "self-signed",
             Self::NotTrusted { .. } => "not-trusted",
             Self::OtherAuthority { .. } => "other-authority",
@@ -133,7 +169,12 @@ impl Flaw {
             Self::Shorter { .. } => "shorter",
             Self::Outlives { .. } => "outlives-authority",
             Self::WeakKey { .. } => "weak-key",
-            Self::WeakSignature { .. } => "weak-signature",
+            Self::Refused(refusal) => refusal.name(),
+            Self::Beside { .. } => "of-no-use",
+            Self::Unchecked { .. } => "unchecked",
+            Self::NegativeSerial { .. } => "negative-serial",
+            Self::OldSignature => "weak-signature",
+            Self::AddressAsName { .. } => "address-as-name",
             Self::AlsoClients => "also-clients",
             Self::OtherPublicKey => "other-public-key",
             Self::OpenKey { .. } => "open-key",
@@ -147,15 +188,16 @@ pub(crate) fn day(seconds: i64) -> String {
         .map_or_else(|_| seconds.to_string(), |moment| moment.date().to_string())
 }
 
-/// The DER of a public key in PEM.
-pub(super) fn public_der(pem: &str) -> Option<Vec<u8>> {
-    let block = Pem::iter_from_buffer(pem.as_bytes()).next()?.ok()?;
-    (block.label == "PUBLIC KEY").then_some(block.contents)
+/// The DER of each public key in a PEM text.
+pub(super) fn public_ders(pem: &str) -> Vec<Vec<u8>> {
+    let blocks = Pem::iter_from_buffer(pem.as_bytes()).filter_map(Result::ok);
+    let public = blocks.filter(|block| block.label == "PUBLIC KEY");
+    public.map(|block| block.contents).collect()
 }
 
-const fn usage_word(usage: Usage) -> &'static str {
-    match usage {
-        Usage::Server => "serverAuth",
-        Usage::Client => "clientAuth",
+fn in_file(file: &str) -> String {
+    if file.is_empty() {
+        return String::new();
     }
+    format!(" from `{file}`")
 }

@@ -17,11 +17,19 @@ use super::*;
 use crate::authority::{Authority, Local};
 use crate::certificate::table::is_of_a_node;
 use crate::certificate::{fixture, requests};
-use crate::inventory::{Authorities, Inventory, Role};
+use crate::inventory::{Authorities, Inventory, Role, San};
 use crate::secret::Secret;
 
 /// 2026-01-01T00:00:30Z.
 const NOW: i64 = 1_767_225_630;
+
+const fn terms(now: i64) -> Terms {
+    Terms {
+        now,
+        days: 30,
+        go: Go(23),
+    }
+}
 
 /// A cluster of one node that is everything, and what kinstall itself makes for it.
 struct Cluster {
@@ -66,7 +74,11 @@ fn what_kinstall_makes_is_without_fault() {
         Authorities::Separate,
     ] {
         let cluster = made(authorities);
-        let findings = check(&requests(&cluster.inventory), &cluster.credentials, NOW, 30);
+        let findings = check(
+            &requests(&cluster.inventory),
+            &cluster.credentials,
+            terms(NOW),
+        );
         assert_eq!(findings, []);
     }
 }
@@ -76,7 +88,7 @@ fn what_kinstall_makes_is_without_fault() {
 fn spoilt(spoil: impl FnOnce(&mut Credentials), now: i64, expected: &[&str]) {
     let mut credentials = KUBEADM.credentials.clone();
     spoil(&mut credentials);
-    let findings = check(&requests(&KUBEADM.inventory), &credentials, now, 30);
+    let findings = check(&requests(&KUBEADM.inventory), &credentials, terms(now));
     let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let texts: Vec<&str> = found.iter().map(String::as_str).collect();
     assert_eq!(texts, expected);
@@ -249,7 +261,9 @@ fn signers() {
         |recipe| {
             recipe.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         },
-        &["scheduler: is an authority's certificate (CA:TRUE), not a leaf"],
+        &[
+            "scheduler: is an authority's certificate (CA:TRUE): whoever has its key may sign others",
+        ],
     );
 }
 
@@ -279,7 +293,9 @@ fn usages() {
     remade(
         Kind::Admin,
         |recipe| recipe.params.key_usages = vec![KeyUsagePurpose::KeyAgreement],
-        &["admin: its key usage lacks digitalSignature: handshakes fail"],
+        &[
+            "admin: its key usage lacks digitalSignature: nothing of Kubernetes looks at that, and browsers and GnuTLS refuse it",
+        ],
     );
 }
 

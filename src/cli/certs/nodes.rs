@@ -46,7 +46,9 @@ impl Look<'_> {
         let scope = prepare::scope(inventory, common)?;
         let password = prepare::password(self.login)?;
         let reach = prepare::reach(password.as_ref(), common);
-        let places = places(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let has_key = self.desk.kept.signing_key_pem.is_some();
+        let places =
+            places(inventory, has_key).map_err(|error| Failure::new(Exit::Usage, error))?;
         let site = prepare::site(inventory, &scope, reach, false, events).await?;
         let looking = site
             .transports

@@ -2,8 +2,8 @@
 
 use super::{Composer, Error, tree};
 use crate::artifact::Program;
-use crate::certificate::describe::certificates;
-use crate::certificate::{AuthorityName, CertificateId, Kind, Leaf};
+use crate::certificate::describe::{certificates, public_key};
+use crate::certificate::{AuthorityName, CertificateId, Kind, Leaf, key};
 use crate::component::{Access, File};
 use crate::kubeconfig;
 use crate::remote_path::RemotePath;
@@ -77,8 +77,12 @@ impl<'a> Composer<'a> {
                 let name = AuthorityName::ApiserverClient;
                 let bundle = self.credentials.authorities.get(&name);
                 let bundle = bundle.ok_or(Error::NoAuthority { name })?;
-                // Its own comes first; what is trusted besides follows.
-                let own = certificates(bundle).first().map_or("", |own| *own);
+                // The one whose key it is, alone: kube-controller-manager refuses a bundle.
+                let public = key::public_of(key);
+                let mut all = certificates(bundle).into_iter();
+                let own = all.find(|pem| public_key(pem).ok() == public);
+                let first = || certificates(bundle).first().copied();
+                let own = own.or_else(first).unwrap_or_default();
                 let (pem, path) = (self.path(stem, ".pem")?, self.path(stem, ".key")?);
                 self.tree.open(&pem, format!("{own}\n"), Access::Anyone);
                 self.tree.secret(&path, key, access);

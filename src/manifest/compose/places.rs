@@ -34,7 +34,7 @@ pub enum Holds {
 }
 
 /// Every place of a cluster's certificates, by node and component.
-pub fn places(inventory: &Inventory) -> Result<Vec<Place>, Error> {
+pub fn places(inventory: &Inventory, has_signing_key: bool) -> Result<Vec<Place>, Error> {
     let renderer = Renderer::default();
     let mut places = Vec::new();
     for node in inventory.nodes.values() {
@@ -49,7 +49,9 @@ pub fn places(inventory: &Inventory) -> Result<Vec<Place>, Error> {
                 let (path, ending, holds) = match *file {
                     File::Authority { path, name } => (path, "", Holds::Authority(name)),
                     // Elsewhere the key may not be at hand, and nothing is put there.
-                    File::Signer { stem, .. } if inventory.pki.from == PkiSource::Local => {
+                    File::Signer { stem, .. }
+                        if has_signing_key || inventory.pki.from == PkiSource::Local =>
+                    {
                         let signer = AuthorityName::ApiserverClient;
                         (stem, ".pem", Holds::Authority(signer))
                     }

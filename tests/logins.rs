@@ -213,6 +213,7 @@ fn ssh_s_own_words_are_told_whatever_its_log_level_is() {
     };
     drop(bed.fresh());
     let lab = bed.lab_named("words", &["node1"]);
+    lab.run(["fetch", "inventory.toml"]).exits(0);
     let theirs = fs::read_to_string(bed.ssh_config()).unwrap();
     let configure = |text: &str| {
         fs::write(lab.path("ssh_config"), text).unwrap();
@@ -274,6 +275,11 @@ fn a_busy_jump_host_is_asked_again_and_then_named() {
     drop(bed.fresh());
     let nodes = ["node1", "node2"];
     let lab = bed.lab_named("jump", &nodes);
+    lab.edit(
+        "name = \"node2\"",
+        "name = \"node2\"\nroles = [\"control-plane\"]",
+    );
+    lab.run(["fetch", "inventory.toml"]).exits(0);
     let (theirs, jump) = (
         fs::read_to_string(bed.ssh_config()).unwrap(),
         bed.address("node3"),

@@ -10,6 +10,6 @@ find /proc/[0-9]*/fd -maxdepth 1 \( ${wanted# -o} \) -printf '%h %l\n' 2>/dev/nu
   while read -r fd link; do
     process=${fd%/fd}
     inode=${link#socket:[}
-    unit=$(sed -n 's|.*/\([^/]*\.\(service\|scope\)\)\(/.*\)\{0,1\}$|\1|p' "$process/cgroup" 2>/dev/null | tail -n 1)
+    unit=$(sed -nE 's#.*/([^/]+\.(service|scope))(/.*)?$#\1#p' "$process/cgroup" 2>/dev/null | tail -n 1)
     echo "${inode%]} ${process#/proc/} ${unit:--} $(tr -d '\n' <"$process/comm" 2>/dev/null)"
   done

@@ -27,6 +27,8 @@ pub struct Machine {
     pub listeners: Vec<Listener>,
     /// Where directories lie: as much of each as is there.
     places: BTreeMap<RemotePath, String>,
+    /// State directories that are links, each with where it leads.
+    pub links: BTreeMap<RemotePath, String>,
     rooms: BTreeMap<String, Room>,
 }
 
@@ -102,6 +104,7 @@ impl Machine {
     /// Takes in what a later look at more paths told.
     pub fn merge(&mut self, later: Self) {
         self.places.extend(later.places);
+        self.links.extend(later.links);
         self.rooms.extend(later.rooms);
     }
 
@@ -134,6 +137,10 @@ impl Machine {
             }
             ("lies", [path, at]) => {
                 self.places.insert(path.parse().ok()?, (*at).to_owned());
+            }
+            ("link", [path, ..]) => {
+                let target = rest.split_once(' ').unwrap_or_default().1;
+                self.links.insert(path.parse().ok()?, target.to_owned());
             }
             ("fixed", [at]) => self.at(at).fixed = true,
             ("mount", [at, mount, device, options]) => {

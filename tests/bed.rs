@@ -225,7 +225,7 @@ impl Bed {
     /// What a node holds where kinstall puts things: for each path a line that tells all of it.
     pub(crate) fn holds(&self, node: &str) -> BTreeMap<String, String> {
         let script =
-            "places='/etc/k8s /etc/etcd /etc/sysusers.d /etc/systemd/system /usr/local/bin'
+            "places=$(ls -d /etc/k8s /etc/etcd /etc/sysusers.d /etc/systemd/system /usr/local/bin 2>/dev/null)
             find $places -type f -exec sha256sum {} + | sed 's/^\\([^ ]*\\)  \\(.*\\)$/\\2 \\1/'
             find $places -printf '%p %y %m %u %g %l\\n'";
         let mut tree = BTreeMap::<String, String>::new();

@@ -243,14 +243,14 @@ fn a_process_that_does_not_want_to_end_costs_the_next_one_no_time() {
         "[component.kube-scheduler]\nflags = { v = 3 }\n\n[rollout]\n",
     );
     // It hears no signal, and is killed after longer than the next one may take to become healthy.
-    let stubborn = "d=/run/systemd/system/kube-scheduler.service.d; mkdir -p $d
+    let stubborn = "d=/run/systemd/system/service.d; mkdir -p $d
         printf '[Service]\\nKillSignal=SIGWINCH\\nTimeoutStopSec=8\\n' >$d/test.conf
         systemctl daemon-reload";
     bed.on("node1", stubborn);
     let output = lab.run(PUSH);
     bed.on(
         "node1",
-        "rm -r /run/systemd/system/kube-scheduler.service.d; systemctl daemon-reload",
+        "rm -r /run/systemd/system/service.d; systemctl daemon-reload",
     );
     let output = output.exits(0);
     assert!(

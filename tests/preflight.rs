@@ -99,7 +99,8 @@ fn what_a_node_lacks_is_told_before_anything_is_staged() {
     ];
     case.refused("true", "true", 1, &says);
 
-    let second = format!("{own}[[node]]\nname = \"nodeb\"\n{elsewhere}");
+    let second =
+        format!("{own}[[node]]\nname = \"nodeb\"\nroles = [\"control-plane\"]\n{elsewhere}");
     lab.edit(&elsewhere, &second);
     let device = "$(ip -o -4 addr show scope global | awk '{ print $2; exit }')";
     case.refused(
@@ -114,6 +115,13 @@ fn what_a_node_lacks_is_told_before_anything_is_staged() {
     bed.on(
         node,
         "mkdir -p /mnt/ssd/etcd && ln -s /mnt/ssd/etcd /var/lib/etcd",
+    );
+    lab.run(PUSH)
+        .exits(1)
+        .says("node8: `/var/lib/etcd` is a link to `/mnt/ssd/etcd`, and systemd wants a directory");
+    bed.on(
+        node,
+        "rm /var/lib/etcd && mkdir /var/lib/etcd && mount --bind /mnt/ssd/etcd /var/lib/etcd",
     );
     lab.run(PUSH).exits(0).says("done: 1 nodes changed");
     bed.on(node, &format!("{bind},ro /usr/local"));

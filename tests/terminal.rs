@@ -118,8 +118,8 @@ fn what_is_meant_for_a_file_is_byte_for_byte() {
 const EVIL: &str = r#"#!/bin/bash
 esc=$(printf '\033]0;PWNED\007\033[2J\033[1;1H\302\233\342\200\256')
 case $(cat /run/evil):$SSH_ORIGINAL_COMMAND in
-  lie:*'Prints what a node holds'*)
-    eval "$SSH_ORIGINAL_COMMAND" | sed "
+  lie:*)
+    eval "$SSH_ORIGINAL_COMMAND" | sed -u "
       s/^show kube-scheduler.service ActiveState=.*/show kube-scheduler.service ActiveState=x${esc}all healthy/
       s/ExecMainStartTimestamp=.*/ExecMainStartTimestamp=$esc/" ;;
   fail:*) printf '%s' "${esc}nothing to do" >&2; exit 9 ;;
@@ -136,7 +136,8 @@ fn a_hostile_node_is_shown_and_does_nothing() {
     let unit = "/etc/systemd/system/kube-scheduler.service";
     let hurt = format!(
         "printf '\\n# \\033]0;PWNED\\007\\033[2J\\302\\233\\342\\200\\256\\n' >>{unit}
-        cat >/run/evil.sh; chmod 755 /run/evil.sh; echo lie >/run/evil
+        cat >/run/evil.sh
+        chmod 755 /run/evil.sh; echo lie >/run/evil
         echo ForceCommand /run/evil.sh >/etc/ssh/sshd_config.d/98-evil.conf"
     );
     let script = format!(

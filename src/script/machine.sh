@@ -6,6 +6,7 @@
 #   mount AT NUMBER DEVICE OPTIONS
 #   room AT BLOCK BLOCKS FREE AVAILABLE INODES INODES-FREE
 #   fixed AT                     nothing can be written there
+#   link DIRECTORY TARGET        a state directory that is a link
 machine_places() { # machine_places PATHS
   lies=$({
     printf '%s\n' "$1" | sed -n 's|^\(/.*\)/[^/]*$|\1|p'
@@ -18,6 +19,7 @@ machine_places() { # machine_places PATHS
   done) || exit 9
   printf '%s\n' "$lies" | sed 's/^/machine lies /'
   dirs=$(printf '%s\n' "$lies" | cut -d ' ' -f 2 | sort -u)
+  [ ! -L "$root/var/lib/etcd" ] || echo "machine link /var/lib/etcd $(readlink "$root/var/lib/etcd")"
   printf '%s\n' "$dirs" | while read -r at; do
     [ -w "$at" ] || echo "machine fixed $at"
   done

@@ -277,6 +277,8 @@ impl Login {
         let resolved = asked.map(|asked| String::from_utf8_lossy(&asked.stdout).into_owned());
         let jump = resolved.ok().and_then(|text| {
             let jump = text.lines().find_map(|it| it.strip_prefix("proxyjump "));
+            // ssh puts an address in brackets.
+            let jump = jump.map(|it| it.trim_start_matches('[').trim_end_matches(']'));
             jump.map(ToOwned::to_owned)
         });
         let (whose, at) = match jump {

@@ -472,8 +472,7 @@ fn check_start(wanted: &Wanted, partial: &mut Partial<PathBuf>) -> Result<(), Fa
         return Ok(());
     };
     partial.clear()?;
-    let page = checksum::page(&start);
-    Err(page.map_or(Fault::Kind { what }, Fault::Page))
+    Err(checksum::page(&start).map_or(Fault::Kind { what }, Fault::Page))
 }
 
 /// What something that is not pinned should be, if it does not begin so.

@@ -75,7 +75,7 @@ fn three_architectures_make_one_cluster() {
         }
     });
     // A Raspberry Pi as it comes: the kernel is a 64-bit one, whatever the system.
-    bed.on("node10", "sed -i s/armv7l/aarch64/ /usr/local/bin/uname");
+    bed.on("node10", "sed -i s/armv7l/aarch64/ /usr/bin/uname");
     assert_eq!(bed.on("node10", "uname -m"), "aarch64");
     assert_eq!(bed.on("node10", "dpkg --print-architecture"), "armhf");
     let lab = lab(&bed, &parts);

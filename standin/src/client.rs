@@ -155,12 +155,14 @@ async fn talk(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     request: &str,
 ) -> io::Result<Answer> {
-    stream.write_all(request.as_bytes()).await?;
+    let sent = stream.write_all(request.as_bytes()).await;
     let mut bytes = Vec::new();
-    // A peer that closes without ceremony after a whole answer has answered.
+    // A peer that closes without ceremony after a whole answer has answered. One that hung up
+    // before it had the whole request may have said why: TLS 1.3 tells only then whether it takes
+    // a client's certificate.
     match stream.take(ANSWER_BYTES).read_to_end(&mut bytes).await {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-        _ => {}
+        _ => sent?,
     }
     let text = String::from_utf8_lossy(&bytes);
     let status = text

@@ -21,6 +21,8 @@ use crate::command::Program;
 const NEIGHBOURS: u8 = 20;
 /// Where programs are in a tree whose `/bin` is a link to `/usr/bin`.
 const PROGRAM_DIRECTORIES: &[&str] = &["usr/bin", "usr/sbin"];
+/// Where a node has the programs whose place ours took.
+const REAL: &str = "usr/local/lib/real";
 
 /// What is special about a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -249,7 +251,7 @@ impl Disk<'_> {
         Ok(())
     }
 
-    /// Puts an `uname` and a `dpkg` before the real ones in the search path, sudo's included.
+    /// Puts an `uname` and a `dpkg` in the place of the real ones, which they ask for the rest.
     fn pretend(&self, arch: Arch) -> Result<(), Error> {
         let native = Program::new("uname").arg("-m").text()?;
         if arch.dpkg() == host::system()?.arch {
@@ -258,14 +260,20 @@ impl Disk<'_> {
         let (machine, dpkg) = (arch.machine(), arch.dpkg());
         let uname = format!(
             "#!/bin/sh\n# This node says it is {machine}.\n\
-             /usr/bin/uname \"$@\" | sed 's/{native}/{machine}/g'\n"
+             /{REAL}/uname \"$@\" | sed 's/{native}/{machine}/g'\n"
         );
         let dpkg = format!(
             "#!/bin/sh\n# This node says it is {dpkg}.\n\
-             case $* in --print-architecture) echo {dpkg} ;; *) exec /usr/bin/dpkg \"$@\" ;; esac\n"
+             case $* in --print-architecture) echo {dpkg} ;; *) exec /{REAL}/dpkg \"$@\" ;; esac\n"
         );
-        self.write("usr/local/bin/uname", &uname, 0o755)?;
-        self.write("usr/local/bin/dpkg", &dpkg, 0o755)
+        self.directory(REAL)?;
+        for (name, text) in [("uname", uname), ("dpkg", dpkg)] {
+            let program = Path::new("usr/bin").join(name);
+            let real = self.upper.join(REAL).join(name);
+            fs_err::copy(self.base.join(&program), real)?;
+            self.write(&program.to_string_lossy(), &text, 0o755)?;
+        }
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 pub use describe::{Description, Subject, describe};
 pub use table::requests;
@@ -202,7 +203,8 @@ pub struct Request {
     /// The subject's organizations: groups, to Kubernetes.
     pub organizations: Vec<String>,
     /// Names and addresses it is valid for; empty for a client's.
-    pub sans: BTreeSet<San>,
+    /// Shared: a thousand servers have the same thousands of them.
+    pub sans: Arc<BTreeSet<San>>,
     /// Those of them that some client of the cluster goes by; the others are a comfort.
     pub needed: BTreeSet<San>,
     /// What it may be used for.

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::{AuthorityName, CertificateId, Kind, Request, Usage};
 use crate::inventory::{Authorities, DomainName, Inventory, Node, NodeName, Pattern, Role, San};
@@ -211,12 +212,13 @@ static ROWS: [Row; 13] = [
 impl Row {
     fn requests(&self, inventory: &Inventory) -> Vec<Request> {
         let has_workers = inventory.with_role(Role::Worker).next().is_some();
+        let shared = Arc::new(self.sans.of_all(inventory));
         match self.each(inventory) {
             None if self.kind == Kind::KubeProxy && !has_workers => vec![],
-            None => vec![self.request(inventory, None)],
+            None => vec![self.request(inventory, None, &shared)],
             Some(role) => inventory
                 .with_role(role)
-                .map(|node| self.request(inventory, Some(node)))
+                .map(|node| self.request(inventory, Some(node), &shared))
                 .collect(),
         }
     }
@@ -232,7 +234,12 @@ impl Row {
         }
     }
 
-    fn request(&self, inventory: &Inventory, node: Option<&Node>) -> Request {
+    fn request(
+        &self,
+        inventory: &Inventory,
+        node: Option<&Node>,
+        shared: &Arc<BTreeSet<San>>,
+    ) -> Request {
         let node_name = node.map(|node| node.name.clone());
         Request {
             common_name: match (self.common_name, &node_name) {
@@ -252,7 +259,7 @@ impl Row {
             set: self.set,
             signer: signer(inventory.pki.authorities, self.set),
             organizations: self.organization.map(str::to_owned).into_iter().collect(),
-            sans: self.sans.of(inventory, node),
+            sans: self.sans.of(node, shared),
             needed: self.sans.needed(inventory, node),
             usages: self.usages.iter().copied().collect(),
             key: inventory.pki.key,
@@ -262,20 +269,38 @@ impl Row {
 }
 
 impl Sans {
-    fn of(self, inventory: &Inventory, node: Option<&Node>) -> BTreeSet<San> {
+    /// What every certificate of the row is valid for.
+    fn of_all(self, inventory: &Inventory) -> BTreeSet<San> {
         let mut sans = match self {
             Self::None => return BTreeSet::new(),
-            Self::EtcdMember => node.map(etcd_member).unwrap_or_default(),
+            Self::EtcdMember | Self::Kubelet => BTreeSet::new(),
             Self::Apiserver => apiserver(inventory),
-            Self::Kubelet => node.map(kubelet).unwrap_or_default(),
         };
-        sans.extend(node.into_iter().flat_map(|node| node.sans.iter().cloned()));
         sans.extend([
             San::Dns(domain_name("localhost")),
             San::Ip(Ipv4Addr::LOCALHOST.into()),
             San::Ip(Ipv6Addr::LOCALHOST.into()),
         ]);
         sans
+    }
+
+    /// The same with what a node's own is valid for besides.
+    fn of(self, node: Option<&Node>, shared: &Arc<BTreeSet<San>>) -> Arc<BTreeSet<San>> {
+        let Some(node) = node else {
+            return Arc::clone(shared);
+        };
+        let mut own = match self {
+            Self::None => return Arc::clone(shared),
+            Self::Apiserver => BTreeSet::new(),
+            Self::EtcdMember => etcd_member(node),
+            Self::Kubelet => kubelet(node),
+        };
+        own.extend(node.sans.iter().cloned());
+        if own.is_subset(shared) {
+            return Arc::clone(shared);
+        }
+        own.extend(shared.iter().cloned());
+        Arc::new(own)
     }
 }
 

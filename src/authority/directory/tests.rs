@@ -101,7 +101,7 @@ impl Site {
     /// All names that the cluster's servers are known by.
     fn hosts(&self) -> Vec<String> {
         let requests = requests(&self.inventory);
-        let serving = requests.iter().flat_map(|request| &request.sans);
+        let serving = requests.iter().flat_map(|request| &*request.sans);
         let mut hosts: Vec<String> = serving.map(ToString::to_string).collect();
         hosts.sort();
         hosts.dedup();

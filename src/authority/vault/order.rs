@@ -184,7 +184,7 @@ impl<'a> Words<'a> {
         let asked = self.first(|names| names.names.as_ref());
         let sans = match asked {
             Some(AskedNames::Needed) => &request.needed,
-            Some(AskedNames::All) | None => &request.sans,
+            Some(AskedNames::All) | None => &*request.sans,
         };
         for san in sans {
             match san {

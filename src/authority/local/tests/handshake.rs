@@ -221,8 +221,7 @@ fn each_arrow_takes_the_right_certificate_and_refuses_every_wrong_one() {
                 refuses(result, "the client", why, &format!("{arrow}: {what}"));
             }
             let elsewhere = cluster.altered(server_kind, NOW, |request| {
-                request.sans =
-                    std::sync::Arc::new([San::Dns("elsewhere.home".parse().unwrap())].into());
+                request.sans = Arc::new([San::Dns("elsewhere.home".parse().unwrap())].into());
             });
             let result = try_arrow(&cluster, link, client, &elsewhere);
             refuses(result, "the client", "NotValidForName", &arrow);

@@ -6,12 +6,17 @@
 mod bad;
 mod builtin;
 mod expansion;
+mod known;
 mod own;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use handlebars::{Handlebars, RenderErrorReason, Template, no_escape};
+use handlebars::{
+    Handlebars, RenderContext, RenderError, RenderErrorReason, Renderable as _, Template,
+    WriteOutput, no_escape,
+};
 use serde::Serialize;
 
 use self::expansion::Piece;
@@ -23,6 +28,8 @@ pub use self::own::{Known, Own, OwnText};
 
 /// The most bytes that a template may expand to.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+/// What a text of the user's own goes by while it is rendered: no partial is called so.
+const OWN: &str = "the text itself";
 
 /// What every template sees.
 #[derive(Debug, Clone, Serialize)]
@@ -105,7 +112,7 @@ pub enum Error {
         /// What the text is for.
         name: String,
         /// Why.
-        source: Box<handlebars::RenderError>,
+        source: Box<RenderError>,
     },
     /// The same of one that the user wrote.
     #[error(transparent)]
@@ -118,6 +125,8 @@ pub enum Error {
 pub struct Renderer {
     registry: Handlebars<'static>,
     own: Own,
+    /// The texts that were rendered so far.
+    parsed: Mutex<HashMap<String, Arc<Template>>>,
 }
 
 impl Default for Renderer {
@@ -133,6 +142,7 @@ impl Renderer {
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
         registry.register_escape_fn(no_escape);
+        known::register(&mut registry);
         for (name, builtin) in PARTIALS {
             let (text, file) = match own.text(builtin.name) {
                 Some(own) => (own.text.as_str(), Some(own)),
@@ -140,13 +150,21 @@ impl Renderer {
             };
             file.map_or(Ok(()), expansion::check_parts)
                 .map_err(in_own)?;
-            if let (Err(error), Some(own)) = (registry.register_partial(name, text), file) {
-                return Err(in_own(BadText::unread(own, &error)));
+            match (registry.register_partial(name, text), file) {
+                (Err(error), Some(own)) => return Err(in_own(BadText::unread(own, &error))),
+                (Ok(()), Some(_)) => {
+                    if let Some(mut template) = registry.get_template(name).cloned() {
+                        known::ask_first(&mut template);
+                        registry.register_template(name, template);
+                    }
+                }
+                _ => {}
             }
         }
         let renderer = Self {
             registry,
             own: own.clone(),
+            parsed: Mutex::default(),
         };
         let partials = renderer.partials();
         for (name, piece) in &partials {
@@ -171,8 +189,36 @@ impl Renderer {
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
-        let rendered = self.bounded(text, data);
-        rendered.map_err(|source| self.error(name, None, source))
+        let rendered = bounded(|to| self.render_to(text, data, to));
+        rendered.map_err(|source| self.error(name, None, source, data))
+    }
+
+    /// Renders a text; it is parsed once, however many nodes it is for.
+    fn render_to(
+        &self,
+        text: &str,
+        data: &impl Serialize,
+        to: &mut Bounded,
+    ) -> Result<(), RenderError> {
+        let template = {
+            let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(template) = parsed.get(text) {
+                Arc::clone(template)
+            } else {
+                let template = Template::compile(text).map_err(RenderErrorReason::from)?;
+                let template = Arc::new(template);
+                parsed.insert(text.to_owned(), Arc::clone(&template));
+                template
+            }
+        };
+        let context = handlebars::Context::wraps(data)?;
+        let mut output = WriteOutput::new(to);
+        template.render(
+            &self.registry,
+            &context,
+            &mut RenderContext::new(None),
+            &mut output,
+        )
     }
 
     /// The text that ships under a name, or the one that the user put in its place.
@@ -189,29 +235,28 @@ impl Renderer {
             return Ok(own.text.clone());
         }
         expansion::check_parts(own).map_err(in_own)?;
-        // What is no template is told by rendering it.
-        if let Ok(template) = &Template::compile(&own.text) {
-            let file = Some(own);
-            expansion::check(&own.file, Piece { template, file }, &self.partials())
-                .map_err(in_own)?;
-        }
-        let rendered = self.bounded(&own.text, data);
-        rendered.map_err(|source| self.error(&own.file, Some(own), source))
-    }
-
-    fn bounded(
-        &self,
-        text: &str,
-        data: &impl Serialize,
-    ) -> Result<String, handlebars::RenderError> {
-        let mut bounded = Bounded(Vec::new());
-        self.registry
-            .render_template_to_write(text, data, &mut bounded)?;
-        Ok(String::from_utf8(bounded.0).map_err(RenderErrorReason::from)?)
+        let template = Template::compile(&own.text);
+        let mut template = template.map_err(|error| in_own(BadText::unread(own, &error)))?;
+        let piece = Piece {
+            template: &template,
+            file: Some(own),
+        };
+        expansion::check(&own.file, piece, &self.partials()).map_err(in_own)?;
+        known::ask_first(&mut template);
+        let mut registry = self.registry.clone();
+        registry.register_template(OWN, template);
+        let rendered = bounded(|to| registry.render_to_write(OWN, data, to));
+        rendered.map_err(|source| self.error(&own.file, Some(own), source, data))
     }
 
     /// Whose mistake it is: that of the partial it is in, if the user wrote that one.
-    fn error(&self, name: &str, own: Option<&OwnText>, source: handlebars::RenderError) -> Error {
+    fn error(
+        &self,
+        name: &str,
+        own: Option<&OwnText>,
+        source: RenderError,
+        data: &impl Serialize,
+    ) -> Error {
         let within = source.template_name.as_deref();
         let partial = PARTIALS.iter().find(|(name, _)| Some(*name) == within);
         let at_fault = match partial {
@@ -219,7 +264,10 @@ impl Renderer {
             None => own,
         };
         match at_fault {
-            Some(own) => Error::Own(Box::new(BadText::unrendered(own, &source))),
+            Some(own) => {
+                let data = serde_json::to_value(data).unwrap_or_default();
+                Error::Own(Box::new(BadText::unrendered(own, &source, &data)))
+            }
             None => Error::Render {
                 name: name.to_owned(),
                 source: Box::new(source),
@@ -230,6 +278,15 @@ impl Renderer {
 
 fn in_own(bad: BadText) -> Error {
     Error::Own(Box::new(bad))
+}
+
+/// A text as it is written, to its limit.
+fn bounded(
+    write: impl FnOnce(&mut Bounded) -> Result<(), RenderError>,
+) -> Result<String, RenderError> {
+    let mut bounded = Bounded(Vec::new());
+    write(&mut bounded)?;
+    Ok(String::from_utf8(bounded.0).map_err(RenderErrorReason::from)?)
 }
 
 /// A text that grows to its limit and no further.

@@ -85,6 +85,11 @@ fn what_is_wrong_with_them_is_told_with_its_place_before_anything_else() {
     );
     refused(
         "templates/etcd.service.d/a.conf.hbs",
+        "[Service]\n{{#if node.nmae}}Nice=1{{/if}}\n",
+        "`templates/etcd.service.d/a.conf.hbs`, line 2, column 1: there is nothing called `node.nmae`",
+    );
+    refused(
+        "templates/etcd.service.d/a.conf.hbs",
         "\n\n  {{#if x}}\n",
         "`templates/etcd.service.d/a.conf.hbs`, line 4, column 1: it is no template",
     );

@@ -2,8 +2,9 @@
 
 use handlebars::{RenderError, RenderErrorReason, TemplateError};
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde_json::Value;
 
-use super::OwnText;
+use super::{OwnText, known};
 
 /// The longest line that is shown with what is said of it.
 const SHOWN_BYTES_MAX: usize = 1000;
@@ -69,16 +70,14 @@ impl BadText {
     }
 
     /// A template that does not render.
-    pub(super) fn unrendered(own: &OwnText, error: &RenderError) -> Self {
+    pub(super) fn unrendered(own: &OwnText, error: &RenderError, data: &Value) -> Self {
         let place = error.line_no.zip(error.column_no);
         match error.reason() {
             RenderErrorReason::TemplateError(error) => Self::unread(own, error),
             RenderErrorReason::MissingVariable(Some(name)) => {
                 let message = format!("there is nothing called `{name}`");
-                let help = "ARCHITECTURE.md tells what a template sees; what may be missing goes \
-                            into `{{#if ...}}`";
                 Self::new(&own.file, &message)
-                    .way_out(help)
+                    .way_out(known::instead(name, data))
                     .seen(own, place)
             }
             RenderErrorReason::IOError(error) => {

@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use local::Local;
 pub use problem::Error;
-pub use vault::Refusal;
+pub use vault::{Finding as VaultFinding, Refusal};
 
 use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Request};
@@ -53,6 +53,8 @@ pub struct Obtained {
     pub notes: Vec<Note>,
     /// What works, and should be looked at.
     pub doubts: Vec<Finding>,
+    /// What else is to be told of how they were come by.
+    pub remarks: Vec<String>,
 }
 
 impl Obtained {

@@ -27,6 +27,15 @@ pub use self::{
 };
 use crate::version::Version;
 
+/// What a value of `--feature-gates` sets a gate to, if it names it; of several, the last counts.
+pub fn gate(value: &str, name: &str) -> Option<bool> {
+    let named = value::gates(value).filter_map(Result::ok);
+    named
+        .filter(|(gate, _)| *gate == name)
+        .last()
+        .map(|(_, set)| set)
+}
+
 /// Checks a command line (`argv` without the program itself) for a release of a program.
 pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
     let minor = version.minor();

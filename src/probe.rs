@@ -5,7 +5,7 @@
 pub mod on_node;
 pub mod served;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::certificate::{AuthorityName, Credentials, Kind};
@@ -57,30 +57,48 @@ impl<'a> Prober<'a> {
         transport: &Transport,
         probe: &Probe,
     ) -> Result<Answer, transport::Error> {
+        self.get_at(transport, LOOPBACK, probe).await
+    }
+
+    /// The same of another address that the node can reach, its own for example.
+    pub async fn get_at(
+        &self,
+        transport: &Transport,
+        address: IpAddr,
+        probe: &Probe,
+    ) -> Result<Answer, transport::Error> {
         let Some(connection) = transport.ssh() else {
             return Ok(Answer::NotAsked("nothing runs in a directory".to_owned()));
         };
         let failed = |why| Ok(Answer::Failed(why));
-        let client = match self.client_for(connection, probe).await? {
-            Ok(client) => client.timeout(Duration::from_secs(ANSWER_SECONDS)),
+        let socket = connection.forward_to(address, probe.port).await?;
+        let client = match self.client(probe, &socket) {
+            // What comes as HTTP/2 at etcd's port for peers is for gRPC alone.
+            Ok(client) => client
+                .http1_only()
+                .timeout(Duration::from_secs(ANSWER_SECONDS)),
             Err(why) => return failed(why),
         };
         let client = match client.build() {
             Ok(client) => client,
             Err(error) => return failed(error.to_string()),
         };
-        let url = format!("https://127.0.0.1:{}{}", probe.port, probe.path);
+        let url = format!(
+            "https://{}{}",
+            SocketAddr::new(address, probe.port),
+            probe.path
+        );
         let error = match client.get(url).send().await {
             Ok(answer) => return Ok(Answer::of(answer).await),
             Err(error) => error,
         };
-        if !connection.is_forbidden(LOOPBACK, probe.port).await? {
+        if !connection.is_forbidden(address, probe.port).await? {
             return failed(last_cause(&error));
         }
         match self.credentials_of(probe) {
             Ok((authority, identity)) => {
                 let identity = identity.as_ref();
-                on_node::get(transport, probe.port, &probe.path, authority, identity).await
+                on_node::get(transport, address, probe, authority, identity).await
             }
             Err(why) => failed(why),
         }

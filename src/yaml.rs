@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 pub use shape::Misfit;
-pub(crate) use shape::Shape;
+pub(crate) use shape::{Shape, decode};
 
 /// How deep lists and tables may lie in one another.
 const DEPTH_MAX: usize = 128;

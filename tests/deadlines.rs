@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bed::{Bed, NODES, PUSH};
 use crate::interrupt::assert_no_sessions;
 use crate::lab::{Going, Lab, MEMORY_MIB_MAX, Output};
+use crate::sshd::{lend, take_back};
 
 /// What sshd runs on the node in place of whatever it is asked to: the same, with a twist in the
 /// answer that `/run/twist` says. It does not look at what it is asked, only at what is answered.
@@ -130,5 +131,47 @@ fn ssh_gives_up_a_node_that_never_ends() {
         "rm /etc/ssh/sshd_config.d/20-twist.conf; kill -HUP $(cat /run/sshd.pid); sleep 0.5",
     );
     lab.run(PUSH).exits(0).says("done: 3 nodes changed");
+    bed.leave(lab);
+}
+
+/// In kube-apiserver's place: it answers with the certificate that the real one has, and never stops.
+const ENDLESS: &str = r"#!/bin/bash
+certs=/etc/k8s/kube-apiserver/certs/tls/kube-apiserver-tls
+for i in {1..60}; do
+  { printf 'HTTP/1.1 200 OK\r\n\r\n'; exec yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; } |
+    openssl s_server -quiet -naccept 1 -accept 6443 -cert $certs.pem -key $certs.key
+done
+";
+
+#[test]
+fn a_service_that_never_stops_answering_is_not_healthy() {
+    let test = "a_service_that_never_stops_answering_is_not_healthy";
+    let Some(mut bed) = Bed::take(test) else {
+        return;
+    };
+    let lab = bed.pushed();
+    lend(&bed, "openssl");
+    let replace = format!(
+        "cat >/run/endless <<'END'\n{ENDLESS}END\nchmod 755 /run/endless
+        mkdir /run/systemd/system/kube-apiserver.service.d
+        printf '[Service]\nExecStart=\nExecStart=/run/endless\nType=exec\nPrivateUsers=no\n' \
+            >/run/systemd/system/kube-apiserver.service.d/50-endless.conf
+        systemctl daemon-reload; systemctl restart kube-apiserver; sleep 1"
+    );
+    bed.on("node3", &replace);
+    let status = run(&lab, ["status", "inventory.toml"]).exits(3);
+    let told = status.stdout.lines().find(|line| line.contains("64 KiB"));
+    println!("{told:?}: {:.1} s, {} KiB", status.seconds, status.peak_kib);
+    assert!(
+        told.is_some_and(|it| it.contains("kube-apiserver") && it.contains("unhealthy")),
+        "{status}"
+    );
+    assert!(status.seconds < 30.0, "{status}");
+    bed.on(
+        "node3",
+        "rm -r /run/systemd/system/kube-apiserver.service.d /run/endless
+        systemctl daemon-reload; systemctl restart kube-apiserver",
+    );
+    take_back(&bed, "openssl");
     bed.leave(lab);
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use fs_err as fs;
 
 use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
+use crate::rotating::Reader;
 use crate::watch::Watch;
 
 const MOVE: [&str; 3] = ["certs", "move", "inventory.toml"];
@@ -31,6 +32,7 @@ fn a_living_cluster_gets_an_authority_for_each_set() {
         return;
     };
     let lab = bed.pushed();
+    let reader = Reader::of(&bed, &lab, false);
     let mut text = fs::read_to_string(lab.path("inventory.toml")).unwrap();
     _ = write!(text, "\n[pki]\nauthorities = \"separate\"\n");
     lab.write(&text);
@@ -40,21 +42,27 @@ fn a_living_cluster_gets_an_authority_for_each_set() {
         .says("`kinstall certs move INVENTORY` takes a running cluster there");
     let watch = Watch::begin(&bed);
 
-    let first = ["certs", "move", "inventory.toml", "--steps", "1"];
-    let first = lab.run(first).exits(0).says("1/3 every peer trusts");
+    let step = ["certs", "move", "inventory.toml", "--steps", "1"];
+    let first = reader.reads_while(|| lab.run(step));
+    let first = first.exits(0).says("1/3 every peer trusts");
     for node in NODES {
         assert_eq!(trusted(&bed, node), "7");
     }
     // Killed when some members have new certificates and others have not.
-    let mut going = lab.start(MOVE);
-    going.wait_for("2/3 the authorities after");
-    going.wait_for("etcd.service healthy after");
-    going.wait_until("a member is being restarted", |said| {
-        said.matches("etcd.service healthy after").count() > 3
+    Reader::of(&bed, &lab, false).reads_while(|| {
+        let mut going = lab.start(MOVE);
+        going.wait_for("proven by 12 handshakes");
+        going.wait_for("2/3 the authorities after");
+        going.wait_until("a member is being restarted", |said| {
+            let rest = said.split("2/3 the authorities after").nth(1);
+            rest.is_some_and(|rest| rest.matches("etcd.service healthy after").count() > 1)
+        });
+        going.signal("KILL");
+        going.finish();
+        lab.run(step).exits(0);
     });
-    going.signal("KILL");
-    going.finish();
-    let moved = lab.run(MOVE).exits(0).says("3/3 nobody trusts");
+    let moved = Reader::of(&bed, &lab, false).reads_while(|| lab.run(MOVE));
+    let moved = moved.exits(0).says("3/3 nobody trusts");
     let seen = watch.end();
     assert!(seen.is_empty(), "{seen:#?}");
     for node in NODES {

@@ -60,6 +60,17 @@ fn an_upgrade_is_taken_back_to_the_byte_from_the_controllers_down() {
         .prints("controllers: node1, then node2, then node3");
     assert_eq!(starts(&bed), upgraded);
 
+    // What it will run into is asked first, as of a push.
+    bed.on(
+        "node2",
+        "cd /etc/systemd/system && mount --bind . . && mount -o remount,bind,ro /etc/systemd/system",
+    );
+    lab.run(BACK)
+        .exits(1)
+        .says("node2: `/etc/systemd/system` cannot be written");
+    assert_eq!(starts(&bed), upgraded);
+    bed.on("node2", "umount /etc/systemd/system");
+
     let watch = Watch::begin(&bed);
     lab.run(BACK).exits(0).says("snapshot of etcd: ");
     assert_eq!(watch.end(), Vec::<String>::new());

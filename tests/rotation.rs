@@ -30,7 +30,22 @@ fn a_rotation_is_stopped_at_each_step_and_goes_on() {
         return;
     };
     let lab = bed.pushed();
+    // What root makes in `/tmp`, any user of the node can be waiting for.
+    for node in NODES {
+        bed.on(
+            node,
+            "mv /usr/bin/mktemp /usr/bin/mktemp.real
+            printf '#!/bin/sh\\ntouch /run/made-temporary\\nexec mktemp.real \"$@\"\\n' >/usr/bin/mktemp
+            chmod 755 /usr/bin/mktemp",
+        );
+    }
     rotate_with_interruptions(&bed, &lab);
+    for node in NODES {
+        bed.on(
+            node,
+            "mv /usr/bin/mktemp.real /usr/bin/mktemp; test ! -e /run/made-temporary",
+        );
+    }
     lab.run(["rollback", "inventory.toml", "--plan"])
         .exits(1)
         .says("node1: the generation to go back to has another key in `/etc/k8s/")

@@ -19,7 +19,7 @@ fn configure(bed: &Bed, lines: &str) {
 }
 
 /// Lends node3 a program of this machine, with the libraries that it needs.
-fn lend(bed: &Bed, program: &str) {
+pub(crate) fn lend(bed: &Bed, program: &str) {
     let config = bed.ssh_config().display().to_string();
     let script = r#"
         set -eu
@@ -28,7 +28,7 @@ fn lend(bed: &Bed, program: &str) {
         for library in $(ldd "$its" | grep -o '/[^ )]*'); do cp -L "$library" "$place/"; done
         loader=$(basename "$(ldd "$its" | grep -o '/[^ ]*/ld-linux[^ ]*')")
         printf '#!/bin/sh\nexec /run/lent/%s --library-path /run/lent /run/lent/%s.bin "$@"\n' "$loader" "$1" >"$place/$1"
-        chmod 755 "$place"/*
+        chmod 755 "$place" "$place"/*
         tar -C "$place" -c . | ssh -F "$2" node3 "mkdir -p /run/lent && tar -x -C /run/lent && ln -sf /run/lent/$1 /usr/local/sbin/$1"
         rm -r "$place""#;
     let mut lent = Command::new("sh");
@@ -39,7 +39,7 @@ fn lend(bed: &Bed, program: &str) {
     );
 }
 
-fn take_back(bed: &Bed, program: &str) {
+pub(crate) fn take_back(bed: &Bed, program: &str) {
     bed.on("node3", &format!("rm /usr/local/sbin/{program}"));
 }
 

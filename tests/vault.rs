@@ -1,13 +1,19 @@
-//! Promises about certificates from a Vault, told by a double of its API.
+//! Promises about certificates from a Vault, tried on a genuine server of its API.
 
-mod double;
-
-use std::time::Duration;
+mod check;
+mod document;
+mod fault;
+mod key;
+mod login;
+mod proxy;
+pub(crate) mod server;
 
 use fs_err as fs;
+use serde_json::json;
 
-use self::double::{Double, ROOT, Role};
-use crate::lab::{Lab, Output};
+use self::proxy::{Asked, Proxy};
+use self::server::{ROOT, Server};
+use crate::lab::{Going, Lab, Output};
 
 /// Certificates of three nodes, their names in Vault's own.
 const ALL: usize = 4 * 3 + 4;
@@ -18,64 +24,120 @@ const PASSWORDS: [(&str, &str); 3] = [
     ("etcd-node3-user", "third-password"),
 ];
 
-/// A Vault with what the inventory wants, and a directory to work in.
-fn site(vault: &Double, ca: &str) -> Lab {
+/// What Vault makes of it: etcd's and kube-apiserver's, 9 of nodes and 4 shared; the clients of
+/// kube-apiserver have no mount.
+const FROM_VAULT: usize = 3 * 3 + 4;
+/// Those of them that users without more rights ask for: they may not have requests signed.
+const BY_USERS: usize = 2 * 3;
+
+/// Tables of an inventory whose roles are named after the certificates, but etcd's.
+const TABLES: &str = "
+[pki.vault.set.etcd]
+mount = \"house/etcd\"
+user = \"etcd-{node}-user\"
+password-file = \"secrets/{user}\"
+role = \"etcd-{node}-role\"
+
+[pki.vault.set.etcd-peer]
+mount = \"house/etcd\"
+user = \"etcd-{node}-user\"
+password-file = \"secrets/{user}\"
+role = \"etcd-{node}-role\"
+
+[pki.vault.set.etcd-client]
+mount = \"house/etcd\"
+
+[pki.vault.set.kubernetes]
+mount = \"pki\"
+alt-names = [\"{node}.{cluster}.example\"]
+
+[pki.vault.set.kubelet-client]
+mount = \"pki\"
+
+[pki.vault.set.front-proxy]
+mount = \"pki_front\"
+";
+
+/// A server, what stands before it, and a directory to work in.
+struct Site {
+    server: Server,
+    proxy: Proxy,
+    lab: Lab,
+}
+
+/// A Vault with what the inventory wants; none where there is no server.
+fn site(test: &str) -> Option<Site> {
+    let server = Server::start(test)?;
+    prepare(&server);
+    let proxy = Proxy::before(server.address());
+    let lab = lab(&proxy.url(), "token-file = \"token\"\n", TABLES);
+    Some(Site { server, proxy, lab })
+}
+
+/// Mounts, roles, policies and users as [`TABLES`] has them.
+fn prepare(server: &Server) {
+    for mount in ["house/etcd", "pki", "pki_front"] {
+        server.mount(mount);
+    }
+    for (user, password) in PASSWORDS {
+        let role = user.replace("-user", "-role");
+        server.role("house/etcd", &role, &json!({}));
+        let path = format!("house/etcd/issue/{role}");
+        server.policy(user, &[(&path, "\"create\", \"update\"")]);
+        server.user(user, password, user);
+    }
+    let client = json!({"server_flag": false});
+    server.role("house/etcd", "etcd-healthcheck-client", &client);
+    server.role("house/etcd", "apiserver-etcd-client", &client);
+    server.role("pki", "apiserver", &json!({}));
+    let masters = json!({"server_flag": false, "organization": "system:masters"});
+    server.role("pki", "apiserver-kubelet-client", &masters);
+    server.role("pki_front", "front-proxy-client", &client);
+}
+
+/// A directory with an inventory of three nodes, and the passwords.
+fn lab(address: &str, more: &str, tables: &str) -> Lab {
     let lab = Lab::empty();
-    for mount in ["pki/etcd", "pki", "pki_front"] {
-        vault.mount(mount);
-    }
-    let role = |organization| Role {
-        organization,
-        client_only: organization.is_some(),
-        ..Role::default()
-    };
-    for node in ["node1", "node2", "node3"] {
-        vault.role(&format!("etcd-{node}-role"), role(None));
-    }
-    for (name, organization) in [
-        ("apiserver", None),
-        ("etcd-healthcheck-client", None),
-        ("apiserver-etcd-client", None),
-        ("front-proxy-client", None),
-        ("apiserver-kubelet-client", Some("system:masters")),
-        ("admin", Some("system:masters")),
-        ("scheduler", Some("Home Network")),
-    ] {
-        vault.role(name, role(organization));
-    }
     fs::create_dir(lab.path("secrets")).unwrap();
     for (user, password) in PASSWORDS {
-        vault.user(user, password);
-        fs::write(
-            lab.path(&format!("secrets/{user}")),
-            format!("{password}\n"),
-        )
-        .unwrap();
+        let file = lab.path(&format!("secrets/{user}"));
+        fs::write(file, format!("{password}\n")).unwrap();
     }
     fs::write(lab.path("token"), format!("{ROOT}\n")).unwrap();
     let nodes = [1, 2, 3].map(|at| {
         format!("\n[[node]]\nname = \"node{at}\"\naddress = \"10.0.0.{at}\"\narch = \"amd64\"\n")
     });
     let nodes = nodes.concat();
+    let address = if address.is_empty() {
+        String::new()
+    } else {
+        format!("address = \"{address}\"\n")
+    };
     lab.write(&format!(
         "[cluster]\nname = \"home\"\nkubernetes = \"1.32.3\"\n\n[pki]\nfrom = \"vault\"\n\n\
-         [pki.vault]\naddress = \"{}\"\n{ca}seconds = 3\ntoken-file = \"token\"\nrole = \"{{certificate}}\"\n\n\
-         [pki.vault.set.etcd]\nmount = \"pki/etcd\"\nuser = \"etcd-{{node}}-user\"\n\
-         password-file = \"secrets/{{user}}\"\nrole = \"etcd-{{node}}-role\"\n\n\
-         [pki.vault.set.etcd-peer]\nmount = \"pki/etcd\"\nuser = \"etcd-{{node}}-user\"\n\
-         password-file = \"secrets/{{user}}\"\nrole = \"etcd-{{node}}-role\"\n\n\
-         [pki.vault.set.etcd-client]\nmount = \"pki/etcd\"\n\n\
-         [pki.vault.set.kubernetes]\nmount = \"pki\"\nalt-names = [\"{{node}}.{{cluster}}.example\"]\n\n\
-         [pki.vault.set.kubelet-client]\nmount = \"pki\"\n\n\
-         [pki.vault.set.front-proxy]\nmount = \"pki_front\"\n{nodes}",
-        vault.url()
+         [pki.vault]\n{address}seconds = 10\n{more}role = \"{{certificate}}\"\n{tables}{nodes}"
     ));
     lab
 }
 
-/// What Vault makes of it: etcd's and kube-apiserver's, 9 of nodes and 4 shared; the clients of
-/// kube-apiserver have no mount.
-const FROM_VAULT: usize = 3 * 3 + 4;
+/// Runs `kinstall` with variables of the environment, and a home directory that has nothing of
+/// whoever runs the tests.
+#[track_caller]
+fn run<'a>(
+    lab: &Lab,
+    words: impl IntoIterator<Item = &'a str>,
+    variables: &[(&str, &str)],
+) -> Output {
+    let mut command = lab.command(words);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("VAULT_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", lab.path("home"));
+    command.envs(variables.iter().copied());
+    Going::start(&mut command).finish()
+}
 
 /// That this is told, wherever its lines were broken: within a path, too.
 #[track_caller]
@@ -94,60 +156,77 @@ fn keeps_secrets(output: Output) -> Output {
     for (_, password) in PASSWORDS {
         output = output.never_says(password);
     }
-    output.never_says("hvs.")
+    output
 }
 
+/// How many certificates are kept.
 fn issued(lab: &Lab) -> usize {
-    let entries = fs::read_dir(lab.path("pki/issued")).unwrap();
-    let is_pem = |name: &str| {
-        std::path::Path::new(name)
-            .extension()
-            .is_some_and(|it| it == "pem")
+    let Ok(entries) = fs::read_dir(lab.path("pki/issued")) else {
+        return 0;
     };
-    entries
-        .filter(|entry| is_pem(entry.as_ref().unwrap().file_name().to_str().unwrap()))
+    let names = entries.map(|entry| entry.unwrap().path());
+    names
+        .filter(|path| path.extension().is_some_and(|it| it == "pem"))
         .count()
+}
+
+/// The requests for certificates among these that were signed, and those that were issued.
+fn orders(asked: &[Asked]) -> (Vec<&Asked>, Vec<&Asked>) {
+    let of = |verb: &str| asked.iter().filter(|it| it.path.contains(verb)).collect();
+    (of("/sign/"), of("/issue/"))
 }
 
 #[test]
 fn what_vault_issues_is_kept_and_not_asked_for_again() {
-    let vault = Double::start();
-    let lab = site(&vault, "");
-    // Looking asks nothing.
-    lab.run(["render", "inventory.toml", "--out", "seen"])
-        .exits(0);
-    assert_eq!((vault.issues(), lab.path("pki").exists()), (0, false));
+    let Some(Site { server, proxy, lab }) =
+        site("what_vault_issues_is_kept_and_not_asked_for_again")
+    else {
+        return;
+    };
+    let before = server.tokens();
+    // Looking asks nothing, and says what would be asked.
+    let looked = lab
+        .run(["render", "inventory.toml", "--out", "seen"])
+        .says("by role `etcd-node2-role` of `house/etcd`, as user `etcd-node2-user`: etcd-peer-node2, etcd-server-node2")
+        .says("role `apiserver` of `pki`, with the token in the file `token`: apiserver-node1, apiserver-node2");
+    keeps_secrets(looked).exits(0);
+    assert_eq!((proxy.asked().len(), lab.path("pki").exists()), (0, false));
     lab.run(KUBECONFIG).exits(0);
-    let asked = vault.asked();
-    let issues = asked.iter().filter(|(path, _)| path.contains("/issue/"));
-    assert_eq!((issues.count(), issued(&lab)), (FROM_VAULT, ALL));
-    let apiserver = asked.iter().find(|(path, body)| {
-        path == "/v1/pki/issue/apiserver"
-            && body["alt_names"].to_string().contains("node2.home.example")
+    let asked = proxy.asked();
+    let (sign, issue) = orders(&asked);
+    assert_eq!(issue.len(), BY_USERS, "{issue:?}");
+    assert!(
+        issue
+            .iter()
+            .all(|it| it.path.starts_with("/v1/house/etcd/issue/etcd-node"))
+    );
+    let signed = sign.iter().filter(|it| !it.path.contains("/etcd-node"));
+    assert_eq!(signed.count(), FROM_VAULT - BY_USERS, "{sign:?}");
+    assert_eq!(issued(&lab), ALL);
+    let apiserver = sign.iter().find(|it| {
+        it.path == "/v1/pki/sign/apiserver"
+            && it.body["alt_names"]
+                .to_string()
+                .contains("node2.home.example")
     });
-    let (_, body) = apiserver.unwrap();
-    assert_eq!(body["common_name"], "kube-apiserver");
-    assert_eq!(body["ttl"], "8760h");
+    let body = &apiserver.unwrap().body;
+    assert_eq!(
+        (&body["common_name"], &body["ttl"]),
+        (&json!("kube-apiserver"), &json!("8760h"))
+    );
     for san in ["10.32.0.1", "127.0.0.1", "10.0.0.2"] {
-        assert!(
-            body["ip_sans"]
-                .as_str()
-                .unwrap()
-                .split(',')
-                .any(|it| it == san),
-            "{body}"
-        );
+        let sans = body["ip_sans"].as_str().unwrap();
+        assert!(sans.split(',').any(|it| it == san), "{body}");
     }
-    let logins: Vec<_> = asked
-        .iter()
-        .filter(|(path, _)| path.contains("/login/"))
-        .collect();
-    assert_eq!(logins.len(), 3, "each user logs in once");
-    // The leaf, then who signed it; the root is left out, and not trusted.
+    let logins = asked.iter().filter(|it| it.path.contains("/login/"));
+    assert_eq!(logins.count(), 3, "each user logs in once");
+    assert_eq!(server.tokens(), before, "the tokens of the run are revoked");
+    // The leaf, then who signed it; the root is left out, and where it would vouch for clients, not
+    // trusted.
     let chain = fs::read_to_string(lab.path("pki/issued/etcd-server-node1.pem")).unwrap();
     assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
-    let trusted = fs::read_to_string(lab.path("pki/ca/etcd.pem")).unwrap();
-    assert_eq!(trusted.trim(), vault.authority_pem("pki/etcd").trim());
+    let trusted = fs::read_to_string(lab.path("pki/ca/etcd-client.pem")).unwrap();
+    assert_eq!(trusted.trim(), server.authority_pem("house/etcd").trim());
     assert!(!lab.path("pki/ca/etcd.key").exists());
     assert!(
         lab.path("pki/ca/apiserver-client.key").exists(),
@@ -158,11 +237,11 @@ fn what_vault_issues_is_kept_and_not_asked_for_again() {
     lab.run(KUBECONFIG).exits(0);
     lab.run(["certs", "list", "inventory.toml"]).exits(0);
     lab.run(["certs", "check", "inventory.toml"]).exits(0);
-    assert_eq!(vault.issues(), 0, "all of it still serves");
+    assert_eq!(proxy.asked().len(), 0, "all of it still serves");
     let before = fs::read(lab.path("pki/issued/apiserver-node1.pem")).unwrap();
     let run = lab.run(["certs", "renew", "inventory.toml", "--no-push", "apiserver"]);
     keeps_secrets(run).exits(0);
-    assert_eq!(vault.issues(), 3);
+    assert_eq!(proxy.orders(), ["/v1/pki/sign/apiserver"; 3]);
     assert_ne!(
         fs::read(lab.path("pki/issued/apiserver-node1.pem")).unwrap(),
         before
@@ -173,18 +252,23 @@ fn what_vault_issues_is_kept_and_not_asked_for_again() {
         "address = \"10.0.0.2\"\nsans = [\"more.example\"]\n",
     );
     lab.run(KUBECONFIG).exits(0);
-    let asked = vault.asked();
-    assert_eq!(
-        asked.len(),
-        1 + 2 + 1,
-        "a login, etcd's two and kube-apiserver's: {asked:?}"
-    );
+    let asked = proxy.asked();
+    let (sign, issue) = orders(&asked);
+    assert_eq!(issue.len(), 2, "etcd's two: {asked:?}");
+    let own = sign.iter().filter(|it| it.path.ends_with("/apiserver"));
+    assert_eq!(own.count(), 1, "kube-apiserver's: {asked:?}");
 }
 
 #[test]
 fn two_renewals_within_a_minute_have_two_names() {
-    let vault = Double::start();
-    let lab = site(&vault, "");
+    let Some(Site {
+        lab,
+        server: _server,
+        proxy: _proxy,
+    }) = site("two_renewals_within_a_minute_have_two_names")
+    else {
+        return;
+    };
     lab.run(KUBECONFIG).exits(0);
     let mut names = Vec::new();
     for out in ["one", "two", "three"] {
@@ -203,8 +287,14 @@ fn two_renewals_within_a_minute_have_two_names() {
 
 #[test]
 fn a_node_that_is_refused_keeps_no_other_back() {
-    let vault = Double::start();
-    let lab = site(&vault, "");
+    let Some(Site {
+        lab,
+        proxy,
+        server: _server,
+    }) = site("a_node_that_is_refused_keeps_no_other_back")
+    else {
+        return;
+    };
     fs::write(lab.path("secrets/etcd-node2-user"), "not-the-password\n").unwrap();
     let refused = lab.run(KUBECONFIG);
     let why = "POST /v1/auth/userpass/login/etcd-node2-user: 400: invalid username or password";
@@ -216,201 +306,86 @@ fn a_node_that_is_refused_keeps_no_other_back() {
         .never_says("node1")
         .never_says("not-the-password")
         .exits(1);
-    assert_eq!(vault.issues(), FROM_VAULT - 2);
     assert_eq!(issued(&lab), FROM_VAULT - 2, "the others are kept");
+    proxy.asked();
     fs::write(lab.path("secrets/etcd-node2-user"), "second-password").unwrap();
     lab.run(KUBECONFIG).exits(0);
-    assert_eq!((vault.issues(), issued(&lab)), (2, ALL));
-}
-
-/// What is told when something is wrong, and that nothing is kept of what was refused.
-#[track_caller]
-fn refuses(change: impl FnOnce(&Double, &Lab), expected: &str, kept: usize) {
-    let vault = Double::start();
-    let lab = site(&vault, "");
-    change(&vault, &lab);
-    let output = tells(lab.run(KUBECONFIG), expected);
-    let output = keeps_secrets(output).exits(1);
-    assert!(output.seconds < 15.0, "{output}");
-    assert_eq!(issued(&lab), kept, "{output}");
+    let asked = proxy.asked();
+    assert_eq!((orders(&asked).1.len(), issued(&lab)), (2, ALL));
 }
 
 #[test]
-fn vaults_own_words_are_told() {
-    refuses(
-        |_, lab| fs::write(lab.path("token"), "hvs.of-nobody").unwrap(),
-        "/v1/pki/issue/apiserver: 403: 1 error occurred: * permission denied",
-        6,
-    );
-    refuses(
-        |vault, _| vault.moods(|moods| moods.sealed = true),
-        "/v1/auth/userpass/login/etcd-node1-user: 503: Vault is sealed",
-        0,
-    );
-    let refusing = |name: &str| Role {
-        refuses: vec![name.to_owned()],
-        ..Role::default()
+fn vaults_own_words_are_told_and_nothing_is_kept_of_what_was_refused() {
+    let name = "vaults_own_words_are_told_and_nothing_is_kept_of_what_was_refused";
+    let Some(Site { server, proxy, .. }) = site(name) else {
+        return;
     };
+    let refuses = |change: &dyn Fn(&Lab), expected: &str, kept: usize| {
+        let lab = lab(&proxy.url(), "token-file = \"token\"\n", TABLES);
+        change(&lab);
+        let output = tells(lab.run(KUBECONFIG), expected);
+        let output = keeps_secrets(output).exits(1);
+        assert_eq!(issued(&lab), kept, "{output}");
+    };
+    let stranger = |lab: &Lab| fs::write(lab.path("token"), "hvs.of-nobody").unwrap();
+    refuses(&stranger, "/v1/pki/issue/apiserver: 403: ", 6);
+    let mount = |lab: &Lab| lab.edit("mount = \"pki_front\"", "mount = \"pki_back\"");
     refuses(
-        |vault, _| vault.role("etcd-node3-role", refusing("node3")),
-        "/v1/pki/etcd/issue/etcd-node3-role: 400: common name node3 not allowed by this role",
-        FROM_VAULT - 2,
-    );
-    refuses(
-        |vault, _| vault.role("apiserver", refusing("localhost")),
-        "apiserver-node1, apiserver-node2, apiserver-node3: POST",
-        FROM_VAULT - 3,
-    );
-    refuses(
-        |vault, _| vault.role("apiserver", refusing("localhost")),
-        "400: subject alternate name localhost not allowed by this role",
-        FROM_VAULT - 3,
-    );
-    refuses(
-        |_, lab| lab.edit("mount = \"pki_front\"", "mount = \"pki_back\""),
+        &mount,
         "404: no handler for route \"pki_back/issue/front-proxy-client\". route entry not found.",
         FROM_VAULT - 1,
     );
+    let role = |lab: &Lab| lab.edit("role = \"{certificate}\"", "role = \"of-{certificate}\"");
+    refuses(&role, "400: unknown role: of-front-proxy-client", 6);
+    let unsaid = |lab: &Lab| fs::remove_file(lab.path("token")).unwrap();
+    refuses(&unsaid, "No such file or directory", 6);
+    let bare = json!({"allow_any_name": false, "allowed_domains": ["node3"],
+        "allow_bare_domains": true, "allow_localhost": false});
+    server.role("house/etcd", "etcd-node3-role", &bare);
     refuses(
-        |_, lab| lab.edit("role = \"{certificate}\"", "role = \"of-{certificate}\""),
-        "400: unknown role: of-front-proxy-client",
-        6,
+        &|_| {},
+        "400: subject alternate name localhost not allowed by this role",
+        FROM_VAULT - 2,
     );
-}
-
-#[test]
-fn what_would_not_do_is_not_kept() {
-    let client = Role {
-        client_only: true,
-        ..Role::default()
-    };
+    server.role("house/etcd", "etcd-node3-role", &json!({}));
+    server.role("pki", "apiserver", &json!({"server_flag": false}));
     refuses(
-        |vault, _| vault.role("apiserver", client),
-        "Vault issued one that lacks the usage serverAuth",
+        &|_| {},
+        "apiserver-node1, apiserver-node2, apiserver-node3: Vault issued one that lacks the usage serverAuth",
         FROM_VAULT - 3,
     );
+    server.role("pki", "apiserver", &json!({}));
+    server.role(
+        "pki",
+        "apiserver-kubelet-client",
+        &json!({"server_flag": false}),
+    );
     refuses(
-        |vault, _| vault.role("apiserver-kubelet-client", Role::default()),
+        &|_| {},
         "Vault issued one that lacks the organization `system:masters`",
         FROM_VAULT - 1,
     );
+    server.call("POST", "sys/seal", json!({}));
     refuses(
-        |vault, _| vault.moods(|moods| moods.babble = true),
-        "its answer is not what Vault documents",
+        &|_| {},
+        "/v1/auth/userpass/login/etcd-node1-user: 503: Vault is sealed",
         0,
-    );
-}
-
-#[test]
-fn a_vault_that_is_not_there_or_slow_is_waited_for_once() {
-    refuses(
-        |_, lab| {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = free.local_addr().unwrap();
-            let text = fs::read_to_string(lab.path("inventory.toml")).unwrap();
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("address = \"http"))
-                .unwrap();
-            lab.edit(line, &format!("address = \"http://{address}\""));
-        },
-        "Connection refused",
-        0,
-    );
-    refuses(
-        |vault, _| vault.moods(|moods| moods.slow = Some(Duration::from_secs(8))),
-        "no answer within 3 seconds",
-        0,
-    );
-    refuses(
-        |_, lab| fs::remove_file(lab.path("token")).unwrap(),
-        "No such file or directory",
-        6,
-    );
-}
-
-#[test]
-fn another_authority_is_taken_only_where_both_are_trusted() {
-    let vault = Double::start();
-    let lab = site(&vault, "");
-    lab.run(KUBECONFIG).exits(0);
-    let renew = [
-        "certs",
-        "renew",
-        "inventory.toml",
-        "--no-push",
-        "apiserver-node1",
-    ];
-    let before = fs::read(lab.path("pki/issued/apiserver-node1.pem")).unwrap();
-    vault.mount("pki");
-    let refused = lab
-        .run(renew)
-        .says("Vault signed it with `CN=Intermediate CA for pki`, which is another authority");
-    keeps_secrets(refused).exits(1);
-    assert_eq!(
-        fs::read(lab.path("pki/issued/apiserver-node1.pem")).unwrap(),
-        before
-    );
-    for set in ["kubernetes", "kubelet-client"] {
-        let both = fs::read_to_string(lab.path(&format!("pki/ca/{set}.pem"))).unwrap();
-        let both = both + &vault.authority_pem("pki");
-        fs::write(lab.path(&format!("pki/trust/{set}.pem")), both).unwrap();
-    }
-    let asked = lab.run(renew).exits(0);
-    let kubernetes = [1, 2, 3].map(|at| format!("apiserver-node{at}"));
-    let signed =
-        |id: &String| fs::read_to_string(lab.path(&format!("pki/issued/{id}.pem"))).unwrap();
-    let own = vault.authority_pem("pki");
-    for id in &kubernetes {
-        assert!(
-            signed(id).contains(own.trim()),
-            "{id} by the new authority: {asked}"
-        );
-    }
-    lab.run(KUBECONFIG).exits(0);
-    assert_ne!(
-        fs::read(lab.path("pki/issued/apiserver-node1.pem")).unwrap(),
-        before
     );
 }
 
 #[test]
 fn a_life_that_is_shorter_than_asked_is_told_and_renewed_in_time() {
-    let vault = Double::start();
-    let lab = site(&vault, "");
-    let short = Role {
-        hours_max: Some(48),
-        ..Role::default()
+    let name = "a_life_that_is_shorter_than_asked_is_told_and_renewed_in_time";
+    let Some(Site { server, proxy, lab }) = site(name) else {
+        return;
     };
-    vault.role("front-proxy-client", short);
+    let short = json!({"server_flag": false, "max_ttl": "48h"});
+    server.role("pki_front", "front-proxy-client", &short);
     lab.run(["push", "inventory.toml", "--into", "trees"])
         .says("front-proxy-client: ends on")
         .says("though 365 days were asked for");
-    assert_eq!(vault.issues(), FROM_VAULT);
+    assert_eq!(issued(&lab), ALL);
+    proxy.asked();
     lab.run(KUBECONFIG).exits(0);
-    assert_eq!(vault.issues(), 0, "two days are left of two");
-}
-
-#[test]
-fn vaults_own_tls_is_verified_by_the_ca_that_is_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let ca = directory.path().join("ca.pem");
-    let vault = Double::start_tls(&ca);
-    let lab = site(&vault, "ca = \"vault-ca.pem\"\n");
-    fs::copy(&ca, lab.path("vault-ca.pem")).unwrap();
-    lab.run(KUBECONFIG).exits(0);
-    let stranger = site(&vault, "");
-    keeps_secrets(stranger.run(KUBECONFIG))
-        .says("certificate")
-        .exits(1);
-    assert_eq!(issued(&stranger), 0);
-    // A token does not leave TLS because somebody says so.
-    let plain = Double::start();
-    vault.moods(|moods| moods.redirect = Some(plain.url()));
-    let sent = site(&vault, "ca = \"vault-ca.pem\"\n");
-    fs::copy(&ca, sent.path("vault-ca.pem")).unwrap();
-    keeps_secrets(sent.run(KUBECONFIG))
-        .says("sent on to an address without TLS")
-        .exits(1);
-    assert_eq!(plain.asked().len(), 0);
+    assert_eq!(proxy.asked().len(), 0, "two days are left of two");
 }

@@ -10,6 +10,7 @@
 //! Where they come from Vault, what it issues is kept here too, and asked for again only when it
 //! no longer serves.
 
+mod earlier;
 mod examine;
 mod existing;
 mod moving;
@@ -17,17 +18,18 @@ mod once;
 mod record;
 mod remote;
 mod rotation;
-mod sign;
+pub(super) mod sign;
 mod store;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rcgen::KeyPair;
 
 use self::existing::{Existing, Paths, is_of_type};
-pub use self::moving::Moving;
+pub use self::moving::{Goal, Moving, Phase, Step};
 use self::remote::Fetched;
 use self::sign::Signer;
 use self::store::{Store, Write};
@@ -39,6 +41,7 @@ use crate::certificate::table::signer;
 use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Leaf, Request, ServiceAccountPair, describe,
 };
+use crate::encryption::Target;
 use crate::inventory::{ClusterName, Encryption, Inventory, Pki, PkiSource};
 use crate::secret::Secret;
 
@@ -49,6 +52,8 @@ pub struct Local {
     cluster: ClusterName,
     pki: Pki,
     encryption: Encryption,
+    /// Who reads the encryption configuration.
+    targets: Vec<Target>,
     /// What somebody else made.
     directory: Option<Directory>,
     /// Where that lies.
@@ -57,6 +62,8 @@ pub struct Local {
     vault: Option<Vault>,
     /// What the peers that judge certificates are built with.
     go: Go,
+    /// Whether everything is taken as it is kept, and nothing made.
+    is_frozen: bool,
 }
 
 const DAY_SECONDS: i64 = 86_400;
@@ -71,16 +78,20 @@ impl Local {
                 (Some(Directory::read(&path)?), path)
             }
         };
-        Ok(Self {
+        let local = Self {
             store: Store::new(inventory.directory.join("pki")),
             cluster: inventory.cluster.name.clone(),
             pki: inventory.pki.clone(),
             encryption: inventory.encryption.clone(),
+            targets: Target::all(inventory),
             directory,
             directory_path,
             vault: Vault::of(inventory),
             go: Go::of(&inventory.cluster),
-        })
+            is_frozen: false,
+        };
+        local.settled()?;
+        Ok(local)
     }
 }
 
@@ -100,15 +111,54 @@ impl Authority for Local {
         ids: &BTreeSet<CertificateId>,
         now: i64,
     ) -> Result<Obtained, Error> {
-        let lock = self.store.lock()?;
-        let fetched = self.fetch(requests, ids, now)?;
-        let (obtained, writes) = self.prepare(requests, ids, Some(&fetched), now)?;
-        self.store.write_all(&writes)?;
+        let lock = self.lock()?;
+        let obtained = self.renew_held(requests, ids, now)?;
         drop(lock);
         Ok(obtained)
     }
 
     fn kept(&self, requests: &[Request]) -> Result<Credentials, Error> {
+        self.kept_now(requests)
+    }
+}
+
+/// What a run has gathered so far.
+struct Gathered {
+    now: i64,
+    notes: Vec<Note>,
+    writes: Vec<Write>,
+    /// What nobody can sign.
+    missing: Vec<CertificateId>,
+    /// What is made up: Vault alone could make it.
+    made_up: BTreeSet<CertificateId>,
+}
+
+impl Gathered {
+    fn note(&mut self, item: Item, outcome: Outcome) {
+        self.notes.push(Note { item, outcome });
+    }
+
+    fn write(&mut self, path: &str, bytes: Secret) {
+        let path = path.to_owned();
+        self.writes.push(Write { path, bytes });
+    }
+}
+
+impl Local {
+    /// As [`Authority::renew`]; the lock must be held.
+    fn renew_held(
+        &self,
+        requests: &[Request],
+        ids: &BTreeSet<CertificateId>,
+        now: i64,
+    ) -> Result<Obtained, Error> {
+        let fetched = self.fetch(requests, ids, now)?;
+        let (obtained, writes) = self.prepare(requests, ids, Some(&fetched), now)?;
+        self.store.write_all(&writes)?;
+        Ok(obtained)
+    }
+
+    fn kept_now(&self, requests: &[Request]) -> Result<Credentials, Error> {
         let mut authorities = BTreeMap::new();
         let mut signing_key_pem = None;
         for name in AuthorityName::ALL {
@@ -145,31 +195,7 @@ impl Authority for Local {
             signing_key_pem,
         })
     }
-}
 
-/// What a run has gathered so far.
-struct Gathered {
-    now: i64,
-    notes: Vec<Note>,
-    writes: Vec<Write>,
-    /// What nobody can sign.
-    missing: Vec<CertificateId>,
-    /// What is made up: Vault alone could make it.
-    made_up: BTreeSet<CertificateId>,
-}
-
-impl Gathered {
-    fn note(&mut self, item: Item, outcome: Outcome) {
-        self.notes.push(Note { item, outcome });
-    }
-
-    fn write(&mut self, path: &str, bytes: Secret) {
-        let path = path.to_owned();
-        self.writes.push(Write { path, bytes });
-    }
-}
-
-impl Local {
     /// Everything that is asked for, and what must be written for it to last. Where nothing was
     /// fetched it is only foreseen, and what Vault would make is made up.
     fn prepare(
@@ -179,6 +205,16 @@ impl Local {
         fetched: Option<&Fetched>,
         now: i64,
     ) -> Result<(Obtained, Vec<Write>), Error> {
+        if self.is_frozen {
+            let credentials = self.as_it_is(requests)?;
+            let obtained = Obtained {
+                doubts: self.check(requests, &credentials, now)?,
+                credentials,
+                notes: Vec::new(),
+                remarks: Vec::new(),
+            };
+            return Ok((obtained, Vec::new()));
+        }
         let mut gathered = Gathered {
             now,
             notes: Vec::new(),
@@ -187,7 +223,7 @@ impl Local {
             made_up: BTreeSet::new(),
         };
         let signers = self.signers(requests, &mut gathered)?;
-        self.record(&signers, &mut gathered)?;
+        self.record(requests, &signers, &mut gathered)?;
         let signer_for = |name| &signers[&signer(self.pki.authorities, name)];
         let mut leaves = BTreeMap::new();
         for request in requests {
@@ -220,15 +256,18 @@ impl Local {
             encryption_history: self.encryption_history()?,
             signing_key_pem: signer_for(AuthorityName::ApiserverClient).key_pem(),
         };
+        self.take(&signers, &credentials, requests, &mut gathered)?;
         let known = requests.iter();
         let known = known.filter(|request| !gathered.made_up.contains(&request.id));
         let known: Vec<Request> = known.cloned().collect();
         let mut doubts = self.check(&known, &credentials, now)?;
         doubts.extend(fetched.into_iter().flat_map(|it| it.doubts.iter().cloned()));
+        let remarks = fetched.map(|it| it.remarks.clone());
         let obtained = Obtained {
             credentials,
             notes: gathered.notes,
             doubts,
+            remarks: remarks.unwrap_or_default(),
         };
         Ok((obtained, gathered.writes))
     }
@@ -309,18 +348,23 @@ impl Local {
         let own = match self.certificate(&format!("issued/{}.pem", request.id))? {
             Some(existing) => {
                 let key = self.store.read(&format!("issued/{}.key", request.id))?;
+                let begun = existing.description.not_before;
+                let dated = self.dated(&request.id, &existing.pem, begun)?;
                 Some(Leaf {
                     chain_pem: existing.pem,
                     key_pem: key.unwrap_or_else(|| Secret::new("")),
-                    dated: existing.description.not_before,
+                    dated,
                     not_before: existing.description.not_before,
                     not_after: existing.description.not_after,
                 })
             }
             None => None,
         };
-        let found = self.directory.as_ref();
-        let found = found.and_then(|directory| directory.leaf(request));
+        let found = match &self.directory {
+            Some(directory) => directory.leaf(request),
+            None if self.is_frozen => self.taken(request)?,
+            None => None,
+        };
         Ok(match (own, found) {
             (Some(own), Some(found)) if own.not_before <= found.not_before => Some(found),
             (own, found) => own.or(found),
@@ -417,7 +461,6 @@ impl Local {
 
     /// A file that holds no secret, as text.
     fn text(&self, path: &str) -> Result<Option<String>, Error> {
-        let bytes = self.store.read(path)?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned()))
+        self.store.text(path)
     }
 }

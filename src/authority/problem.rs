@@ -52,6 +52,21 @@ pub enum Error {
          and run the same command once more"
     ))]
     Vault(Vec<Refusal>),
+    /// A variable of the environment says something of Vault that cannot be.
+    #[error("`{variable}` {why}")]
+    #[diagnostic(help("{help}"))]
+    VaultVariable {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        why: String,
+        /// The way out.
+        help: &'static str,
+    },
+    /// The user wanted to stop while Vault was asked.
+    #[error("stopped on request while Vault was asked")]
+    #[diagnostic(help("run the same command again"))]
+    Stopped,
     /// A name for Vault cannot be made.
     #[error("{}", unsaid(.id, .key, .word.as_deref()))]
     #[diagnostic(help(
@@ -105,18 +120,67 @@ pub enum Error {
         /// The word in the inventory.
         now: &'static str,
     },
-    /// An authority is another one than the cluster was made with.
-    #[error("the authority `{name}` is another one than the one this cluster was made with")]
+    /// The cluster's certificates came from elsewhere.
+    #[error(
+        "the certificates in `{path}` are those of `from = \"{was}\"`, and the inventory leads to `\"{now}\"`"
+    )]
     #[diagnostic(help(
-        "on a running cluster no peer would trust the other while it changes. Put the old one back; \
-         or put the certificates of both, one after the other, into `{trust}`, push, and \
-         only then exchange the authority: peers trust all that lie there"
+        "changed at once, no peer would trust the other. `kinstall certs move INVENTORY` takes a \
+         running cluster there: it has every peer trust the authorities of both first. Or say \
+         `from = \"{was}\"` again; or, if nothing runs on it yet, move `pki/` away"
+    ))]
+    OtherSource {
+        /// The record of it.
+        path: PathBuf,
+        /// The word for where they came from.
+        was: &'static str,
+        /// The word for where they would come from.
+        now: &'static str,
+    },
+    /// An authority is another one than the cluster was made with.
+    #[error(
+        "the authority `{name}` in `{path}` is another one than the one this cluster was made with"
+    )]
+    #[diagnostic(help(
+        "changed at once, no peer would trust the other. `kinstall certs move INVENTORY` takes a \
+         running cluster to another directory or another authority of Vault's: it has every peer \
+         trust both first. kinstall's own authorities are exchanged by `kinstall certs rotate-ca \
+         INVENTORY` alone: put back what was in `pki/`"
     ))]
     OtherAuthority {
         /// The authority.
         name: AuthorityName,
-        /// Where certificates lie that are trusted besides.
-        trust: String,
+        /// Where it lies.
+        path: PathBuf,
+    },
+    /// A change of who signs needs what signs now, and it is not there.
+    #[error("`{path}` is not there, and without it nobody could be told to trust who signs now")]
+    #[diagnostic(help(
+        "put it back from a copy of `pki/`; or, where it was never there, put the inventory back as \
+         it was, run `kinstall push`, and only then change who signs"
+    ))]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Certificates that are new in the inventory, while who signs changes.
+    #[error("while who signs changes, nothing new is signed, and there is no certificate yet of: {}", listed(.ids))]
+    #[diagnostic(help(
+        "add nodes and names before or after: take them out of the inventory, let \
+         `kinstall certs move` come to its end, and push them then"
+    ))]
+    NewWhileMoving {
+        /// The certificates.
+        ids: Vec<CertificateId>,
+    },
+    /// An authority that is not kinstall's own to exchange.
+    #[error("kinstall does not make the authority `{name}` of this cluster")]
+    #[diagnostic(help("{help}"))]
+    NotOwn {
+        /// What was asked for.
+        name: String,
+        /// The way out.
+        help: String,
     },
     /// A file could not be read or written; the message names it.
     #[error(transparent)]
@@ -224,6 +288,13 @@ pub enum Error {
         #[diagnostic_source]
         problem: encryption::Problem,
     },
+    /// The user's own encryption configuration is not there.
+    #[error("there is no `{0}`, which `provider = \"file\"` in `[encryption]` asks for")]
+    #[diagnostic(help(
+        "put your configuration there, the very file that kube-apiserver runs with where there is a \
+         cluster; or leave `provider` out, and a new one with a new key is made"
+    ))]
+    NoEncryptionConfig(PathBuf),
     /// A certificate with more organizations than the signer can write.
     #[error("the certificate `{id}` is to have more than one organization")]
     Organizations {

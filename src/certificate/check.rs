@@ -96,6 +96,14 @@ pub fn check(requests: &[Request], credentials: &Credentials, terms: Terms) -> V
     checker.findings
 }
 
+/// Whether a certificate's holder is allowed what it does as a member of a group.
+pub(crate) const fn needs_group(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Admin | Kind::ApiserverKubeletClient | Kind::KubeletClient
+    )
+}
+
 struct Checker<'a> {
     credentials: &'a Credentials,
     now: i64,
@@ -305,12 +313,8 @@ impl Checker<'_> {
             self.find(about.clone(), Flaw::CommonName { found, wanted, by });
         }
         let organizations = &found.subject.organizations;
-        let needs_group = matches!(
-            request.id.kind,
-            Kind::Admin | Kind::ApiserverKubeletClient | Kind::KubeletClient
-        );
         for wanted in &request.organizations {
-            if needs_group && !organizations.contains(wanted) {
+            if needs_group(request.id.kind) && !organizations.contains(wanted) {
                 let wanted = wanted.clone();
                 self.find(about.clone(), Flaw::Organization { wanted });
             }

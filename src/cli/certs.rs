@@ -2,6 +2,7 @@
 
 mod moving;
 mod nodes;
+mod prove;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,9 +34,13 @@ enum Act {
     Check(Check),
     /// Make certificates anew, put them in place and restart what reads them, one node at a time
     Renew(Renew),
-    /// Take a running cluster to the `authorities` that the inventory says: those of both trusted
-    /// first, then everything signed anew, then the old ones trusted no more
+    /// Take a running cluster to who signs by the inventory: other `authorities`, another directory,
+    /// Vault, or an authority that Vault exchanged. Both are trusted everywhere first, then
+    /// everything is signed anew, then the ones before are trusted no more
     Move(moving::Move),
+    /// Make kinstall's own authorities anew, all or the ones named, and take a running cluster there as
+    /// `move` does
+    RotateCa(moving::Rotate),
     /// Draw who presents what to whom, and who signed it
     Graph(Draw),
 }
@@ -104,6 +109,7 @@ impl Certs {
             Act::Check(check) => check.run(common, terminal).await,
             Act::Renew(renew) => renew.run(common, terminal).await,
             Act::Move(it) => Box::pin(it.run(common, terminal)).await,
+            Act::RotateCa(it) => Box::pin(it.run(common, terminal)).await,
             Act::Graph(draw) => {
                 let desk = Desk::open(&draw.inventory, terminal)?;
                 let graph = graph::of(&desk.requests, &desk.listing()?);
@@ -130,8 +136,10 @@ struct Desk {
 impl Desk {
     fn open(path: &std::path::Path, terminal: Terminal) -> Result<Self, Failure> {
         let inventory = prepare::inventory(path, terminal)?;
+        // While who signs changes, what the nodes hold may not be what the inventory leads to yet.
+        let effective = Local::in_effect(&inventory);
+        let (authority, inventory) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
         let requests = certificate::requests(&inventory);
-        let authority = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
         let kept = authority.kept(&requests);
         let kept = kept.map_err(|error| Failure::new(Exit::Failed, error))?;
         Ok(Self {
@@ -203,7 +211,10 @@ impl Renew {
             let authority =
                 Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
             let obtained = authority.renew(&requests, &ids, prepare::now());
-            let obtained = obtained.map_err(|error| Failure::new(Exit::Failed, error))?;
+            let obtained = obtained?;
+            for remark in &obtained.remarks {
+                terminal.say(&format!("warning: {remark}"));
+            }
             let renewed = obtained.made().filter_map(|note| match &note.item {
                 authority::Item::Certificate(id) => Some(id.to_string()),
                 _ => None,

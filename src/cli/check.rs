@@ -7,11 +7,17 @@ use clap::Args;
 
 use super::prepare::{self, Read};
 use super::{Common, Exit, Failure, Login, cis};
+use crate::authority::{Local, VaultFinding};
+use crate::certificate;
 use crate::check;
+use crate::inventory::Inventory;
 use crate::terminal::{Terminal, outlook::Outlook};
 use crate::version::Version;
 
 const AFTER_HELP: &str = "\
+Where certificates come from a Vault, it is asked what it would refuse: whether the token is valid, the
+roles are there, and names or lifetimes would be refused. Nothing is issued. The exit code is 3 then.
+
 With --cis the exit code is 3 if a check that applies fails, 0 if none does; what only a person can
 judge (`manual`) and what is not kinstall's (`not applicable`) fails nothing.";
 
@@ -28,8 +34,8 @@ pub(super) struct Check {
     /// Score the CIS Kubernetes Benchmark: what push would install, and what lies on the nodes
     #[arg(long, conflicts_with = "kubernetes")]
     cis: bool,
-    /// With --cis, reach no node
-    #[arg(long, requires = "cis")]
+    /// Ask no Vault; with --cis, reach no node
+    #[arg(long)]
     pub(super) offline: bool,
     #[command(flatten)]
     pub(super) login: Login,
@@ -44,7 +50,7 @@ impl Check {
             return cis::run(&self, &read.inventory, common, terminal).await;
         }
         if self.kubernetes.is_empty() {
-            return present(&read, &findings, common, terminal);
+            return present(&read, &findings, self.offline, common, terminal);
         }
         read.report(&findings, terminal)?;
         let path = check::upgrade(&read.inventory, &self.kubernetes)
@@ -63,19 +69,43 @@ impl Check {
     }
 }
 
-/// What is wrong with the inventory as it is.
+/// What is wrong with the inventory as it is, and what a Vault would say to it.
 fn present(
     read: &Read,
     findings: &[check::Finding],
+    is_offline: bool,
     common: &Common,
     terminal: Terminal,
 ) -> Result<Exit, Failure> {
     read.report(findings, terminal)?;
-    let outlook = Outlook::today(findings, &read.inventory, &read.text);
+    let told = if is_offline {
+        Vec::new()
+    } else {
+        ask_vault(&read.inventory)?
+    };
+    let (errors, doubts): (Vec<_>, Vec<_>) = told.into_iter().partition(|it| it.is_error);
+    if !common.json || !errors.is_empty() {
+        for doubt in &doubts {
+            terminal.say(&format!("warning: {doubt}"));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Failure::all(Exit::Found, errors));
+    }
+    let outlook = Outlook {
+        vault: doubts.iter().map(ToString::to_string).collect(),
+        ..Outlook::today(findings, &read.inventory, &read.text)
+    };
     if common.json {
         terminal.print_json(&outlook);
-    } else if findings.is_empty() {
+    } else if findings.is_empty() && doubts.is_empty() {
         terminal.say("nothing is wrong with it");
     }
     Ok(Exit::Done)
+}
+
+/// What the Vault of an inventory would refuse or do otherwise; nothing where there is none.
+fn ask_vault(inventory: &Inventory) -> Result<Vec<VaultFinding>, Failure> {
+    let local = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(local.vault_findings(&certificate::requests(inventory), prepare::now())?)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 
 use super::check::Check;
-use super::prepare::{self, Keep, Talk};
+use super::prepare::{self, Talk};
 use super::{Common, Exit, Failure};
 use crate::arch::Arch;
 use crate::check::cis::{self, Program, View};
@@ -72,7 +72,7 @@ fn desired(inventory: &Inventory, common: &Common, events: &Events) -> Result<De
     let archs = nodes.map(|node| (node.name.clone(), node.arch.unwrap_or(Arch::Amd64)));
     let archs: BTreeMap<NodeName, Arch> = archs.collect();
     let programs = prepare::programs(inventory, &archs);
-    let credentials = prepare::credentials(inventory, Keep::No, events)?;
+    let credentials = prepare::credentials_in_effect(inventory, events)?;
     let lockfile = prepare::supposed(prepare::lockfile(inventory)?, &programs);
     prepare::compose(inventory, &archs, &lockfile, &credentials)
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::prepare::{self, Talk};
 use super::{Common, Exit, Failure, Login};
 use crate::authority::Local;
-use crate::encryption::{self, Config, KeyName};
+use crate::encryption::Config;
 use crate::inventory::Inventory;
 use crate::secret::Secret;
 use crate::terminal::Terminal;
@@ -84,22 +84,22 @@ impl Desk {
     }
 
     fn text(&self) -> Result<Secret, Failure> {
-        let text = self.local.encryption().map_err(failed)?;
-        text.ok_or_else(|| {
-            let help = "run `kinstall push` first";
-            Failure::words(
-                Exit::Failed,
-                "there is no encryption configuration yet",
-                help,
-            )
-        })
+        self.local
+            .encryption()
+            .map_err(failed)?
+            .ok_or_else(none_yet)
     }
 
+    /// What a rotation changes.
     fn config(&self) -> Result<(Secret, Config), Failure> {
-        let text = self.text()?;
-        let config = Config::parse(&text).map_err(|error| Failure::new(Exit::Failed, error))?;
-        Ok((text, config))
+        let config = self.local.encryption_to_rotate().map_err(failed)?;
+        config.ok_or_else(none_yet)
     }
+}
+
+fn none_yet() -> Failure {
+    let message = "there is no encryption configuration yet";
+    Failure::words(Exit::Failed, message, "run `kinstall push` first")
 }
 
 fn failed(error: crate::authority::Error) -> Failure {
@@ -110,15 +110,7 @@ impl Status {
     async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let desk = Desk::open(&self.inventory, terminal)?;
         let text = desk.text()?;
-        let outlined = encryption::outline(&text);
-        let (resources, keys) = match Config::parse(&text) {
-            Ok(config) => {
-                let keys = config.keys().iter().map(KeyName::to_string).collect();
-                (config.resources(), keys)
-            }
-            // The keys are elsewhere, or there are none.
-            Err(_) => outlined.map_err(|error| Failure::new(Exit::Failed, error))?,
-        };
+        let config = Config::read(&text).map_err(|error| Failure::new(Exit::Failed, error))?;
         let rotating = desk.local.rotation().map_err(failed)?;
         let talk = Talk::open(terminal);
         let servers =
@@ -130,8 +122,8 @@ impl Status {
         servers.close().await;
         let told = Told {
             cluster: desk.inventory.cluster.name.to_string(),
-            resources,
-            keys,
+            resources: config.resources(),
+            keys: config.outline(),
             rotating: rotating.map(|key| key.to_string()),
             behind,
             stored,

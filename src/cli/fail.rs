@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::preflight::Finding;
 use crate::terminal::Terminal;
-use crate::{apply, survey};
+use crate::{apply, authority, survey};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +155,16 @@ impl From<Vec<apply::Error>> for Failure {
         };
         let exit = errors.first().map_or(Exit::Failed, exit);
         Self::all(exit, errors)
+    }
+}
+
+impl From<authority::Error> for Failure {
+    fn from(error: authority::Error) -> Self {
+        let exit = match error {
+            authority::Error::Stopped => Exit::Stopped,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
     }
 }
 

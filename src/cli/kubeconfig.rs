@@ -52,10 +52,13 @@ impl KubeconfigCommand {
                 port: inventory.api_port(node),
             };
         }
-        let authority = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
-        let obtained = authority
-            .obtain(&certificate::requests(&inventory), prepare::now())
-            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        let effective = Local::in_effect(&inventory);
+        let (authority, effective) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
+        let requests = certificate::requests(&effective);
+        let obtained = authority.obtain(&requests, prepare::now())?;
+        for remark in &obtained.remarks {
+            terminal.say(&format!("warning: {remark}"));
+        }
         if let Some(file) = self.merge {
             let place = place::Place::of(file, &inventory.cluster)?;
             return place.merge(&inventory.cluster, &obtained.credentials, terminal);

@@ -177,6 +177,9 @@ pub(super) async fn desk(
     events: &Events,
 ) -> Result<Desk, Failure> {
     let scope = prepare::scope(inventory, common)?;
+    if ask.keep != Keep::Frozen {
+        prepare::check_signers(inventory)?;
+    }
     let cache = prepare::cache(common)?;
     if let Some(bundle) = ask.bundle {
         prepare::unbundle(inventory, bundle, false, &cache, events).await?;

@@ -182,6 +182,25 @@ pub(super) enum Keep<'a> {
     No,
     /// It is, and these are made anew.
     Renew(&'a BTreeSet<CertificateId>),
+    /// Nothing is made: what is on record stays as it is, whatever the inventory says of who signs.
+    Frozen,
+}
+
+/// Refuses an inventory by which others would sign than sign now: before anything is made, and before
+/// any node is asked.
+pub(super) fn check_signers(inventory: &Inventory) -> Result<(), Failure> {
+    let local = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(local.check_unchanged(&certificate::requests(inventory))?)
+}
+
+/// The credentials that the nodes hold, also while who signs is changed to what the inventory says.
+pub(super) fn credentials_in_effect(
+    inventory: &Inventory,
+    events: &Events,
+) -> Result<Credentials, Failure> {
+    let effective = Local::in_effect(inventory);
+    let (authority, inventory) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
+    told(&authority, &inventory, Keep::No, events)
 }
 
 /// The credentials of the cluster; what is new is told.
@@ -190,25 +209,43 @@ pub(super) fn credentials(
     keep: Keep<'_>,
     events: &Events,
 ) -> Result<Credentials, Failure> {
-    let authority = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let authority = match keep {
+        Keep::Frozen => Local::frozen(inventory).map(|(authority, _)| authority),
+        _ => Local::of(inventory),
+    };
+    let authority = authority.map_err(|error| Failure::new(Exit::Usage, error))?;
+    told(&authority, inventory, keep, events)
+}
+
+fn told(
+    authority: &Local,
+    inventory: &Inventory,
+    keep: Keep<'_>,
+    events: &Events,
+) -> Result<Credentials, Failure> {
     let requests = certificate::requests(inventory);
     let obtained = match keep {
-        Keep::Yes => authority.obtain(&requests, now()),
+        Keep::Yes | Keep::Frozen => authority.obtain(&requests, now()),
         Keep::No => authority.foresee(&requests, now()),
         Keep::Renew(ids) => authority.renew(&requests, ids, now()),
     };
-    let obtained = obtained.map_err(|error| Failure::new(Exit::Failed, error))?;
-    for doubt in &obtained.doubts {
-        events.send(Event::Warning(format!("certificates: {doubt}")));
+    let obtained = obtained?;
+    let doubts = obtained.doubts.iter();
+    let doubts = doubts.map(|doubt| format!("certificates: {doubt}"));
+    for warning in doubts.chain(obtained.remarks.iter().cloned()) {
+        events.send(Event::Warning(warning));
+    }
+    let mut notes = Vec::new();
+    if keep == Keep::No {
+        notes = authority.vault_outline(&requests, now());
     }
     let made: Vec<String> = obtained.made().map(|note| note.item.to_string()).collect();
     if !made.is_empty() {
-        let verb = if keep == Keep::No {
-            "would make"
-        } else {
-            "made"
-        };
-        events.send(Event::Note(format!("{verb} in pki/: {}", made.join(", "))));
+        let verb = ["made", "would make"][usize::from(keep == Keep::No)];
+        notes.push(format!("{verb} in pki/: {}", made.join(", ")));
+    }
+    for note in notes {
+        events.send(Event::Note(note));
     }
     Ok(obtained.credentials)
 }

@@ -1,5 +1,7 @@
 //! `kinstall rollback`: a push of a recorded generation.
 
+mod signers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -7,8 +9,8 @@ use clap::Args;
 
 use super::carry::{Task, carry_out, changes, notice_others, stop_on_interrupt};
 use super::generations::{self, Generation};
-use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, backup, ground, texts};
+use super::prepare::{self, Site, Talk};
+use super::{Common, Exit, Failure, Login, backup, ground, preflight, texts};
 use crate::apply::Store;
 use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
@@ -75,7 +77,9 @@ impl Rollback {
         let differences = site.compare(&desired, jobs).await?;
         let texts = texts::recall(&site, &desired, &differences).await;
         desired.contents = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        preflight::look(inventory, &site, &desired, &differences, events).await?;
+        let credentials = prepare::credentials_in_effect(inventory, events)?;
+        signers::check(inventory, &desired, &credentials)?;
         site.find_leader(&desired, &differences).await;
         ground::check(inventory, &site, &desired, &differences, &credentials).await?;
         let views = site.views(&desired, &differences);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::prepare::{self, Keep, Site, Talk};
+use super::prepare::{self, Site, Talk};
 use super::{Common, Exit, Failure, Login, generations, members, texts};
 use crate::certificate;
 use crate::diff::{self, Difference};
@@ -68,7 +68,7 @@ impl Status {
         let reach = prepare::reach(password.as_ref(), common);
         let site = prepare::site(inventory, &scope, reach, self.verify, events).await?;
         // Nothing is made here: a cluster that was pushed has its credentials in pki/.
-        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        let credentials = prepare::credentials_in_effect(inventory, events)?;
         let prober = Prober::new(&credentials);
         let looking = site
             .snapshots

@@ -1,327 +1,382 @@
-//! `EncryptionConfiguration` as its keys and their order: what rotation changes. Pure.
+//! `EncryptionConfiguration` (`apiserver.config.k8s.io/v1`): read as kube-apiserver reads it, and
+//! written. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use yaml_rust2::Yaml;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{API_VERSION, KIND, Problem, STANDARD, document, list};
-use crate::inventory::Provider;
+use super::{API_VERSION, KEY_BYTES, KIND, Problem};
+use crate::inventory::{self, Encryption, Kms, KmsApi};
 use crate::secret::Secret;
-use base64::Engine;
+use crate::yaml::Shape::{Int, List, Table, Text};
+use crate::yaml::{self, Repeated, Shape, quoted};
+
+/// The types of the fields, by which Go refuses a whole file. Which words an entry of `providers`
+/// needs is told by what is in it.
+const CONFIG: Shape = Table(&[
+    ("apiVersion", Text),
+    ("kind", Text),
+    ("resources", List(&RULE)),
+]);
+const RULE: Shape = Table(&[("resources", List(&Text)), ("providers", List(&PROVIDER))]);
+const PROVIDER: Shape = Table(&[
+    ("aesgcm", KEYS),
+    ("aescbc", KEYS),
+    ("secretbox", KEYS),
+    ("identity", Table(&[])),
+    (
+        "kms",
+        Table(&[
+            ("apiVersion", Text),
+            ("name", Text),
+            ("cachesize", Int),
+            ("endpoint", Text),
+            ("timeout", Text),
+        ]),
+    ),
+]);
+const KEYS: Shape = Table(&[("keys", List(&Table(&[("name", Text), ("secret", Text)])))]);
+
+/// The spelling that upstream's documentation had before 1.13. kube-apiserver still takes it.
+const OLD_SPELLING: (&str, &str) = ("v1", "EncryptionConfig");
 
 /// A whole configuration.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Config {
-    rules: Vec<Rule>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) resources: Vec<Rule>,
+    /// A word that kube-apiserver does not know: what it was meant to say is lost.
+    #[serde(skip)]
+    pub(super) unknown: Option<String>,
+    /// A key that a table has twice.
+    #[serde(skip)]
+    pub(super) repeated: Option<Repeated>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Rule {
-    resources: Vec<String>,
+/// Some resources, and what encrypts them. Of several that name a resource, the first counts.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+pub(super) struct Rule {
+    #[serde(default, deserialize_with = "list")]
+    pub(super) resources: Vec<String>,
     /// In order: the first writes, all read.
-    keys: Vec<Key>,
-    /// Whether plain text is read too.
-    plain: bool,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) providers: Vec<Provider>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    provider: Provider,
-    name: String,
-    /// In base64.
-    secret: Zeroizing<String>,
+/// An entry of `providers`; one that serves has exactly one of these.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+pub(super) struct Provider {
+    pub(super) aesgcm: Option<Keys>,
+    pub(super) aescbc: Option<Keys>,
+    pub(super) secretbox: Option<Keys>,
+    pub(super) identity: Option<Identity>,
+    pub(super) kms: Option<Plugin>,
 }
 
-/// A key by what it is called.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyName {
-    /// Its provider.
-    pub provider: Provider,
-    /// Its name.
-    pub name: String,
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+pub(super) struct Keys {
+    #[serde(default, deserialize_with = "list")]
+    pub(super) keys: Vec<Key>,
 }
 
-impl std::fmt::Display for KeyName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.name, self.provider.name())
-    }
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+pub(super) struct Key {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: String,
+    /// In base64, on one line.
+    #[serde(default, deserialize_with = "secret")]
+    pub(super) secret: Zeroizing<String>,
 }
 
-impl KeyName {
-    /// What a value in etcd begins with that was written with this key
-    /// (`k8s.io/apiserver/pkg/server/options/encryptionconfig`).
-    pub fn prefix(&self) -> String {
-        format!("k8s:enc:{}:v1:{}:", self.provider.name(), self.name)
-    }
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+pub(super) struct Identity {}
+
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+pub(super) struct Plugin {
+    #[serde(default, rename = "apiVersion", deserialize_with = "text")]
+    pub(super) api_version: String,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: String,
+    pub(super) cachesize: Option<i32>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) endpoint: String,
+    pub(super) timeout: Option<String>,
 }
 
-/// Where a key stands in every rule of a configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Not in all of them.
-    Absent,
-    /// It is read, another one writes.
-    Reads,
-    /// It writes, others are read.
-    Writes,
-    /// There is no other.
-    Alone,
+/// Go takes `null` for the empty value of whatever is due.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let items = Option::<Vec<Option<T>>>::deserialize(deserializer)?;
+    let items = items.unwrap_or_default().into_iter();
+    Ok(items.map(Option::unwrap_or_default).collect())
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    let text = Zeroizing::new(text(deserializer)?);
+    Ok(Zeroizing::new(text.replace(['\r', '\n'], "")))
 }
 
 impl Config {
-    /// Reads a configuration whose providers keep their keys in the file.
-    pub fn parse(text: &Secret) -> Result<Self, Problem> {
-        let document = document(text)?;
-        let rules = list(&document, "resources")?.iter().map(Rule::parse);
-        let rules = rules.collect::<Result<_, _>>()?;
-        Ok(Self { rules })
+    /// Reads a configuration. That it is one does not mean that kube-apiserver takes it:
+    /// [`super::check`] tells that.
+    pub fn read(text: &Secret) -> Result<Self, Problem> {
+        // What begins with a brace is JSON to Kubernetes, and what is none is refused.
+        let raw = text.expose_text().unwrap_or_default();
+        let is_json = raw.trim_start().starts_with('{');
+        let text = yaml::Text::decode(text.expose())?;
+        let root = yaml::parse(&text.text);
+        let (value, repeated) = if is_json {
+            let value = serde_json::from_str(&text.text);
+            let value = value.map_err(|error| Problem::NotJson { line: error.line() })?;
+            let read = root.and_then(|root| yaml::read(root.as_deref()));
+            (value, read.map(|read| read.repeated).unwrap_or_default())
+        } else {
+            let read = yaml::read(root?.as_deref())?;
+            (read.value, read.repeated)
+        };
+        Self::of(value, repeated)
     }
 
-    /// The text, in the form that [`super::render`] has it.
-    pub fn render(&self) -> Secret {
-        let mut text = Zeroizing::new(String::with_capacity(4096));
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            text.write_fmt(line).expect("a string takes all");
-            text.push('\n');
+    fn of(value: Value, repeated: Vec<Repeated>) -> Result<Self, Problem> {
+        if !value.is_object() {
+            return Err(Problem::NoTable);
+        }
+        CONFIG.check(&value)?;
+        let word = |key: &str| value[key].as_str().unwrap_or_default();
+        let spelling = (word("apiVersion"), word("kind"));
+        if spelling != (API_VERSION, KIND) && spelling != OLD_SPELLING {
+            return Err(Problem::NotAConfiguration {
+                kind: word("kind").to_owned(),
+                api_version: word("apiVersion").to_owned(),
+            });
+        }
+        let unknown = CONFIG.unknown(&value);
+        let config: Self = serde_json::from_value(value).expect("the types have been checked");
+        Ok(Self {
+            unknown,
+            repeated: repeated.into_iter().next(),
+            ..config
+        })
+    }
+
+    /// A new configuration: one provider, its key called `key1`, then `identity`, so that what was
+    /// stored before in plain text can be read.
+    pub(super) fn new(encryption: &Encryption, key: &[u8; KEY_BYTES]) -> Self {
+        let writes = match (encryption.provider, &encryption.kms) {
+            (inventory::Provider::Kms, Some(kms)) => Some(Provider {
+                kms: Some(Plugin::of(kms)),
+                ..Provider::default()
+            }),
+            (provider, _) => Provider::with_keys(provider, vec![Key::new("key1", key)]),
         };
-        line(format_args!(
-            "apiVersion: {API_VERSION}\nkind: {KIND}\nresources:"
-        ));
-        for rule in &self.rules {
-            line(format_args!("  - resources:"));
+        let plain = Provider {
+            identity: Some(Identity {}),
+            ..Provider::default()
+        };
+        Self {
+            resources: vec![Rule {
+                resources: encryption.resources.clone(),
+                providers: writes.into_iter().chain([plain]).collect(),
+            }],
+            unknown: None,
+            repeated: None,
+        }
+    }
+
+    /// The text. All that was read is in it but words that kube-apiserver does not know.
+    pub fn write(&self) -> Secret {
+        // Room for all of it, so that no key is left behind where a text has grown out of.
+        let mut text = Zeroizing::new(String::with_capacity(self.room()));
+        let to = &mut *text;
+        line(to, format_args!("apiVersion: {API_VERSION}"));
+        line(to, format_args!("kind: {KIND}\nresources:"));
+        for rule in &self.resources {
+            line(to, format_args!("  - resources:"));
             for resource in &rule.resources {
-                line(format_args!(
-                    "      - {}",
-                    serde_json::Value::from(resource.as_str())
-                ));
+                line(to, format_args!("      - {}", quoted(resource)));
             }
-            line(format_args!("    providers:"));
-            // Neighbours of one provider share its list: kube-apiserver tries them in order.
-            let mut last = None;
-            for key in &rule.keys {
-                if last != Some(key.provider) {
-                    line(format_args!(
-                        "      - {}:\n          keys:",
-                        key.provider.name()
-                    ));
-                }
-                last = Some(key.provider);
-                let (name, secret) = (&key.name, &*key.secret);
-                // As a new one is written: plain, unless a name from elsewhere wants quotes.
-                let plain = name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-                    && name.starts_with(|first: char| first.is_ascii_alphabetic());
-                let name = if plain {
-                    name.clone()
-                } else {
-                    serde_json::Value::from(name.as_str()).to_string()
-                };
-                line(format_args!(
-                    "            - name: {name}\n              secret: {secret}"
-                ));
-            }
-            if rule.plain {
-                line(format_args!("      - identity: {{}}"));
+            line(to, format_args!("    providers:"));
+            for provider in &rule.providers {
+                provider.write(to);
             }
         }
         Secret::new(text.as_bytes())
     }
 
-    /// The keys, each once.
-    pub fn keys(&self) -> Vec<KeyName> {
-        let mut names = Vec::new();
-        for key in self.rules.iter().flat_map(|rule| &rule.keys) {
-            let name = key.name();
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+    fn room(&self) -> usize {
+        let providers = self.resources.iter().flat_map(|rule| &rule.providers);
+        let keys = providers.filter_map(Provider::keys).flat_map(|(_, it)| it);
+        let length = |key: &Key| 200 + 6 * key.name.len() + key.secret.len();
+        4096 + keys.map(length).sum::<usize>()
     }
 
-    /// The resources that are encrypted.
+    /// The rule for exactly these resources.
+    pub(super) fn rule_for(&self, resources: &[String]) -> Option<&Rule> {
+        let asked: BTreeSet<_> = resources.iter().collect();
+        let is_it = |rule: &&Rule| rule.resources.iter().collect::<BTreeSet<_>>() == asked;
+        self.resources.iter().find(is_it)
+    }
+
+    /// Whether a rule is for exactly these resources.
+    pub fn has_rule_for(&self, resources: &[String]) -> bool {
+        self.rule_for(resources).is_some()
+    }
+
+    /// The resources that it names.
     pub fn resources(&self) -> Vec<String> {
-        let rules = self.rules.iter();
+        let rules = self.resources.iter();
         rules.flat_map(|rule| rule.resources.clone()).collect()
     }
 
-    /// Where a key stands.
-    pub fn standing(&self, name: &KeyName) -> Standing {
-        let all = |is: fn(&Rule, &KeyName) -> bool| self.rules.iter().all(|rule| is(rule, name));
-        if !all(|rule, name| rule.keys.iter().any(|key| key.name() == *name)) {
-            Standing::Absent
-        } else if !all(|rule, name| rule.keys.first().is_some_and(|key| key.name() == *name)) {
-            Standing::Reads
-        } else if all(|rule, _| rule.keys.len() == 1) {
-            Standing::Alone
-        } else {
-            Standing::Writes
+    /// What reads and writes, each once: keys and plugins, and where there are no keys, plain text.
+    pub fn outline(&self) -> Vec<String> {
+        let providers = || self.resources.iter().flat_map(|rule| &rule.providers);
+        let has_keys = providers().any(|provider| provider.keys().is_some());
+        let mut words = Vec::new();
+        for provider in providers() {
+            let mut told = Vec::new();
+            if let Some((kind, keys)) = provider.keys() {
+                let name = kind.name();
+                told.extend(keys.iter().map(|key| format!("{} ({name})", key.name)));
+            }
+            told.extend(provider.kms.iter().map(|it| format!("{} (kms)", it.name)));
+            if provider.identity.is_some() && !has_keys {
+                told.push("identity".to_owned());
+            }
+            words.extend(told);
         }
-    }
-
-    /// A name that no key has, nor one that a rotation dropped before: what a snapshot of etcd
-    /// brings back from then must not be taken for what the new key wrote.
-    pub fn free_name(&self) -> String {
-        let names = self.keys();
-        let numbers = names.iter().map(|key| key.name.strip_prefix("key"));
-        let numbers = numbers.filter_map(|number| number?.parse::<u32>().ok());
-        let last = numbers.max().unwrap_or(0);
-        format!("key{}", last.saturating_add(1))
-    }
-
-    /// Adds a key that is read, second in each rule.
-    pub fn add(&mut self, name: &KeyName, secret: &[u8]) {
-        for rule in &mut self.rules {
-            let at = rule.keys.len().min(1);
-            let key = Key {
-                provider: name.provider,
-                name: name.name.clone(),
-                secret: Zeroizing::new(STANDARD.encode(secret)),
-            };
-            rule.keys.retain(|key| key.name() != *name);
-            rule.keys.insert(at.min(rule.keys.len()), key);
-        }
-    }
-
-    /// Has a key write.
-    pub fn promote(&mut self, name: &KeyName) {
-        for rule in &mut self.rules {
-            rule.keys.sort_by_key(|key| key.name() != *name);
-        }
-    }
-
-    /// Drops every other key.
-    pub fn keep_only(&mut self, name: &KeyName) {
-        for rule in &mut self.rules {
-            rule.keys.retain(|key| key.name() == *name);
-        }
+        let mut seen = BTreeSet::new();
+        words.retain(|word| seen.insert(word.clone()));
+        words
     }
 }
 
-impl Rule {
-    fn parse(yaml: &Yaml) -> Result<Self, Problem> {
-        let resources = list(yaml, "resources")?.iter();
-        let mut rule = Self {
-            resources: resources
-                .map(|resource| resource.as_str().unwrap_or_default().to_owned())
-                .collect(),
-            keys: Vec::new(),
-            plain: false,
-        };
-        for provider in list(yaml, "providers")? {
-            let entry = provider.as_hash().and_then(|hash| hash.iter().next());
-            let (name, settings) = entry.ok_or(Problem::Lacks("providers"))?;
-            let name = name.as_str().unwrap_or_default();
-            if name == "identity" && rule.keys.is_empty() {
-                return Err(Problem::Plain);
-            }
-            if name == "identity" {
-                rule.plain = true;
-                continue;
-            }
-            let provider = Provider::WITH_KEYS.into_iter().find(|it| it.name() == name);
-            let provider = provider.ok_or_else(|| Problem::KeyElsewhere(name.to_owned()))?;
-            for key in list(settings, "keys")? {
-                let text = |word: &str| key[word].as_str().unwrap_or_default().to_owned();
-                rule.keys.push(Key {
-                    provider,
-                    name: text("name"),
-                    secret: Zeroizing::new(text("secret")),
-                });
+impl Provider {
+    /// An entry with keys, if the provider keeps them in the file.
+    pub(super) fn with_keys(provider: inventory::Provider, keys: Vec<Key>) -> Option<Self> {
+        let keys = Some(Keys { keys });
+        let none = Self::default();
+        Some(match provider {
+            inventory::Provider::Aescbc => Self {
+                aescbc: keys,
+                ..none
+            },
+            inventory::Provider::Aesgcm => Self {
+                aesgcm: keys,
+                ..none
+            },
+            inventory::Provider::Secretbox => Self {
+                secretbox: keys,
+                ..none
+            },
+            inventory::Provider::Identity
+            | inventory::Provider::Kms
+            | inventory::Provider::File => return None,
+        })
+    }
+
+    /// The keys in it, and of which provider.
+    pub(super) fn keys(&self) -> Option<(inventory::Provider, &[Key])> {
+        let all = [
+            (inventory::Provider::Aescbc, &self.aescbc),
+            (inventory::Provider::Aesgcm, &self.aesgcm),
+            (inventory::Provider::Secretbox, &self.secretbox),
+        ];
+        all.into_iter()
+            .find_map(|(kind, keys)| Some((kind, keys.as_ref()?.keys.as_slice())))
+    }
+
+    /// What it is, where it is one thing.
+    pub(super) fn kind(&self) -> Option<inventory::Provider> {
+        let plain = self
+            .identity
+            .as_ref()
+            .map(|_| inventory::Provider::Identity);
+        let plugin = self.kms.as_ref().map(|_| inventory::Provider::Kms);
+        self.keys().map(|(kind, _)| kind).or(plugin).or(plain)
+    }
+
+    fn write(&self, to: &mut String) {
+        if let Some((provider, keys)) = self.keys() {
+            line(to, format_args!("      - {}:", provider.name()));
+            line(to, format_args!("          keys:"));
+            for key in keys {
+                let (name, secret) = (name(&key.name), &*key.secret);
+                line(to, format_args!("            - name: {name}"));
+                line(to, format_args!("              secret: {secret}"));
             }
         }
-        if rule.keys.is_empty() {
-            return Err(Problem::Lacks("keys"));
+        if let Some(plugin) = &self.kms {
+            line(to, format_args!("      - kms:"));
+            let mut setting =
+                |key: &str, value: &str| line(to, format_args!("          {key}: {value}"));
+            // It came with v2, and old versions do not know the word.
+            if !plugin.api_version.is_empty() {
+                setting("apiVersion", &plugin.api_version);
+            }
+            setting("name", &quoted(&plugin.name));
+            setting("endpoint", &quoted(&plugin.endpoint));
+            if let Some(timeout) = &plugin.timeout {
+                setting("timeout", timeout);
+            }
+            if let Some(size) = plugin.cachesize {
+                setting("cachesize", &size.to_string());
+            }
         }
-        Ok(rule)
+        if self.identity.is_some() {
+            line(to, format_args!("      - identity: {{}}"));
+        }
     }
 }
 
 impl Key {
-    fn name(&self) -> KeyName {
-        KeyName {
-            provider: self.provider,
-            name: self.name.clone(),
+    pub(super) fn new(name: &str, secret: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            secret: Zeroizing::new(STANDARD.encode(secret)),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encryption::{KEY_BYTES, check, render};
-    use crate::inventory::Encryption;
-
-    fn config(provider: Provider) -> Config {
-        let encryption = Encryption {
-            provider,
-            resources: vec!["secrets".to_owned(), "configmaps".to_owned()],
-            kms: None,
+impl Plugin {
+    fn of(kms: &Kms) -> Self {
+        let api_version = match kms.api {
+            KmsApi::V1 => "",
+            KmsApi::V2 => "v2",
         };
-        Config::parse(&render(&encryption, &[7; KEY_BYTES])).unwrap()
-    }
-
-    fn key(provider: Provider, name: &str) -> KeyName {
-        let name = name.to_owned();
-        KeyName { provider, name }
-    }
-
-    #[test]
-    fn what_kinstall_writes_is_read_and_written_the_same() {
-        for provider in Provider::WITH_KEYS {
-            let encryption = Encryption {
-                provider,
-                resources: vec!["secrets".to_owned()],
-                kms: None,
-            };
-            let text = render(&encryption, &[7; KEY_BYTES]);
-            let config = Config::parse(&text).unwrap();
-            assert_eq!(config.render().expose_text(), text.expose_text());
+        Self {
+            api_version: api_version.to_owned(),
+            name: kms.name.clone(),
+            cachesize: kms.cache_size.and_then(|size| i32::try_from(size).ok()),
+            endpoint: kms.endpoint.clone(),
+            timeout: kms.timeout.clone(),
         }
     }
+}
 
-    #[test]
-    fn a_rotation_goes_through_every_standing() {
-        for from in Provider::WITH_KEYS {
-            for to in Provider::WITH_KEYS {
-                let mut config = config(from);
-                let name = key(to, &config.free_name());
-                assert_eq!(name.name, "key2");
-                assert_eq!(config.standing(&name), Standing::Absent);
-                config.add(&name, &[9; KEY_BYTES]);
-                assert_eq!(config.standing(&name), Standing::Reads);
-                let again = Config::parse(&config.render()).unwrap();
-                assert_eq!(again.standing(&name), Standing::Reads);
-                config.promote(&name);
-                assert_eq!(config.standing(&name), Standing::Writes);
-                let again = Config::parse(&config.render()).unwrap();
-                assert_eq!(again.keys(), [name.clone(), key(from, "key1")]);
-                config.keep_only(&name);
-                assert_eq!(config.standing(&name), Standing::Alone);
-                let asked = Encryption {
-                    provider: to,
-                    resources: config.resources(),
-                    kms: None,
-                };
-                assert_eq!(check(&config.render(), &asked), Ok(()));
-                assert_eq!(config.free_name(), "key3");
-            }
-        }
+/// A name as a new one is written: plain, unless it is from elsewhere and may mean something else
+/// to a reader of YAML.
+fn name(name: &str) -> String {
+    let number = name.strip_prefix("key").unwrap_or_default();
+    let is_own = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    if is_own {
+        name.to_owned()
+    } else {
+        quoted(name)
     }
+}
 
-    #[test]
-    fn keys_that_a_service_holds_are_its_own_to_rotate() {
-        let text = "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\n\
-            resources:\n- resources: [secrets]\n  providers:\n  - kms: {name: a}\n";
-        let problem = Config::parse(&Secret::new(text)).err();
-        assert_eq!(problem, Some(Problem::KeyElsewhere("kms".to_owned())));
-    }
-
-    #[test]
-    fn a_value_in_etcd_tells_its_key() {
-        let key = key(Provider::Secretbox, "key3");
-        assert_eq!(key.prefix(), "k8s:enc:secretbox:v1:key3:");
-    }
+fn line(to: &mut String, line: std::fmt::Arguments<'_>) {
+    to.write_fmt(line).expect("a string takes all");
+    to.push('\n');
 }

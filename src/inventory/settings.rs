@@ -209,22 +209,25 @@ pub enum Provider {
     Identity,
     /// A plugin keeps the key.
     Kms,
+    /// Whatever the configuration says that the user has put into `pki/`.
+    File,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Aescbc,
         Self::Aesgcm,
         Self::Secretbox,
         Self::Identity,
         Self::Kms,
+        Self::File,
     ];
 
     /// Those whose keys are in the configuration itself, so that kinstall makes and rotates them.
     pub const WITH_KEYS: [Self; 3] = [Self::Aescbc, Self::Aesgcm, Self::Secretbox];
 
-    /// The word in `EncryptionConfiguration`.
+    /// The word for it: but for `file`, the one in `EncryptionConfiguration`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Aescbc => "aescbc",
@@ -232,6 +235,7 @@ impl Provider {
             Self::Secretbox => "secretbox",
             Self::Identity => "identity",
             Self::Kms => "kms",
+            Self::File => "file",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{ANSWER_BYTES_MAX, Answer};
+use crate::manifest::Probe;
 use crate::script;
 use crate::secret::Secret;
 use crate::transport::{self, Body, Piece, Transport};
@@ -47,8 +48,8 @@ pub const NO_TOOLS: &str =
 /// Asks once. The certificate and its key, if one is shown, travel on the standard input.
 pub(super) async fn get(
     transport: &Transport,
-    port: u16,
-    path: &str,
+    address: IpAddr,
+    probe: &Probe,
     authority: Option<&str>,
     identity: Option<&Secret>,
 ) -> Result<Answer, transport::Error> {
@@ -68,8 +69,8 @@ pub(super) async fn get(
         pieces: vec![Piece::Bytes(Secret::new(input))],
         ..Body::default()
     };
-    let port = port.to_string();
-    let words = ["get", "127.0.0.1", port.as_str(), path];
+    let (address, port) = (in_url(address), probe.port.to_string());
+    let words = ["get", address.as_str(), port.as_str(), probe.path.as_str()];
     let output = transport.run(script::ASK, &words, body).await?;
     Ok(read(&output))
 }
@@ -80,14 +81,17 @@ pub(super) async fn certificate(
     address: IpAddr,
     port: u16,
 ) -> Result<Option<String>, transport::Error> {
-    let address = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    };
-    let port = port.to_string();
+    let (address, port) = (in_url(address), port.to_string());
     let words = ["certificate", address.as_str(), port.as_str()];
     let pem = transport.run(script::ASK, &words, Body::default()).await?;
     Ok(Some(pem).filter(|pem| pem.contains("BEGIN CERTIFICATE")))
+}
+
+fn in_url(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
 
 /// Takes a raw answer apart.

@@ -22,6 +22,9 @@ pub struct Outlook {
     pub findings: Vec<FindingRow>,
     /// Each step on the way.
     pub steps: Vec<StepRow>,
+    /// What a Vault would do otherwise than asked, or does not tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vault: Vec<String>,
 }
 
 /// One step of an upgrade.
@@ -102,6 +105,7 @@ impl Outlook {
             to: version,
             findings: findings.iter().map(|it| source.finding(it)).collect(),
             steps: Vec::new(),
+            vault: Vec::new(),
         }
     }
 

@@ -247,6 +247,11 @@ pub(crate) fn etcds(purpose: &str) -> Result<Option<PathBuf>, Error> {
     Ok(Some(shelf.directory))
 }
 
+/// A genuine server of Vault's API.
+pub(crate) fn openbao() -> Result<PathBuf, Error> {
+    packages::openbao(&nodes::cached("mirror"))
+}
+
 /// A mirror's directory while it is filled.
 struct Shelf {
     directory: PathBuf,

@@ -41,6 +41,8 @@ const STANDIN_VARIABLE: &str = "KINSTALL_STANDIN";
 const KUBECTLS_VARIABLE: &str = "KINSTALL_KUBECTLS";
 /// The variable with the directory of a mirror of genuine etcds of two lines.
 const ETCDS_VARIABLE: &str = "KINSTALL_ETCDS";
+/// The variable with a genuine server of Vault's API.
+const OPENBAO_VARIABLE: &str = "KINSTALL_OPENBAO";
 /// The variable that says how many chains of certificates are judged beside Go.
 const CHAINS_VARIABLE: &str = "KINSTALL_GO_CASES";
 const CHAINS: &str = "20000";
@@ -199,6 +201,11 @@ impl Stage {
         match mirror::etcds(&seat.name) {
             Ok(Some(etcds)) => drop(environment.insert(ETCDS_VARIABLE, etcds.into_os_string())),
             Ok(None) => say::line("test: Debian's etcd is not of the line before the other's"),
+            // The others can be run all the same.
+            Err(error) => say::error(&error),
+        }
+        match mirror::openbao() {
+            Ok(program) => drop(environment.insert(OPENBAO_VARIABLE, program.into_os_string())),
             // The others can be run all the same.
             Err(error) => say::error(&error),
         }

@@ -6,7 +6,7 @@ use super::super::{Error, Item, Outcome};
 use super::{Gathered, Local, ServiceAccountPair, sign};
 use crate::certificate::key;
 use crate::encryption;
-use crate::inventory::KeyType;
+use crate::inventory::{KeyType, Provider};
 use crate::secret::Secret;
 
 pub(super) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
@@ -66,8 +66,9 @@ impl Local {
         if let Some(existing) = self.store.read(ENCRYPTION_CONFIG)? {
             // While its key is exchanged it is neither as the inventory was nor as it is.
             let checked = match self.rotation()? {
-                Some(_) => encryption::Config::parse(&existing).map(drop),
-                None => encryption::check(&existing, &self.encryption),
+                Some(_) => encryption::read(&existing, &self.targets)
+                    .and_then(|config| config.can_rotate()),
+                None => encryption::check(&existing, &self.encryption, &self.targets),
             };
             checked.map_err(|problem| {
                 let path = self.store.path(ENCRYPTION_CONFIG);
@@ -76,7 +77,15 @@ impl Local {
             gathered.note(Item::EncryptionConfig, Outcome::Reused);
             return Ok(existing);
         }
+        if self.encryption.provider == Provider::File {
+            let path = self.store.path(ENCRYPTION_CONFIG);
+            return Err(Error::NoEncryptionConfig(path));
+        }
         let new = encryption::render(&self.encryption, &*sign::random()?);
+        encryption::check(&new, &self.encryption, &self.targets).map_err(|problem| {
+            let path = self.store.path(ENCRYPTION_CONFIG);
+            Error::EncryptionConfig { path, problem }
+        })?;
         gathered.write(ENCRYPTION_CONFIG, new.clone());
         gathered.note(Item::EncryptionConfig, Outcome::Created);
         Ok(new)

@@ -3,19 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::vault::{Issued, Order, Refusal};
+use super::super::vault::{Finding as VaultFinding, Issued, Order, Refusal, other_authority};
 use super::super::{Error, Item, Outcome, Reason};
 use super::record::{digest, trust_path};
 use super::sign::{self, Signer};
 use super::store::Write;
 use super::{DAY_SECONDS, Gathered, Local};
 use crate::certificate::check::{self, About, Finding, Flaw, Severity, Terms};
+use crate::certificate::describe::{certificates, is_signed_by};
 use crate::certificate::path::Go;
 use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Description, Leaf, Request, ServiceAccountPair,
     describe, key,
 };
 use crate::digest::Digest;
+use crate::inventory::Authorities;
 use crate::secret::Secret;
 
 /// A certificate that lasts a tenth less than was asked for is told of.
@@ -26,6 +28,7 @@ const SHORTER_PERCENT: i64 = 90;
 pub(super) struct Fetched {
     outcomes: BTreeMap<CertificateId, Outcome>,
     pub(super) doubts: Vec<Finding>,
+    pub(super) remarks: Vec<String>,
 }
 
 impl Local {
@@ -85,6 +88,44 @@ impl Local {
         let Some(vault) = &self.vault else {
             return Ok(());
         };
+        let due = self.due(requests, asked, now)?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let orders: Vec<Order> = due.values().map(|(_, order, _)| order.clone()).collect();
+        let mut refusals = Refusals::default();
+        let answers = vault.issue(&orders)?;
+        fetched.remarks.extend(answers.remarks);
+        for (id, answer) in answers.certificates {
+            let (request, order, outcome) = &due[&id];
+            let kept = match answer {
+                Ok(issued) => {
+                    let remark = self.rootless(order, &issued)?;
+                    let is_new = |remark: &String| !fetched.remarks.contains(remark);
+                    let remark = remark.filter(is_new);
+                    fetched.remarks.extend(remark);
+                    self.keep(request, order, &issued, now)?
+                }
+                Err(why) => Err(why),
+            };
+            match kept {
+                Ok(doubts) => {
+                    fetched.doubts.extend(doubts);
+                    fetched.outcomes.insert(id, *outcome);
+                }
+                Err(why) => refusals.note(id, why),
+            }
+        }
+        refusals.none()
+    }
+
+    /// The certificates that are to be asked for.
+    fn due<'a>(
+        &self,
+        requests: &'a [Request],
+        asked: &BTreeSet<CertificateId>,
+        now: i64,
+    ) -> Result<BTreeMap<CertificateId, (&'a Request, Order, Outcome)>, Error> {
         let mut due = BTreeMap::new();
         for request in requests {
             let Some(order) = self.order(request)? else {
@@ -100,26 +141,46 @@ impl Local {
             };
             due.insert(request.id.clone(), (request, order, outcome));
         }
-        if due.is_empty() {
-            return Ok(());
-        }
-        let orders: Vec<Order> = due.values().map(|(_, order, _)| order.clone()).collect();
-        let mut refusals = Refusals::default();
-        for (id, answer) in vault.issue(&orders)? {
-            let (request, order, outcome) = &due[&id];
-            let kept = match answer {
-                Ok(issued) => self.keep(request, order, &issued, now)?,
-                Err(why) => Err(why),
+        Ok(due)
+    }
+
+    /// What a push would ask of Vault, a line for each role, or what would keep it from asking;
+    /// nothing where nothing is to be asked.
+    pub fn vault_outline(&self, requests: &[Request], now: i64) -> Vec<String> {
+        let outline = || {
+            let Some(vault) = &self.vault else {
+                return Ok(Vec::new());
             };
-            match kept {
-                Ok(doubts) => {
-                    fetched.doubts.extend(doubts);
-                    fetched.outcomes.insert(id, *outcome);
-                }
-                Err(why) => refusals.note(id, why),
+            let due = self.due(requests, &BTreeSet::new(), now)?;
+            let orders: Vec<Order> = due.into_values().map(|(_, order, _)| order).collect();
+            vault.outline(&orders)
+        };
+        outline().unwrap_or_else(|error: Error| vec![format!("could not ask Vault: {error}")])
+    }
+
+    /// What Vault would say to all that it is ever asked for this cluster; nothing is issued.
+    pub fn vault_findings(
+        &self,
+        requests: &[Request],
+        now: i64,
+    ) -> Result<Vec<VaultFinding>, Error> {
+        let Some(vault) = &self.vault else {
+            return Ok(Vec::new());
+        };
+        for name in AuthorityName::ALL {
+            self.is_remote(name, requests)?;
+        }
+        let orders = requests.iter().map(|request| self.order(request));
+        let orders = orders.collect::<Result<Vec<_>, _>>()?;
+        let orders: Vec<Order> = orders.into_iter().flatten().collect();
+        let mut known = BTreeMap::new();
+        for name in AuthorityName::ALL {
+            let path = format!("ca/{name}.pem");
+            if let Some(pem) = self.text(&path)? {
+                known.insert(name, (self.store.path(&path), pem));
             }
         }
-        refusals.none()
+        vault.examine(&orders, &known, now)
     }
 
     /// An authority elsewhere, as far as it is known.
@@ -209,17 +270,22 @@ impl Local {
         issued: &Issued,
         now: i64,
     ) -> Result<Result<Vec<Finding>, String>, Error> {
-        let Some(pair) = key::read(&issued.key) else {
-            return Ok(Err(
-                "Vault's answer has no private key that can be read".to_owned()
-            ));
+        let key_pem = match key::read(&issued.key) {
+            Some(pair) => sign::key_pem(&pair),
+            // The servers can use it, and kinstall needs not.
+            None if key::public_of(&issued.key).is_some() => issued.key.clone(),
+            None => {
+                return Ok(Err(
+                    "Vault's answer has no private key that can be read".to_owned()
+                ));
+            }
         };
         let Ok(found) = describe(&issued.chain) else {
             return Ok(Err("Vault's answer has no certificate".to_owned()));
         };
         let leaf = Leaf {
             chain_pem: issued.chain.clone(),
-            key_pem: sign::key_pem(&pair),
+            key_pem,
             dated: found.not_before,
             not_before: found.not_before,
             not_after: found.not_after,
@@ -235,16 +301,26 @@ impl Local {
         let path = format!("ca/{}.pem", request.signer);
         let mut writes = Vec::new();
         let mut write = |path: String, bytes: Secret| writes.push(Write { path, bytes });
-        match self.text(&path)? {
-            Some(known) if digest(&known) == digest(&issued.authority) => {}
-            Some(known) => {
-                let (old, new) = (digest(&known), digest(&issued.authority));
-                if !self.is_trusted_besides(request.signer, &old, &new)? {
-                    return Ok(Err(self.another(request.signer, &issued.authority)));
-                }
-                write(path, Secret::new(issued.authority.as_bytes()));
+        let known = self.text(&path)?;
+        if let Some(known) = &known
+            && digest(known) != digest(&issued.authority)
+        {
+            let subject = describe(&issued.authority).map(|it| it.subject.to_string());
+            let subject = subject.unwrap_or_default();
+            let file = self.store.path(&path);
+            let (message, help) = other_authority(&order.mount, order.signer, &subject, &file);
+            return Ok(Err(format!("{message}: {help}")));
+        }
+        // What is known stays as it is; the authorities above it may be new.
+        let before = known.clone();
+        let mut authority = known.unwrap_or_else(|| issued.authority.clone());
+        for pem in self.trusted_above(order, issued) {
+            if !authority.contains(pem) {
+                authority = format!("{}\n{pem}\n", authority.trim_end());
             }
-            None => write(path, Secret::new(issued.authority.as_bytes())),
+        }
+        if before.as_ref() != Some(&authority) {
+            write(path, Secret::new(authority));
         }
         write(format!("issued/{}.key", order.id), leaf.key_pem.clone());
         if let Some(dated) = self.dated_later(&request.id, &leaf)? {
@@ -267,7 +343,12 @@ impl Local {
 
     /// The moment that a certificate's files are named by: when it begins, unless one before it has
     /// that name.
-    fn dated(&self, id: &CertificateId, pem: &str, not_before: i64) -> Result<i64, Error> {
+    pub(super) fn dated(
+        &self,
+        id: &CertificateId,
+        pem: &str,
+        not_before: i64,
+    ) -> Result<i64, Error> {
         let text = self.text(&dated_path(id))?.unwrap_or_default();
         let own = Digest::of(pem.as_bytes()).to_string();
         let said = text.trim().split_once(' ');
@@ -293,15 +374,39 @@ impl Local {
         Ok(Some(Secret::new(text)))
     }
 
-    fn another(&self, name: AuthorityName, pem: &str) -> String {
-        let issuer = describe(pem).map(|it| it.subject.to_string());
-        let trust = self.store.path(&trust_path(name));
-        format!(
-            "Vault signed it with `{}`, which is another authority than the one this cluster \
-             trusts for `{name}`: put the certificates of both into `{}`, push, and run this again",
-            issuer.unwrap_or_default(),
-            trust.display()
-        )
+    /// The authorities above the one of a mount that are to be trusted with it. kube-apiserver is
+    /// called by programs of all kinds, and most trust nothing that ends at an intermediate one:
+    /// Python, Node.js, OpenSSL and wget. What vouches for clients ends at who signed them, for a
+    /// root may have signed an authority for each set.
+    fn trusted_above<'a>(&self, order: &Order, issued: &'a Issued) -> Vec<&'a str> {
+        let is_for_all = order.signer == AuthorityName::Kubernetes
+            && self.pki.authorities == Authorities::Separate;
+        if is_for_all {
+            certificates(&issued.above)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What is told where Vault does not know the root that its clients need.
+    fn rootless(&self, order: &Order, issued: &Issued) -> Result<Option<String>, Error> {
+        if order.signer != AuthorityName::Kubernetes {
+            return Ok(None);
+        }
+        let besides = self.text(&trust_path(order.signer))?.unwrap_or_default();
+        let all = [issued.authority.as_str(), &issued.above, &besides].concat();
+        let signed_itself = |pem: &&str| is_signed_by(pem, pem) == Ok(true);
+        if certificates(&all).iter().any(signed_itself) {
+            return Ok(None);
+        }
+        let file = self.store.path(&trust_path(order.signer));
+        Ok(Some(format!(
+            "`{}` of Vault does not know the root of its authority, and without it Python, Node.js, \
+             OpenSSL and wget do not trust kube-apiserver: put the root's certificate into `{}`, or \
+             import it there",
+            order.mount,
+            file.display()
+        )))
     }
 }
 

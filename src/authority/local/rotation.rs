@@ -5,7 +5,7 @@ use super::once::ENCRYPTION_CONFIG;
 use super::store::Write;
 use super::{Local, sign};
 use crate::digest::Digest;
-use crate::encryption::{KEY_BYTES, KeyName};
+use crate::encryption::{self, Config, KEY_BYTES, KeyName};
 use crate::inventory::Provider;
 use crate::secret::Secret;
 
@@ -19,6 +19,18 @@ impl Local {
     /// The encryption configuration as it is kept, if there is one.
     pub fn encryption(&self) -> Result<Option<Secret>, Error> {
         self.store.read(ENCRYPTION_CONFIG)
+    }
+
+    /// The encryption configuration as a rotation changes it, if there is one.
+    pub fn encryption_to_rotate(&self) -> Result<Option<(Secret, Config)>, Error> {
+        let Some(text) = self.encryption()? else {
+            return Ok(None);
+        };
+        let config = encryption::read(&text, &self.targets)
+            .and_then(|config| config.can_rotate().map(|()| config));
+        let path = self.store.path(ENCRYPTION_CONFIG);
+        let config = config.map_err(|problem| Error::EncryptionConfig { path, problem })?;
+        Ok(Some((text, config)))
     }
 
     /// The key that a rotation is bringing in.
@@ -36,7 +48,7 @@ impl Local {
     /// Writes down that a rotation brings a key in, or that none does.
     pub fn keep_rotation(&self, key: Option<&KeyName>) -> Result<(), Error> {
         let text = key.map(|key| format!("{} {}\n", key.provider.name(), key.name));
-        let lock = self.store.lock()?;
+        let lock = self.lock()?;
         self.store.write_all(&[Write {
             path: ROTATION.to_owned(),
             bytes: Secret::new(text.unwrap_or_default()),
@@ -47,7 +59,7 @@ impl Local {
 
     /// Puts another configuration in the place of the one before, whose digest is kept.
     pub fn keep_encryption(&self, new: &Secret) -> Result<(), Error> {
-        let lock = self.store.lock()?;
+        let lock = self.lock()?;
         let mut history = self.text(HISTORY)?.unwrap_or_default();
         if let Some(before) = self.encryption()? {
             let digest = Digest::of(before.expose()).to_string();

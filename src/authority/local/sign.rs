@@ -130,7 +130,7 @@ impl Signer {
     }
 
     /// Its private key, where it is at hand.
-    pub(super) fn key_pem(&self) -> Option<Secret> {
+    pub(in crate::authority) fn key_pem(&self) -> Option<Secret> {
         let own = self.issuer.as_ref().map(|issuer| key_pem(issuer.key()));
         own.or_else(|| self.key.clone())
     }
@@ -195,7 +195,7 @@ impl Signer {
 ///
 /// RSA keys are searched for by the `rsa` crate, for ring makes none. They sign with ring alone:
 /// what is known of the timing of that crate's private-key operations is of no use here.
-pub(super) fn new_key(key_type: KeyType) -> Result<KeyPair, Error> {
+pub(in crate::authority) fn new_key(key_type: KeyType) -> Result<KeyPair, Error> {
     let fail = |reason: String| Error::Crypto {
         what: "a private key".to_owned(),
         reason,
@@ -220,7 +220,7 @@ pub(super) fn read_key(pem: &Secret) -> Option<KeyPair> {
 }
 
 /// A private key in PKCS#8 PEM: every component, and openssl, reads this form.
-pub(super) fn key_pem(key: &KeyPair) -> Secret {
+pub(in crate::authority) fn key_pem(key: &KeyPair) -> Secret {
     Secret::new(key.serialize_pem())
 }
 

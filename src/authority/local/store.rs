@@ -22,8 +22,12 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const LOCK_SECONDS_MAX: u64 = 30;
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// The directories below, all of them.
-const DIRECTORIES: [&str; 4] = ["", "ca", "issued", "trust"];
+/// The directories below that are always there.
+const DIRECTORIES: [&str; 5] = ["", "ca", "issued", "taken", "trust"];
+/// What depends on who signs. The rest of the directory is the cluster's, whoever does.
+pub(super) const BY_SIGNER: [&str; 4] = ["ca", "issued", "taken", "authorities"];
+/// Where the other side of a change of who signs lies: before everything is signed by it, and after.
+pub(super) const SIDES: [&str; 2] = ["next", "before"];
 
 const README: &str = "\
 This directory holds the keys of a Kubernetes cluster. Keep a copy of it in a safe place, and keep
@@ -32,8 +36,11 @@ it out of version control.
 ca/<name>.pem, .key             the authorities: whoever has a key here owns the cluster
 issued/<certificate>.pem, .key  what they signed; made anew when it is missing
 service-account.key, .pub       what tokens are signed with
-trust/<name>.pem                authorities that are trusted besides, while one is exchanged
-authorities, moving             which authorities the cluster was made with, and is moved to
+taken/<certificate>.pem, .key   what the directory that `[pki]` names gave last
+trust/<name>.pem                authorities that are trusted besides
+authorities                     which authorities the cluster was made with
+moving, next/, before/          a change of who signs that is under way: `kinstall certs move`
+retired/<date>/                 authorities that signed before, and what they signed
 encryption-config.yaml          what secrets are encrypted with: lost with it, they stay lost
 
 kinstall writes here, and never replaces an authority, the service-account pair or the encryption
@@ -44,6 +51,8 @@ configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     root: PathBuf,
+    /// Below which directory [`BY_SIGNER`] lies.
+    side: &'static str,
 }
 
 /// A file that is to be written.
@@ -66,12 +75,39 @@ pub(super) struct Lock {
 impl Store {
     /// The store at a directory, which need not exist yet.
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, side: "" }
+    }
+
+    /// The same, with one of [`SIDES`] in the place of who signs now; `""` is that itself.
+    pub(super) fn side(&self, side: &'static str) -> Self {
+        let root = self.root.clone();
+        Self { root, side }
+    }
+
+    /// Whether it is another side than who signs now.
+    pub(super) const fn is_beside(&self) -> bool {
+        !self.side.is_empty()
     }
 
     /// The path of a file in it.
     pub(super) fn path(&self, path: &str) -> PathBuf {
+        let first = path.split('/').next().unwrap_or_default();
+        if BY_SIGNER.contains(&first) {
+            self.root.join(self.side).join(path)
+        } else {
+            self.root.join(path)
+        }
+    }
+
+    /// The path of anything in it, whoever signs.
+    pub(super) fn root(&self, path: &str) -> PathBuf {
         self.root.join(path)
+    }
+
+    /// A file that holds no secret, as text.
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, Error> {
+        let bytes = self.read(path)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes.expose()).into_owned()))
     }
 
     /// What a file holds, if it is there.
@@ -86,9 +122,7 @@ impl Store {
 
     /// Makes the directory where it is missing, and waits until no other run is at work in it.
     pub(super) fn lock(&self) -> Result<Lock, Error> {
-        for directory in DIRECTORIES {
-            private_directory(&self.path(directory))?;
-        }
+        private_directory(&self.root)?;
         let path = self.path(".lock");
         let mut options = OpenOptions::new();
         options
@@ -110,9 +144,56 @@ impl Store {
             }
             sleep(LOCK_POLL);
         }
-        let lock = Lock { file };
-        self.tidy()?;
-        Ok(lock)
+        Ok(Lock { file })
+    }
+
+    /// Makes the directories that are missing, and tidies all of them up. The lock must be held.
+    pub(super) fn prepare(&self) -> Result<(), Error> {
+        for directory in DIRECTORIES {
+            private_directory(&self.root.join(directory))?;
+        }
+        if self.is_beside() {
+            for directory in ["", "ca", "issued", "taken"] {
+                private_directory(&self.root.join(self.side).join(directory))?;
+            }
+        }
+        self.tidy()
+    }
+
+    /// Copies what lies in a directory of another side. The lock must be held.
+    pub(super) fn copy(&self, from: &Self, directory: &str) -> Result<(), Error> {
+        let mut writes = Vec::new();
+        for entry in fs_err::read_dir(from.path(directory))? {
+            let name = entry?.file_name().display().to_string();
+            let path = format!("{directory}/{name}");
+            let bytes = from.read(&path)?;
+            writes.extend(bytes.map(|bytes| Write { path, bytes }));
+        }
+        self.write_all(&writes)
+    }
+
+    /// Gives a file or directory another name, for good. What is to lie there must not be there yet,
+    /// or be an empty directory. The lock must be held.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let (from, to) = (self.root.join(from), self.root.join(to));
+        fs_err::rename(&from, &to)?;
+        durable::sync_parent(&to)?;
+        Ok(durable::sync_parent(&from)?)
+    }
+
+    /// Removes a directory that nobody was ever told to trust. The lock must be held.
+    pub(super) fn discard(&self, directory: &str) -> Result<(), Error> {
+        let path = self.root.join(directory);
+        if path.exists() {
+            fs_err::remove_dir_all(&path)?;
+            durable::sync_parent(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a directory below that only the owner can look into.
+    pub(super) fn make(&self, directory: &str) -> Result<(), Error> {
+        private_directory(&self.root.join(directory))
     }
 
     /// Writes files, in order; each is there whole or not at all. The lock must be held.
@@ -134,8 +215,15 @@ impl Store {
     /// Removes what a run that was stopped left unfinished, and closes files that others could
     /// read: a copy or a checkout may have opened them.
     fn tidy(&self) -> Result<(), Error> {
-        for directory in DIRECTORIES {
-            for entry in fs_err::read_dir(self.path(directory))? {
+        let below = ["", "/ca", "/issued", "/taken"];
+        let sides = SIDES.map(|side| below.map(|below| format!("{side}{below}")));
+        let sides = sides.as_flattened().iter().map(String::as_str);
+        let all = DIRECTORIES.into_iter().chain(sides);
+        for directory in all.map(|directory| self.root.join(directory)) {
+            if !directory.is_dir() {
+                continue;
+            }
+            for entry in fs_err::read_dir(directory)? {
                 let entry = entry?;
                 let name = entry.file_name().display().to_string();
                 let metadata = entry.metadata()?;

@@ -1,16 +1,19 @@
-//! Requests to Vault and its answers.
+//! Requests to Vault: sent, sent again where Vault's own client would, and refused in its words.
 
-use std::path::Path;
+use std::fmt::Write;
 use std::time::Duration;
 
+use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url};
-use serde::{Deserialize, Deserializer, Serialize};
+use reqwest::{Method, StatusCode, Url};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::Error;
-use super::order::Order;
-use crate::inventory::vault::Vault;
+use super::environment::Target;
+use crate::inventory::vault::Address;
+use crate::plain;
 use crate::regular_file;
 use crate::secret::Secret;
 
@@ -22,23 +25,62 @@ const WORDS_MAX: usize = 600;
 const REDIRECTS_MAX: usize = 2;
 /// The most bytes of the authorities that vouch for Vault: more than any system trusts.
 const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
+/// A certificate and its key.
+const IDENTITY_BYTES_MAX: u64 = 1 << 20;
+/// How often a request is sent, and how long is waited before the first retry and at most as much
+/// longer: as Vault's own client has it (`api.Config`: `MaxRetries`, `MinRetryWait`).
+const TRIES_MAX: u32 = 3;
+const WAIT: Duration = Duration::from_secs(1);
+const JITTER_MILLISECONDS: u32 = 500;
 
 /// Asks one Vault.
+#[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
-    address: Url,
+    /// Where the address leads; of a socket only the paths below it count.
+    base: Url,
+    address: Address,
+    namespace: Option<HeaderValue>,
     seconds: u64,
 }
 
-/// What Vault issued, all of it in PEM.
-#[derive(Clone)]
-pub(in crate::authority) struct Issued {
-    /// The certificate, then those of its chain that did not sign themselves.
-    pub(in crate::authority) chain: String,
-    pub(in crate::authority) key: Secret,
-    /// Who signed it. Not who stands above: where one root has signed an authority for each set,
-    /// peers that trusted it would trust every set.
-    pub(in crate::authority) authority: String,
+/// One request.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) path: Vec<&'a str>,
+    pub(super) token: Option<&'a Secret>,
+    pub(super) body: Option<Zeroizing<Vec<u8>>>,
+    /// What must not show in words, whatever Vault answers.
+    pub(super) secrets: Vec<&'a Secret>,
+}
+
+impl<'a> Call<'a> {
+    /// Asks for what is there.
+    pub(super) fn get(path: &[&'a str], token: Option<&'a Secret>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.to_vec(),
+            token,
+            body: None,
+            secrets: token.into_iter().collect(),
+        }
+    }
+
+    /// Has something done.
+    pub(super) fn post(path: &[&'a str], token: Option<&'a Secret>, body: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(body).expect("texts are JSON");
+        Self {
+            method: Method::POST,
+            body: Some(Zeroizing::new(json)),
+            ..Self::get(path, token)
+        }
+    }
+
+    /// With this kept out of any words, too.
+    pub(super) fn hiding(mut self, secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        self.secrets.extend(secrets);
+        self
+    }
 }
 
 /// Why there is no answer.
@@ -47,6 +89,8 @@ pub(super) struct Fault {
     pub(super) words: String,
     /// Whether Vault itself cannot be reached or does not serve.
     pub(super) is_gone: bool,
+    /// What it answered, if it did.
+    pub(super) status: Option<u16>,
 }
 
 impl Fault {
@@ -55,49 +99,25 @@ impl Fault {
         Self {
             words,
             is_gone: false,
+            status: None,
         }
     }
 }
 
-#[derive(Serialize)]
-struct Password<'a> {
-    password: &'a str,
+/// How one try came to nothing.
+struct Failed {
+    fault: Fault,
+    retry: Retry,
 }
 
-#[derive(Serialize)]
-struct Ask<'a> {
-    common_name: &'a str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    alt_names: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    ip_sans: String,
-    ttl: String,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    auth: Auth,
-}
-
-#[derive(Deserialize)]
-struct Auth {
-    #[serde(deserialize_with = "secret")]
-    client_token: Secret,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    data: Data,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    certificate: String,
-    issuing_ca: String,
-    #[serde(default)]
-    ca_chain: Option<Vec<String>>,
-    #[serde(deserialize_with = "secret")]
-    private_key: Secret,
+/// When a request that came to nothing is sent again.
+enum Retry {
+    /// Never: another try would come to the same.
+    Never,
+    /// After a while that grows with the tries.
+    Soon,
+    /// When the server said.
+    After(Duration),
 }
 
 #[derive(Deserialize)]
@@ -105,39 +125,39 @@ struct Complaint {
     errors: Vec<String>,
 }
 
-fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
-    String::deserialize(from).map(Secret::new)
-}
-
 impl Client {
-    pub(super) fn new(vault: &Vault, ca: Option<&Path>) -> Result<Self, Error> {
+    /// A client; `identity` is the PEM of a certificate and its key that it shows.
+    pub(super) fn new(target: &Target, identity: Option<&Secret>) -> Result<Self, Error> {
         crate::fetch::use_ring();
-        let roots = match ca {
-            None => Vec::new(),
-            Some(path) => {
-                let pem = regular_file::read(path, AUTHORITIES_BYTES_MAX)?;
-                let roots = reqwest::Certificate::from_pem_bundle(&pem);
-                let refuse = |reason: String| Error::NotACertificate {
-                    path: path.to_owned(),
-                    reason,
-                };
-                let roots = roots.map_err(|error| refuse(error.to_string()))?;
-                if roots.is_empty() {
-                    return Err(refuse("a file without a certificate".to_owned()));
-                }
-                roots
+        let mut roots = Vec::new();
+        for path in &target.authorities {
+            let pem = regular_file::read(path, AUTHORITIES_BYTES_MAX)?;
+            let refuse = |reason: String| Error::NotACertificate {
+                path: path.clone(),
+                reason,
+            };
+            let read = reqwest::Certificate::from_pem_bundle(&pem);
+            let read = read.map_err(|error| refuse(error.to_string()))?;
+            if read.is_empty() {
+                return Err(refuse("a file without a certificate".to_owned()));
             }
-        };
+            roots.extend(read);
+        }
+        let address = &target.address;
         let refuse = |reason: String| Error::Crypto {
-            what: format!("a connection to Vault at `{}`", vault.address),
+            what: format!("a connection to Vault at `{address}`"),
             reason,
         };
-        let address = vault.address.parse::<Url>();
-        let address = address.map_err(|error| refuse(error.to_string()))?;
-        let is_secure = address.scheme() == "https";
-        let http = reqwest::Client::builder()
+        let base = match address {
+            Address::Url(url) => url.as_str(),
+            Address::Socket(_) => "http://localhost",
+        };
+        let base = base
+            .parse::<Url>()
+            .map_err(|error| refuse(error.to_string()))?;
+        let is_secure = base.scheme() == "https";
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("kinstall/", env!("CARGO_PKG_VERSION")))
-            .timeout(Duration::from_secs(vault.seconds))
             .tls_certs_merge(roots)
             // A token must not leave by a plainer way than it was meant for.
             .redirect(Policy::custom(move |attempt| {
@@ -148,96 +168,128 @@ impl Client {
                     return attempt.error("sent on to an address without TLS");
                 }
                 attempt.follow()
-            }))
-            .build()
-            .map_err(|error| refuse(error.to_string()))?;
+            }));
+        if let Some(identity) = identity {
+            let identity = reqwest::Identity::from_pem(identity.expose());
+            http = http.identity(identity.map_err(|error| refuse(last_cause(&error)))?);
+        }
+        if address.is_of_this_machine() {
+            http = http.no_proxy();
+        }
+        if let Address::Socket(path) = address {
+            http = http.unix_socket(path.as_path());
+        }
+        let namespace = target.namespace.as_deref().map(HeaderValue::from_str);
+        let namespace = namespace.transpose();
         Ok(Self {
-            http,
-            address,
-            seconds: vault.seconds,
+            http: http.build().map_err(|error| refuse(last_cause(&error)))?,
+            base,
+            address: address.clone(),
+            namespace: namespace.map_err(|error| refuse(error.to_string()))?,
+            seconds: target.seconds,
         })
     }
 
-    /// Logs a user in; answers a token.
-    pub(super) async fn login(
-        &self,
-        mount: &str,
-        user: &str,
-        password: &Secret,
-    ) -> Result<Secret, Fault> {
-        let path = ["v1", "auth", mount, "login", user];
-        let body = Password {
-            password: password.expose_text().unwrap_or_default(),
-        };
-        let text = self.post(&path, None, &body, password).await?;
-        let entry: Entry = self.parsed(&path, &text)?;
-        Ok(entry.auth.client_token)
-    }
-
-    /// Has a certificate issued.
-    pub(super) async fn issue(&self, order: &Order, token: &Secret) -> Result<Issued, Fault> {
-        let path = ["v1", &order.mount, "issue", &order.role];
-        let joined = |names: &std::collections::BTreeSet<String>| {
-            names
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        let body = Ask {
-            common_name: &order.common_name,
-            alt_names: joined(&order.dns),
-            ip_sans: joined(&order.addresses),
-            ttl: format!("{}h", order.hours),
-        };
-        let text = self.post(&path, Some(token), &body, token).await?;
-        let answer: Answer = self.parsed(&path, &text)?;
-        Ok(issued(answer.data))
-    }
-
-    /// Sends something and gives back the text of a good answer. The secret never shows in words.
-    async fn post(
-        &self,
-        path: &[&str],
-        token: Option<&Secret>,
-        body: &impl Serialize,
-        secret: &Secret,
-    ) -> Result<Zeroizing<String>, Fault> {
-        let url = self.url(path);
-        let asked = format!("POST {url}");
-        let gone = |error: reqwest::Error| {
-            let words = if error.is_timeout() {
-                format!("{asked}: no answer within {} seconds", self.seconds)
-            } else {
-                format!("{asked}: {}", last_cause(&error))
+    /// Sends a request, again where Vault's own client would, and gives back the text of a good
+    /// answer.
+    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Zeroizing<String>, Fault> {
+        let deadline = Instant::now() + Duration::from_secs(self.seconds);
+        let mut last: Option<Fault> = None;
+        for tries in 1..=TRIES_MAX {
+            let Ok(tried) = tokio::time::timeout_at(deadline, self.once(call)).await else {
+                let before = last.map(|fault| format!("; before that: {}", fault.words));
+                let before = before.unwrap_or_default();
+                let (asked, seconds) = (self.asked(call), self.seconds);
+                return Err(Fault {
+                    words: format!("{asked}: no answer within {seconds} seconds{before}"),
+                    is_gone: true,
+                    status: None,
+                });
             };
-            Fault {
-                words,
-                is_gone: true,
+            let failed = match tried {
+                Ok(text) => return Ok(text),
+                Err(failed) => failed,
+            };
+            let wait = match failed.retry {
+                Retry::Never => return Err(failed.fault),
+                Retry::Soon => (WAIT + jitter()) * tries,
+                Retry::After(wait) => wait,
+            };
+            if tries == TRIES_MAX || Instant::now() + wait >= deadline {
+                let mut fault = failed.fault;
+                if tries > 1 {
+                    // Writing to a String cannot fail.
+                    _ = write!(fault.words, " (asked {tries} times)");
+                }
+                return Err(fault);
+            }
+            last = Some(failed.fault);
+            tokio::time::sleep(wait).await;
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// The same, read as JSON.
+    pub(super) async fn json<T: for<'a> Deserialize<'a>>(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<T, Fault> {
+        let text = self.send(call).await?;
+        // What the parser says of it may quote the answer, which may have a key in it.
+        serde_json::from_str(&text).map_err(|_| {
+            let asked = self.asked(call);
+            Fault::here(format!("{asked}: its answer is not what Vault documents"))
+        })
+    }
+
+    async fn once(&self, call: &Call<'_>) -> Result<Zeroizing<String>, Failed> {
+        let gone = |error: reqwest::Error| {
+            let words = format!("{}: {}", self.asked(call), last_cause(&error));
+            let is_final = error.is_redirect() || error.is_builder() || is_of_tls(&error);
+            Failed {
+                fault: Fault {
+                    words,
+                    is_gone: true,
+                    status: None,
+                },
+                retry: if is_final { Retry::Never } else { Retry::Soon },
             }
         };
-        let json = serde_json::to_vec(body).expect("texts are JSON");
+        let here = |words: &str| Failed {
+            fault: Fault::here(words.to_owned()),
+            retry: Retry::Never,
+        };
         let mut request = self
             .http
-            .post(url.clone())
-            .header("content-type", "application/json")
-            // Of Vault's own client; it keeps browsers' forms out.
-            .header("x-vault-request", "true")
-            .body(json);
-        if let Some(token) = token {
-            let value = reqwest::header::HeaderValue::from_bytes(token.expose());
-            let fault = |_| Fault::here("the token is none that a request can carry".to_owned());
-            let mut value = value.map_err(fault)?;
+            .request(call.method.clone(), self.url(&call.path))
+            // Of Vault's own client; it keeps browsers' forms out, and agents ask for it.
+            .header("x-vault-request", "true");
+        if let Some(namespace) = &self.namespace {
+            request = request.header("x-vault-namespace", namespace);
+        }
+        if let Some(token) = call.token {
+            let value = HeaderValue::from_bytes(token.expose());
+            let mut value =
+                value.map_err(|_| here("the token is none that a request can carry"))?;
             value.set_sensitive(true);
             request = request.header("x-vault-token", value);
         }
+        if let Some(body) = &call.body {
+            let request_body = body.to_vec();
+            request = request
+                .header("content-type", "application/json")
+                .body(request_body);
+        }
         let mut answer = request.send().await.map_err(gone)?;
         let status = answer.status();
+        let after = answer.headers().get(RETRY_AFTER).cloned();
         let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
         while let Some(chunk) = answer.chunk().await.map_err(gone)? {
             if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                let words = format!("{asked}: its answer is far too long for Vault's");
-                return Err(Fault::here(words));
+                let asked = self.asked(call);
+                return Err(here(&format!(
+                    "{asked}: its answer is far too long for Vault's"
+                )));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -245,47 +297,106 @@ impl Client {
         if status.is_success() {
             return Ok(text);
         }
-        let asked = format!("POST {}", url.path());
-        Err(refusal(&asked, status, &text, secret))
+        let asked = format!("{} {}", call.method, self.url(&call.path).path());
+        Err(Failed {
+            fault: refusal(&asked, status, &text, &call.secrets),
+            retry: match retry_after(after.as_ref()) {
+                _ if !is_passing(status) => Retry::Never,
+                Some(wait) => Retry::After(wait),
+                None => Retry::Soon,
+            },
+        })
+    }
+
+    fn asked(&self, call: &Call<'_>) -> String {
+        let (method, url) = (&call.method, self.url(&call.path));
+        match &self.address {
+            Address::Url(_) => format!("{method} {url}"),
+            Address::Socket(_) => format!("{method} {} by `{}`", url.path(), self.address),
+        }
     }
 
     fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.address.clone();
+        let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             // An engine may be mounted at several words with slashes between.
             let words = path.iter().flat_map(|part| part.split('/'));
             segments
                 .clear()
+                .push("v1")
                 .extend(words.filter(|word| !word.is_empty()));
         }
         url
     }
-
-    fn parsed<T: for<'a> Deserialize<'a>>(&self, path: &[&str], text: &str) -> Result<T, Fault> {
-        // What the parser says of it may quote the answer, which has a key in it.
-        serde_json::from_str(text).map_err(|_| {
-            let url = self.url(path);
-            Fault::here(format!(
-                "POST {url}: its answer is not what Vault documents"
-            ))
-        })
-    }
 }
 
-/// An answer that refuses, in Vault's own words.
-fn refusal(asked: &str, status: StatusCode, text: &str, secret: &Secret) -> Fault {
+/// The PEM of a certificate and its key, as a client shows them.
+pub(super) fn identity(
+    certificate: &std::path::Path,
+    key: &std::path::Path,
+) -> std::io::Result<Secret> {
+    let mut pem = regular_file::read(certificate, IDENTITY_BYTES_MAX)?;
+    pem.push(b'\n');
+    pem.extend(Zeroizing::new(regular_file::read(key, IDENTITY_BYTES_MAX)?).iter());
+    Ok(Secret::new(pem))
+}
+
+/// Whether an answer may be another one in a moment: too many requests, a state that a replica does
+/// not have yet, and whatever is wrong with the server; not that it knows no such method.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::PRECONDITION_FAILED
+    ) || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
+}
+
+/// How long the server asks to be left alone, in whole seconds; a date is not asked for by Vault.
+fn retry_after(value: Option<&HeaderValue>) -> Option<Duration> {
+    let seconds: u64 = value?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whether a certificate was refused: another try would come to the same.
+fn is_of_tls(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        // An error of IO passes over the one that it wraps.
+        let inner = error.downcast_ref::<std::io::Error>();
+        cause = match inner.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// Keeps requests that were refused together from coming back together.
+fn jitter() -> Duration {
+    let now = std::time::SystemTime::now();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Duration::from_millis(u64::from(since.subsec_micros() % JITTER_MILLISECONDS))
+}
+
+/// An answer that refuses, in Vault's own words, or in those of whoever answered in its place.
+fn refusal(asked: &str, status: StatusCode, text: &str, secrets: &[&Secret]) -> Fault {
     let complaint: Option<Complaint> = serde_json::from_str(text).ok();
-    let errors = complaint.map(|it| it.errors).unwrap_or_default();
-    let mut words = errors.join("; ");
-    if let Some(secret) = secret.expose_text().filter(|secret| !secret.is_empty()) {
-        words = words.replace(secret, "…");
+    let mut words = match complaint {
+        Some(complaint) => complaint.errors.join("; "),
+        None => text.to_owned(),
+    };
+    for secret in secrets {
+        if let Some(secret) = secret.expose_text().filter(|secret| !secret.is_empty()) {
+            words = words.replace(secret, "…");
+        }
     }
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut words: String = words
-        .chars()
-        .filter(|character| !character.is_control())
-        .take(WORDS_MAX)
-        .collect();
+    let words: String = words.chars().take(WORDS_MAX).collect();
+    let mut words = plain::line(&words).into_owned();
     if words.is_empty() {
         "without a word why".clone_into(&mut words);
     }
@@ -294,28 +405,7 @@ fn refusal(asked: &str, status: StatusCode, text: &str, secret: &Secret) -> Faul
         words: format!("{asked}: {code}: {words}"),
         // Sealed, or down for maintenance.
         is_gone: status == StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
-fn issued(data: Data) -> Issued {
-    use crate::certificate::describe::{certificates, is_signed_by};
-    let chain = data.ca_chain.unwrap_or_default().join("\n");
-    let issuer = certificates(&data.issuing_ca);
-    let issuer = issuer.get(..1).unwrap_or_default();
-    let mut authorities = issuer.to_vec();
-    for pem in certificates(&chain) {
-        if !authorities.contains(&pem) {
-            authorities.push(pem);
-        }
-    }
-    let text = |pems: &[&str]| -> String { pems.iter().flat_map(|pem| [*pem, "\n"]).collect() };
-    let is_above = |pem: &&&str| is_signed_by(pem, pem) != Ok(true);
-    let above: Vec<&str> = authorities.iter().filter(is_above).copied().collect();
-    let leaf = certificates(&data.certificate);
-    Issued {
-        chain: text(leaf.get(..1).unwrap_or_default()) + &text(&above),
-        key: data.private_key,
-        authority: text(issuer),
+        status: Some(code),
     }
 }
 
@@ -326,4 +416,44 @@ fn last_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, text: &str, expected: &str) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let secret = Secret::new("hunter2");
+        let fault = refusal("POST /v1/pki/issue/r", status, text, &[&secret]);
+        assert_eq!(fault.words, format!("POST /v1/pki/issue/r: {expected}"));
+    }
+
+    #[test]
+    fn refusals_are_told_in_the_words_of_whoever_answered() {
+        check(400, r#"{"errors":["a","b\n c"]}"#, "400: a; b c");
+        check(404, r#"{"errors":[]}"#, "404: without a word why");
+        check(502, "Bad gateway:\n no hunter2\n", "502: Bad gateway: no …");
+        check(503, "\u{1b}[2Jgone", "503: \\x1b[2Jgone");
+        check(
+            500,
+            &"x".repeat(5000),
+            &format!("500: {}", "x".repeat(WORDS_MAX)),
+        );
+    }
+
+    #[test]
+    fn what_may_pass_is_asked_again() {
+        let passing = |code| is_passing(StatusCode::from_u16(code).unwrap());
+        for code in [412, 429, 500, 502, 503] {
+            assert!(passing(code), "{code}");
+        }
+        for code in [400, 403, 404, 501] {
+            assert!(!passing(code), "{code}");
+        }
+        let after = |value| retry_after(Some(&HeaderValue::from_static(value)));
+        assert_eq!(after("2"), Some(Duration::from_secs(2)));
+        assert_eq!(after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
 }

@@ -4,22 +4,36 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::certificate::{AuthorityName, CertificateId, Request};
-use crate::inventory::vault::{AskedNames, Names, SecretPlace, Vault};
-use crate::inventory::{Inventory, Node, Pattern, San};
+use serde_json::{Value, json};
 
-/// Where users log in where nothing else is said.
+use crate::certificate::check::needs_group;
+use crate::certificate::{AuthorityName, CertificateId, Request, Usage};
+use crate::inventory::vault::{AskedNames, Names, PrivateKey, SecretPlace, Vault};
+use crate::inventory::{Inventory, KeyType, Node, Pattern, San};
+
+/// Where methods of logging in are mounted where nothing else is said: by their own names.
 const USERPASS: &str = "userpass";
-/// Where Vault's own client looks for a token.
-const TOKEN_VARIABLE: &str = "VAULT_TOKEN";
+const APPROLE: &str = "approle";
+const CERT: &str = "cert";
 
 /// What is asked for one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::authority) struct Order {
     pub(in crate::authority) id: CertificateId,
+    /// The authority whose certificates the mount signs.
+    pub(in crate::authority) signer: AuthorityName,
     pub(super) login: Login,
-    pub(super) mount: String,
+    pub(in crate::authority) mount: String,
     pub(super) role: String,
+    /// Who makes its key, where the inventory says.
+    pub(super) private_key: Option<PrivateKey>,
+    /// The kind of key that kinstall makes where the role does not want another.
+    pub(super) key: KeyType,
+    pub(super) usages: BTreeSet<Usage>,
+    /// The group that its holder must be of: the role alone can say so.
+    pub(super) organization: Option<String>,
+    /// The names among `dns` that no client goes by.
+    pub(super) comfort: BTreeSet<String>,
     pub(in crate::authority) common_name: String,
     /// Names and addresses, as text.
     pub(in crate::authority) dns: BTreeSet<String>,
@@ -35,7 +49,33 @@ pub(super) enum Login {
         user: String,
         password: Place,
     },
+    AppRole {
+        mount: String,
+        role_id: Place,
+        secret_id: Option<Place>,
+    },
+    Certificate {
+        mount: String,
+        certificate: PathBuf,
+        key: PathBuf,
+    },
     Token(Place),
+    /// By the token that Vault's own client would take, or by the agent's.
+    Usual,
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { user, .. } => write!(f, "as user `{user}`"),
+            Self::AppRole { role_id, .. } => write!(f, "as the AppRole in {role_id}"),
+            Self::Certificate { certificate, .. } => {
+                write!(f, "by the certificate `{}`", certificate.display())
+            }
+            Self::Token(place) => write!(f, "with the token in {place}"),
+            Self::Usual => f.write_str("with the token of `VAULT_TOKEN` or `~/.vault-token`"),
+        }
+    }
 }
 
 /// Where a secret is.
@@ -86,16 +126,54 @@ impl Order {
         })?;
         let common_name = words.said("common-name", |names| names.common_name.as_ref())?;
         let (dns, addresses) = words.names()?;
+        let is_comfort = |san: &&San| !request.needed.contains(san);
+        let comfort = request.sans.iter().filter(is_comfort);
+        let private_key = words.levels.iter().find_map(|names| names.private_key);
         Ok(Some(Self {
             id: request.id.clone(),
+            signer: request.signer,
             login: words.login()?,
             mount,
             role,
+            private_key,
+            key: request.key,
+            usages: request.usages.clone(),
+            organization: request
+                .organizations
+                .first()
+                .filter(|_| needs_group(request.id.kind))
+                .cloned(),
+            comfort: comfort.map(ToString::to_string).collect(),
             common_name: common_name.unwrap_or_else(|| request.common_name.clone()),
             dns,
             addresses,
             hours: request.days.saturating_mul(24),
         }))
+    }
+}
+
+impl Order {
+    /// The role that is asked, and by whom.
+    pub(super) fn role_name(&self) -> (&Login, &str, &str) {
+        (&self.login, &self.mount, &self.role)
+    }
+
+    /// What is asked for, as Vault wants it.
+    pub(super) fn parameters(&self) -> Value {
+        let joined = |names: &BTreeSet<String>| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            names.join(",")
+        };
+        let mut body = json!({
+            "common_name": self.common_name,
+            "ttl": format!("{}h", self.hours),
+        });
+        for (key, names) in [("alt_names", &self.dns), ("ip_sans", &self.addresses)] {
+            if !names.is_empty() {
+                body[key] = json!(joined(names));
+            }
+        }
+        body
     }
 }
 
@@ -207,26 +285,43 @@ impl<'a> Words<'a> {
 
     /// Whoever is named nearest to the certificate logs in.
     fn login(&self) -> Result<Login, Unsaid> {
-        let is_login = |names: &&&Names| names.user.is_some() || names.token.is_some();
-        let nearest = self.levels.iter().find(is_login);
-        let Some(user) = nearest.and_then(|names| names.user.as_ref()) else {
-            let token = nearest.and_then(|names| names.token.as_ref());
-            let place = token.map(|token| self.place("token", token, None));
-            let usual = || Ok(Place::Environment(TOKEN_VARIABLE.to_owned()));
-            return Ok(Login::Token(place.unwrap_or_else(usual)?));
+        let Some(nearest) = self.levels.iter().find(|names| names.has_login()) else {
+            return Ok(Login::Usual);
         };
-        let user = self.fill("user", user)?;
-        let place = self.first(|names| names.password.as_ref());
-        let place = place.ok_or(Unsaid {
-            key: "password-env",
-            word: None,
-        })?;
         let mount = self.said("login-mount", |names| names.login.as_ref())?;
-        Ok(Login::User {
-            mount: mount.unwrap_or_else(|| USERPASS.to_owned()),
-            password: self.place("password", place, Some(&user))?,
-            user,
-        })
+        let mounted = |usual: &str| mount.unwrap_or_else(|| usual.to_owned());
+        if let Some(user) = &nearest.user {
+            let user = self.fill("user", user)?;
+            let place = self.first(|names| names.password.as_ref());
+            let place = place.ok_or(Unsaid {
+                key: "password-env",
+                word: None,
+            })?;
+            return Ok(Login::User {
+                mount: mounted(USERPASS),
+                password: self.place("password", place, Some(&user))?,
+                user,
+            });
+        }
+        if let Some(role_id) = &nearest.role_id {
+            let secret_id = nearest.secret_id.as_ref();
+            let secret_id = secret_id.map(|place| self.place("secret-id", place, None));
+            return Ok(Login::AppRole {
+                mount: mounted(APPROLE),
+                role_id: self.place("role-id", role_id, None)?,
+                secret_id: secret_id.transpose()?,
+            });
+        }
+        if let (Some(certificate), Some(key)) = (&nearest.client_certificate, &nearest.client_key) {
+            return Ok(Login::Certificate {
+                mount: mounted(CERT),
+                certificate: PathBuf::from(self.fill("client-certificate", certificate)?),
+                key: PathBuf::from(self.fill("client-key", key)?),
+            });
+        }
+        let token = nearest.token.as_ref();
+        let token = token.map(|place| self.place("token", place, None));
+        Ok(token.transpose()?.map_or(Login::Usual, Login::Token))
     }
 
     fn place(

@@ -99,6 +99,12 @@ pub enum Flaw {
     NotYetValid { from: i64 },
     #[error("ends in {days} days, on {}", day(*end))]
     NearEnd { days: i64, end: i64 },
+    #[error("ends in {days} days, on {}, and with it all that it signed: {way}", day(*end))]
+    AuthorityNearEnd {
+        days: i64,
+        end: i64,
+        way: &'static str,
+    },
     #[error("ends on {}, though {asked} days were asked for: its role or authority allows no more", day(*end))]
     Shorter { asked: u32, end: i64 },
     #[error("outlives its authority, which ends on {}", day(*end))]
@@ -133,6 +139,7 @@ impl Flaw {
             }
             | Self::TooPowerful
             | Self::NearEnd { .. }
+            | Self::AuthorityNearEnd { .. }
             | Self::Shorter { .. }
             | Self::Outlives { .. }
             | Self::OpenKey { .. } => Severity::Warning,
@@ -165,7 +172,7 @@ impl Flaw {
             Self::TooPowerful => "too-powerful",
             Self::Expired { .. } => "expired",
             Self::NotYetValid { .. } => "not-yet-valid",
-            Self::NearEnd { .. } => "near-end",
+            Self::NearEnd { .. } | Self::AuthorityNearEnd { .. } => "near-end",
             Self::Shorter { .. } => "shorter",
             Self::Outlives { .. } => "outlives-authority",
             Self::WeakKey { .. } => "weak-key",

@@ -299,6 +299,10 @@ fn provider(view: &View<'_>) -> Judged {
     let said = format!("`[encryption] provider = \"{}\"`", provider.name());
     match provider {
         Provider::Aescbc | Provider::Secretbox | Provider::Kms => (Status::Pass, said),
+        Provider::File => {
+            let why = "look which providers write in `pki/encryption-config.yaml`";
+            (Status::Manual, format!("{said}: {why}"))
+        }
         Provider::Identity => (Status::Fail, format!("{said}: nothing is encrypted")),
         Provider::Aesgcm => {
             let why = "its key must be exchanged every 200000 writes; take `secretbox`";

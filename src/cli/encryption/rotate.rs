@@ -6,7 +6,6 @@
 //! only then does the old one go. Where a rotation stands is told by the configuration itself, so
 //! that one that was stopped goes on from there.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -134,7 +133,7 @@ impl Rotation<'_> {
         change(&mut config);
         self.desk
             .local
-            .keep_encryption(&config.render())
+            .keep_encryption(&config.write())
             .map_err(failed)
     }
 
@@ -186,7 +185,7 @@ impl Rotation<'_> {
     ) -> Result<(), Failure> {
         self.come_to("rewrite").await?;
         let api = servers.any_api().await?;
-        let count = rewrite::all(&api, &config.resources()).await?;
+        let count = rewrite::all(&api, &config.encrypted()).await?;
         self.say(format!("written anew: {count} objects"));
         let others = servers.stored().await?.into_iter();
         let others = others.filter(|(prefix, _)| *prefix != key.prefix());
@@ -214,14 +213,15 @@ impl Rotation<'_> {
         }
         let (_, config) = desk.config()?;
         let encryption = &desk.inventory.encryption;
-        let asked: BTreeSet<_> = encryption.resources.iter().cloned().collect();
-        let encrypted: BTreeSet<_> = config.resources().into_iter().collect();
-        if encrypted != asked {
+        let failed_with = |error| Failure::new(Exit::Failed, error);
+        let writer = config.writer().map_err(failed_with)?;
+        let is_file = encryption.provider == Provider::File;
+        if !is_file && !config.has_rule_for(&encryption.resources) {
             let message = "the inventory says other resources than the configuration encrypts";
             let help = "rotate first, with `resources` as they were";
             return Err(Failure::words(Exit::Usage, message, help));
         }
-        let provider = encryption.provider;
+        let provider = if is_file { writer } else { encryption.provider };
         if !Provider::WITH_KEYS.contains(&provider) {
             let message = format!(
                 "a rotation cannot bring in `{}`: it has no key here",

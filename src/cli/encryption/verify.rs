@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::prepare::{self, Keep, Site};
+use super::super::prepare::{self, Site};
 use super::super::{Common, Exit, Failure, Login};
 use super::rewrite::Api;
 use crate::certificate::Credentials;
@@ -47,7 +47,7 @@ impl Servers {
         let reach = prepare::reach(password.as_ref(), common);
         let scope = inventory.nodes.keys().cloned().collect();
         let site = prepare::site(inventory, &scope, reach, false, events).await?;
-        let credentials = prepare::credentials(inventory, Keep::No, events)?;
+        let credentials = prepare::credentials_in_effect(inventory, events)?;
         let name = |node: &crate::inventory::Node| node.name.clone();
         let first = inventory.with_role(Role::ControlPlane).next();
         let prefix = first.map(|node| inventory.etcd_prefix(node));

@@ -247,29 +247,6 @@ pub(super) fn source(value: &Value<'_>, found: &mut Found) -> Option<At<String>>
     refuse(found, problem)
 }
 
-/// A server that keys and passwords are sent to: `https://host:port`.
-pub(super) fn server(value: &Value<'_>, found: &mut Found) -> Option<At<String>> {
-    let text = value.text(found)?;
-    let (secure, plain) = (text.strip_prefix("https://"), text.strip_prefix("http://"));
-    let host = secure.or(plain).map(|host| host.trim_end_matches('/'));
-    let is_host = |host: &str| {
-        !host.is_empty() && !host.contains(['/', '@']) && !host.chars().any(breaks_url)
-    };
-    if !host.is_some_and(is_host) {
-        // What is before an `@` may be a password.
-        let text = if text.contains('@') { "…" } else { text };
-        let message = format!("`{}` is not the address of a server", shown(text));
-        let help = "write it as in `https://vault.home:8200`: no path, no user, no password";
-        return refuse(found, value.problem("not an address", message).help(help));
-    }
-    if plain.is_some() {
-        let message = "passwords and private keys would travel unencrypted";
-        let help = "give Vault a certificate, name its CA by `ca`, and write `https://`";
-        found.push(value.problem("not https", message).help(help).warning());
-    }
-    Some(value.at(text.trim_end_matches('/').to_owned()))
-}
-
 fn without_placeholders(text: &str) -> String {
     ["{version}", "{arch}", "{name}"]
         .iter()

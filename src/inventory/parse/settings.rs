@@ -171,7 +171,7 @@ fn pki_source(table: &mut Table<'_>, found: &mut Found) -> Option<PkiSource> {
         ),
         (From::Vault, _, Some(value)) => {
             let table = value.table("`[pki.vault]`", found)?;
-            Some(PkiSource::Vault(Box::new(vault::read(table, found)?)))
+            Some(PkiSource::Vault(Box::new(vault::read(table, found))))
         }
         (From::Vault, _, None) => refuse(
             found,
@@ -233,6 +233,16 @@ pub(super) fn encryption(
         resources(value, kubernetes, found)
     });
     let kms = kms::read(&mut table, &provider, kubernetes, found);
+    let is_file = |it: &At<Provider>| it.value == Provider::File;
+    if provider.this().is_some_and(is_file)
+        && let Some(resources) = resources.this()
+    {
+        let message = "`resources` says nothing where the file does";
+        let problem = Problem::new(resources.span.clone(), "not used", message);
+        let help = "leave it out: with `provider = \"file\"`, `pki/encryption-config.yaml` says \
+                    what is encrypted, and with what";
+        found.push(problem.help(help));
+    }
     table.finish(found);
     Encryption {
         kms,

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{address, word};
+use super::word;
 use crate::inventory::pattern::{Fault, Pattern, WORDS};
 use crate::inventory::problem::{Problem, alternatives, nearest};
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
-use crate::inventory::vault::{AskedNames, CERTIFICATES, Names, SETS, SecretPlace, Vault};
+use crate::inventory::vault::{
+    Address, AskedNames, CERTIFICATES, Names, PrivateKey, SETS, SecretPlace, Vault,
+};
 
 /// Reads `[pki.vault]`.
-pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Option<Vault> {
-    let example = "address = \"https://vault.home:8200\"";
+pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Vault {
     let place = table.span.clone();
     let errors = |found: &Found| found.iter().filter(|it| !it.is_warning()).count();
     let before = errors(found);
-    let address = table.read_required("address", example, found, address::server);
+    let address = table.read("address", found, address);
+    let namespace = table.read("namespace", found, namespace);
     let ca = table.read("ca", found, word::local_path);
     let seconds = table.read("seconds", found, |value, found| {
         let seconds = value.integer("seconds", 1..=600, found)?;
@@ -25,7 +27,8 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Option<Vault> {
     let common = names(&mut table, found);
     table.finish(found);
     let vault = Vault {
-        address: address.value()?,
+        address: address.value(),
+        namespace: namespace.value(),
         ca: ca.value(),
         seconds: seconds.value().unwrap_or(Vault::SECONDS),
         common,
@@ -36,7 +39,7 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Option<Vault> {
     if errors(found) == before {
         complete(&vault, &place, found);
     }
-    Some(vault)
+    vault
 }
 
 /// Tells what nobody says and somebody must.
@@ -65,6 +68,38 @@ fn complete(vault: &Vault, place: &std::ops::Range<usize>, found: &mut Found) {
             "say `password-env = \"VAULT_PASSWORD\"`, or `password-file = \"secrets/{user}\"`",
         );
     }
+}
+
+/// Where Vault or its agent answers.
+fn address(value: &Value<'_>, found: &mut Found) -> Option<At<Address>> {
+    let text = value.text(found)?;
+    let Some(address) = Address::parse(text) else {
+        // What is before an `@` may be a password.
+        let text = if text.contains('@') { "…" } else { text };
+        let message = format!("`{}` is not the address of a server", shown(text));
+        let help = "write it as in `https://vault.home:8200`: no path, no user, no password; an \
+                    agent on this machine may be `http://127.0.0.1:8100` or `unix:///run/agent.sock`";
+        return refuse(found, value.problem("not an address", message).help(help));
+    };
+    if address.is_open() {
+        let message = "passwords and private keys would travel unencrypted";
+        let help = "give Vault a certificate, name its CA by `ca`, and write `https://`";
+        found.push(value.problem("not https", message).help(help).warning());
+    }
+    Some(value.at(address))
+}
+
+/// The path of a namespace: it travels as a header.
+fn namespace(value: &Value<'_>, found: &mut Found) -> Option<At<String>> {
+    let text = value.text(found)?;
+    let is_path = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+    if !is_path {
+        let message = format!("`{}` is not a namespace of Vault", shown(text));
+        let help =
+            "write its path, as in `admin/team`, or leave the key out for the root namespace";
+        return refuse(found, value.problem("not a namespace", message).help(help));
+    }
+    Some(value.at(text.to_owned()))
 }
 
 /// `[pki.vault.set.NAME]` and its like.
@@ -101,9 +136,11 @@ fn groups(
 }
 
 fn names(table: &mut Table<'_>, found: &mut Found) -> Names {
+    let place = table.span.clone();
     let mut read = |key| table.read(key, found, pattern).value();
     let (mount, role, user) = (read("mount"), read("role"), read("user"));
     let (login, domain, common_name) = (read("login-mount"), read("domain"), read("common-name"));
+    let (client_certificate, client_key) = (read("client-certificate"), read("client-key"));
     let alt_names = table.read("alt-names", found, |value, found| {
         let elements = value.elements("an array of strings", found)?;
         let read: Option<Vec<_>> = elements
@@ -116,17 +153,71 @@ fn names(table: &mut Table<'_>, found: &mut Found) -> Names {
     let asked = table.read("names", found, |value, found| {
         value.word(&words, &[], found)
     });
-    Names {
+    let words = [("local", PrivateKey::Local), ("vault", PrivateKey::Vault)];
+    let private_key = table.read("private-key", found, |value, found| {
+        value.word(&words, &[], found)
+    });
+    let names = Names {
         mount,
         role,
         user,
         password: secret(table, "password", ["password-env", "password-file"], found),
         token: secret(table, "token", ["token-env", "token-file"], found),
+        role_id: secret(table, "role-id", ["role-id-env", "role-id-file"], found),
+        secret_id: secret(
+            table,
+            "secret-id",
+            ["secret-id-env", "secret-id-file"],
+            found,
+        ),
+        client_certificate,
+        client_key,
         login,
         domain,
         common_name,
         alt_names: alt_names.value(),
         names: asked.value(),
+        private_key: private_key.value(),
+    };
+    one_login(&table.name, &place, &names, found);
+    names
+}
+
+/// Refuses a table that logs in as several, or half.
+fn one_login(table: &str, place: &std::ops::Range<usize>, names: &Names, found: &mut Found) {
+    let ways = [
+        ("`user`", names.user.is_some()),
+        ("`role-id-…`", names.role_id.is_some()),
+        ("`client-certificate`", names.client_certificate.is_some()),
+        ("`token-…`", names.token.is_some()),
+    ];
+    let said: Vec<&str> = ways
+        .iter()
+        .filter(|(_, is)| *is)
+        .map(|(word, _)| *word)
+        .collect();
+    let mut refuse = |message: String, help: &str| {
+        let problem = Problem::new(place.clone(), "in this table", message);
+        found.push(problem.help(help));
+    };
+    if said.len() > 1 {
+        let message = format!("{table} says several ways to log in: {}", said.join(", "));
+        refuse(
+            message,
+            "leave one: a set or a certificate may have another one in its own table",
+        );
+    }
+    if names.client_certificate.is_some() != names.client_key.is_some() {
+        let message = format!("{table} says only one of `client-certificate` and `client-key`");
+        refuse(
+            message,
+            "name both files: the certificate that logs in, and its private key",
+        );
+    }
+    if names.secret_id.is_some() && names.role_id.is_none() {
+        let message =
+            format!("{table} says where a secret id is, and not the role id it belongs to");
+        refuse(message, "say `role-id-file` or `role-id-env` beside it");
     }
 }
 

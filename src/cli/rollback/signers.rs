@@ -1,0 +1,221 @@
+//! Whether peers would still believe each other while nodes go back one by one: those that went back
+//! must trust who signs now, and those that did not must trust who signed what the others show.
+
+use std::collections::BTreeMap;
+
+use miette::Diagnostic;
+
+use super::super::{Exit, Failure, texts};
+use crate::authority::Local;
+use crate::certificate::describe::{certificates, is_signed_by, public_key};
+use crate::certificate::{AuthorityName, CertificateId, Credentials, requests};
+use crate::inventory::{Inventory, NodeName};
+use crate::manifest::compose::{Holds, Place, places};
+use crate::manifest::{Desired, Kind, Manifest};
+use crate::remote_path::RemotePath;
+
+/// Why a generation is none to go back to.
+#[derive(Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+pub(super) enum Problem {
+    /// Those who went back would refuse those who did not.
+    #[error(
+        "{node}: that generation does not trust the authority that signs for `{set}` now (`{path}`)"
+    )]
+    #[diagnostic(help(
+        "go back to generations that do (`kinstall status` tells them), or have who signed before sign \
+         again: `kinstall certs move --back` while a change of who signs is under way, else the \
+         inventory as it was and `kinstall certs move`"
+    ))]
+    Untrusting {
+        /// The node.
+        node: NodeName,
+        /// For whom it is trusted.
+        set: AuthorityName,
+        /// The file.
+        path: RemotePath,
+    },
+    /// Those who did not go back would refuse those who did.
+    #[error(
+        "{node}: nobody trusts the authority any more that signed `{id}` of that generation (`{path}`)"
+    )]
+    #[diagnostic(help(
+        "go back to generations whose certificates are of who signs now (`kinstall status` tells them), \
+         or put the older versions into the inventory and push that"
+    ))]
+    Untrusted {
+        /// The node.
+        node: NodeName,
+        /// The certificate.
+        id: CertificateId,
+        /// The file.
+        path: RemotePath,
+    },
+}
+
+/// Refuses generations of nodes that would not be believed, or not believe.
+pub(super) fn check(
+    inventory: &Inventory,
+    desired: &Desired,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
+    let effective = Local::in_effect(inventory);
+    let (_, inventory) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
+    let has_key = credentials.signing_key_pem.is_some();
+    let places = places(&inventory, has_key).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let sets = requests(&inventory)
+        .into_iter()
+        .map(|request| (request.id, request.set));
+    let problems = problems(&places, &sets.collect(), desired, credentials);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::all(Exit::Failed, problems))
+}
+
+fn problems(
+    places: &[Place],
+    sets: &BTreeMap<CertificateId, AuthorityName>,
+    desired: &Desired,
+    credentials: &Credentials,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for place in places {
+        let Some(manifest) = desired.manifests.get(&place.node) else {
+            continue;
+        };
+        // What stays as it is, is not told again.
+        let Some(text) = text(&place.path, manifest, desired) else {
+            continue;
+        };
+        let (node, path) = (place.node.clone(), place.path.clone());
+        let problem = match &place.holds {
+            Holds::Authority(set) if !is_pair(&place.path, manifest) => {
+                let signs = credentials.authorities.get(set);
+                let signs = signs.and_then(|pem| public_key(pem).ok());
+                let mut trusted = certificates(text).into_iter();
+                let is_trusted = trusted.any(|pem| public_key(pem).ok() == signs);
+                let set = *set;
+                (!is_trusted).then_some(Problem::Untrusting { node, set, path })
+            }
+            Holds::Certificate(id) => {
+                let trusted = sets
+                    .get(id)
+                    .and_then(|set| credentials.authorities.get(set));
+                let is_above = |pem: &str| {
+                    let mut chain = certificates(text).into_iter();
+                    chain.any(|own| is_signed_by(own, pem) == Ok(true))
+                };
+                let is_trusted =
+                    trusted.is_none_or(|bundle| certificates(bundle).into_iter().any(is_above));
+                let id = id.clone();
+                (!is_trusted).then_some(Problem::Untrusted { node, id, path })
+            }
+            Holds::Authority(_) | Holds::Kubeconfig(_) => None,
+        };
+        problems.extend(problem);
+    }
+    problems
+}
+
+/// The text that a stable path leads to, as far as it changes.
+fn text<'a>(path: &RemotePath, manifest: &Manifest, desired: &'a Desired) -> Option<&'a str> {
+    let entry = manifest.entries.get(path)?;
+    let dated = match &entry.kind {
+        Kind::Link { target } => path.parent()?.join(target).ok(),
+        _ => None,
+    };
+    texts::wanted(dated.as_ref().unwrap_or(path), manifest, desired)
+}
+
+/// Whether the key lies beside it: what kube-controller-manager signs with is trusted by nobody there.
+fn is_pair(path: &RemotePath, manifest: &Manifest) -> bool {
+    let stem = path.as_str().strip_suffix(".pem");
+    let key = stem.and_then(|stem| format!("{stem}.key").parse().ok());
+    key.is_some_and(|key: RemotePath| manifest.entries.contains_key(&key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::Authority as _;
+    use crate::authority::local::Phase;
+    use crate::manifest::compose::fixture::Fixture;
+
+    const NOW: i64 = 1_767_225_630;
+
+    /// What is wrong with a generation, the path of each file left out.
+    fn told(fixture: &Fixture, generation: &Desired) -> Vec<String> {
+        match check(&fixture.inventory, generation, &fixture.credentials) {
+            Ok(()) => Vec::new(),
+            Err(failure) => {
+                let words = failure.reports.iter().map(|report| {
+                    let report = report.to_string();
+                    let (words, _) = report.split_once(" (`").unwrap();
+                    words.to_owned()
+                });
+                words
+                    .collect::<std::collections::BTreeSet<_>>()
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+
+    #[test]
+    fn only_generations_that_believe_and_are_believed_are_gone_back_to() {
+        let room = tempfile::tempdir().unwrap();
+        let mut fixture = Fixture::new(1, "1.32.3", "3.5.21");
+        fixture.inventory.directory = room.path().to_owned();
+        let requests = requests(&fixture.inventory);
+        let local = Local::of(&fixture.inventory).unwrap();
+        let obtain = |at| local.obtain(&requests, NOW + at).unwrap().credentials;
+        let mut compose = |credentials: Credentials| {
+            fixture.credentials = credentials;
+            (fixture.composed(), fixture.credentials.clone())
+        };
+        let (first, _) = compose(obtain(0));
+        let anew = local.to_make_anew(&requests, &["kubernetes".to_owned()]);
+        assert!(local.begin(&requests, &anew.unwrap(), NOW + 600).unwrap());
+        let (trusting, _) = compose(obtain(600));
+        local.come_to(Phase::Trusted).unwrap();
+        local.sign_beside(&requests, NOW + 600).unwrap();
+        local.switch().unwrap();
+        let (signed, both) = compose(obtain(600));
+        local.come_to(Phase::Close).unwrap();
+        let (_, closed) = compose(obtain(600));
+
+        fixture.credentials = both;
+        assert_eq!(told(&fixture, &trusting), [""; 0]);
+        let told_of_first = told(&fixture, &first);
+        let distrust = |set| {
+            format!("az1: that generation does not trust the authority that signs for `{set}` now")
+        };
+        assert!(
+            told_of_first.contains(&distrust("etcd-peer")),
+            "{told_of_first:?}"
+        );
+        assert!(
+            told_of_first.contains(&distrust("apiserver-client")),
+            "{told_of_first:?}"
+        );
+        assert!(
+            !told_of_first.contains(&distrust("front-proxy")),
+            "{told_of_first:?}"
+        );
+
+        fixture.credentials = closed;
+        assert_eq!(told(&fixture, &signed), [""; 0]);
+        let told_of_trusting = told(&fixture, &trusting);
+        let words = "az1: nobody trusts the authority any more that signed `etcd-server-az1` of that generation";
+        assert!(
+            told_of_trusting.contains(&words.to_owned()),
+            "{told_of_trusting:?}"
+        );
+        assert!(
+            told_of_trusting
+                .iter()
+                .all(|it| it.contains("nobody trusts")),
+            "{told_of_trusting:?}"
+        );
+    }
+}

@@ -114,11 +114,21 @@ impl Bed {
         line.unwrap().split(' ').nth(1).unwrap().to_owned()
     }
 
-    /// Makes sure that there is a node beyond the three, with something special about it.
+    /// Makes sure that there is a node beyond the three, with something special about it and nothing
+    /// on it.
     pub(crate) fn special(&self, number: u32, options: &str) -> String {
-        self.nodes(format!("up node{number} {options}").trim_end());
-        self.nodes(&format!("reset node{number}"));
-        format!("node{number}")
+        let node = format!("node{number}");
+        let status = self.nodes("status");
+        // What another test left on it might not even boot without its peers.
+        if status
+            .lines()
+            .any(|line| line.split(' ').next() == Some(&node))
+        {
+            self.nodes(&format!("reset {node}"));
+        } else {
+            self.nodes(format!("up {node} {options}").trim_end());
+        }
+        node
     }
 
     /// A directory to push from, for these nodes; nothing happens to them.

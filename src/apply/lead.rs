@@ -3,7 +3,7 @@
 //!
 //! Source: `k8s.io/client-go/tools/leaderelection`. The clocks of nodes may differ, and a leader that
 //! was killed is still named until its Lease runs out; so what counts is that a Lease is renewed
-//! before our eyes.
+//! before our eyes, and such a Lease's time comes on top of what a service has to become healthy.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ struct Spec {
     holder_identity: String,
     #[serde(default)]
     renew_time: String,
+    #[serde(default)]
+    lease_duration_seconds: u64,
 }
 
 /// One Lease as it was seen so far.
@@ -66,7 +68,8 @@ pub(super) async fn wait(
     if transport.ssh().is_none() {
         return Ok(());
     }
-    let deadline = Instant::now() + Duration::from_secs(run.rollout.ready_seconds);
+    let start = Instant::now();
+    let mut patience = Duration::from_secs(run.rollout.ready_seconds);
     let mut seen: BTreeMap<&UnitName, Seen> = BTreeMap::new();
     loop {
         let mut waiting = None;
@@ -79,15 +82,16 @@ pub(super) async fn wait(
             let why = match read(prober.get(transport, &probe).await?, path) {
                 Err(NotRead::NotAsked(why)) => return Err(not_asked(transport, &probe, why)),
                 Err(NotRead::NoLease(why)) => why,
-                Ok(lease) => match seen.look(&lease) {
-                    Some(holder) => {
+                Ok(lease) => {
+                    if let Some(holder) = seen.look(&lease) {
                         let program = unit.as_str().trim_end_matches(".service");
                         let led = format!("  {program}: led by {holder}");
                         run.events.send(Event::Note(led));
                         continue;
                     }
-                    None => "nobody has renewed its lease yet".to_owned(),
-                },
+                    patience = patience.max(patience_with(&lease, run.rollout.ready_seconds));
+                    "nobody has renewed its lease yet".to_owned()
+                }
             };
             waiting = Some((unit, why));
         }
@@ -96,12 +100,19 @@ pub(super) async fn wait(
         };
         let node = transport.node().clone();
         let unit = unit.clone();
-        if Instant::now() >= deadline {
+        if start.elapsed() >= patience {
             return Err(StepError::Leaderless { node, unit, why });
         }
         run.events.send(Event::Waiting { node, unit, why });
         tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
     }
+}
+
+/// How long to wait for this Lease to be renewed. No other takes it before it runs out, and what the
+/// cluster says of that is believed up to an hour.
+fn patience_with(lease: &Lease, ready_seconds: u64) -> Duration {
+    let runs_out = lease.spec.lease_duration_seconds.min(3600);
+    Duration::from_secs(ready_seconds.saturating_add(runs_out))
 }
 
 /// Why there is no Lease to look at.
@@ -143,5 +154,16 @@ mod tests {
         let led = seen.look(&lease("node2_b", "10:00:02"));
         assert_eq!(led.as_deref(), Some("node2"));
         assert!(serde_json::from_str::<Lease>(r#"{"spec":{}}"#).is_ok());
+    }
+
+    #[test]
+    fn a_lease_that_nobody_took_yet_gets_its_own_time_too() {
+        let seconds = |spec: &str| {
+            let lease = serde_json::from_str(&format!(r#"{{"spec":{spec}}}"#)).unwrap();
+            patience_with(&lease, 5).as_secs()
+        };
+        assert_eq!(seconds(r#"{"leaseDurationSeconds":15}"#), 20);
+        assert_eq!(seconds("{}"), 5);
+        assert_eq!(seconds(r#"{"leaseDurationSeconds":2147483647}"#), 3605);
     }
 }

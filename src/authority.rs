@@ -18,6 +18,7 @@ pub use vault::{Finding as VaultFinding, Refusal};
 
 use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Request};
+use crate::inventory::NodeName;
 
 /// Something that answers requests for certificates.
 pub trait Authority {
@@ -66,6 +67,9 @@ impl Obtained {
     }
 }
 
+/// How many nodes are named one by one in a line that tells what was made.
+const NAMED_NODES: usize = 3;
+
 /// What became of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -97,6 +101,32 @@ impl fmt::Display for Item {
             Self::EncryptionConfig => f.write_str("encryption configuration"),
         }
     }
+}
+
+/// Things in one line, a kind of certificate at a time, as a large cluster has thousands; nothing if
+/// there are none.
+pub fn in_words<'a>(items: impl IntoIterator<Item = &'a Item>) -> Option<String> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for item in items {
+        let (what, node) = match item {
+            Item::Certificate(id) => {
+                let node = id.node.as_ref().map(NodeName::as_str);
+                (format!("certificate {}", id.kind.name()), node)
+            }
+            other => (other.to_string(), None),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, nodes)) => nodes.extend(node),
+            None => groups.push((what, node.into_iter().collect())),
+        }
+    }
+    let words = groups.iter().map(|(what, nodes)| match nodes.len() {
+        0 => what.clone(),
+        1..=NAMED_NODES => format!("{what} of {}", nodes.join(", ")),
+        many => format!("{what} of {many} nodes"),
+    });
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// What became of a thing.
@@ -146,5 +176,34 @@ impl fmt::Display for Reason {
             Self::Key => "its key was not beside it",
             Self::Asked => "it was asked for",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::Kind;
+
+    #[test]
+    fn a_kind_of_certificate_is_told_once_for_all_its_nodes() {
+        let of = |kind, count: usize| {
+            (1..=count).map(move |at| {
+                let node = format!("n{at}").parse().ok();
+                Item::Certificate(CertificateId { kind, node })
+            })
+        };
+        let admin = Item::Certificate(CertificateId {
+            kind: Kind::Admin,
+            node: None,
+        });
+        let mut items = vec![Item::ServiceAccount, admin];
+        items.extend(of(Kind::Apiserver, 3));
+        items.extend(of(Kind::EtcdPeer, 1000));
+        assert_eq!(
+            in_words(&items).unwrap(),
+            "service-account pair; certificate admin; certificate apiserver of n1, n2, n3; \
+             certificate etcd-peer of 1000 nodes"
+        );
+        assert_eq!(in_words([]), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{Common, Exit, Failure, Login, own};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
-use crate::authority::{Authority, Local};
+use crate::authority::{self, Authority, Local};
 use crate::bundle::{self, Bundle};
 use crate::certificate::{self, CertificateId, Credentials};
 use crate::check;
@@ -239,10 +239,9 @@ fn told(
     if keep == Keep::No {
         notes = authority.vault_outline(&requests, now());
     }
-    let made: Vec<String> = obtained.made().map(|note| note.item.to_string()).collect();
-    if !made.is_empty() {
+    if let Some(made) = authority::in_words(obtained.made().map(|note| &note.item)) {
         let verb = ["made", "would make"][usize::from(keep == Keep::No)];
-        notes.push(format!("{verb} in pki/: {}", made.join(", ")));
+        notes.push(format!("{verb} in pki/: {made}"));
     }
     for note in notes {
         events.send(Event::Note(note));

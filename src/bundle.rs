@@ -4,7 +4,7 @@
 //! them, fixes to the byte:
 //!
 //! ```text
-//! manifest.toml   what follows: sizes, digests, and what each program is
+//! manifest.toml   what follows: sizes, digests, and what each program is; the user's templates
 //! kinstall.lock   the pins of those programs
 //! <digest>        each program, by the order of the digests
 //! ```
@@ -77,6 +77,10 @@ pub enum Error {
         /// What the bundle holds.
         bundled: Digest,
     },
+    /// There is no room for them in its manifest.
+    #[error("the templates are too large for a bundle, which takes about {} KB of them", manifest::TEXT_BYTES_MAX / 1024)]
+    #[diagnostic(help("take out of their directory what is no template or drop-in"))]
+    Templates,
     /// A fetch for the bundle, or of what it holds, went wrong.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -88,7 +92,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io(_) => 1,
-            Self::Extension(_) => 2,
+            Self::Extension(_) | Self::Templates => 2,
             Self::Bad { .. } | Self::OtherPin { .. } => 5,
             Self::Fetch(error) => error.exit_code(),
         }
@@ -111,17 +115,22 @@ pub fn encoding(path: &Path) -> Result<Encoding, Error> {
     chosen.ok_or_else(|| Error::Extension(path.to_owned()))
 }
 
-/// Makes a bundle of programs that are pinned and in the cache. It gets its name when it is whole
+/// Makes a bundle of the user's templates, and of programs that are pinned and in the cache. It gets its name when it is whole
 /// and was read again.
 pub async fn create(
     path: &Path,
     cluster: &str,
     programs: &BTreeSet<Program>,
+    templates: BTreeMap<String, String>,
     lockfile: &Lockfile,
     cache: &Cache,
 ) -> Result<Bundle, Error> {
     let encoding = encoding(path)?;
-    let (manifest, lock) = describe(cluster, programs, lockfile)?;
+    let (mut manifest, lock) = describe(cluster, programs, lockfile)?;
+    manifest.templates = templates;
+    if manifest.to_text().len() > manifest::TEXT_BYTES_MAX {
+        return Err(Error::Templates);
+    }
     let mut pieces = Vec::new();
     for digest in manifest.contents().into_keys() {
         pieces.push(cache.member(digest, encoding).await?);
@@ -167,6 +176,7 @@ fn describe(
         lock_size: lock.len() as u64,
         lock_digest: Digest::of(lock.as_bytes()),
         programs: pinned,
+        templates: BTreeMap::new(),
     };
     Ok((manifest, lock))
 }
@@ -187,6 +197,12 @@ fn write(
         io::copy(&mut fs::File::open(piece)?, to)?;
     }
     Ok(to.write_all(&stream::tail(&[], encoding))?)
+}
+
+/// The user's templates that a bundle holds, by their paths; the rest of it is not read.
+pub fn templates(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let manifest = read::manifest(fs::File::open(path)?);
+    Ok(manifest.map_err(|problem| bad(path, problem))?.templates)
 }
 
 /// Reads a whole bundle, and says what it holds if all of it is right.

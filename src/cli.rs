@@ -19,6 +19,7 @@ mod history;
 mod init;
 mod journal;
 mod kubeconfig;
+mod load;
 mod man;
 mod members;
 mod own;

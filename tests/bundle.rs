@@ -100,3 +100,54 @@ fn a_bundle_that_contradicts_the_lockfile_or_itself_is_refused() {
     lab.run(["bundle", "create", "inventory.toml", "-o", "home.zip"])
         .exits(2);
 }
+
+#[test]
+fn a_bundle_carries_the_users_templates_to_a_site_that_has_none() {
+    let lab = Lab::new();
+    let drop_in = "[Service]\nNice=3\n";
+    let at = lab.path("templates/etcd.service.d/10-nice.conf");
+    fs::create_dir_all(at.parent().unwrap()).unwrap();
+    fs::write(&at, drop_in).unwrap();
+    let create = ["bundle", "create", "inventory.toml", "-o", "home.tar.zst"];
+    lab.run(create).exits(0);
+    for gone in [
+        lab.path("mirror"),
+        lab.cache().to_owned(),
+        lab.path("templates"),
+    ] {
+        fs::remove_dir_all(gone).unwrap();
+    }
+    let push = [
+        "push",
+        "inventory.toml",
+        "--into",
+        "nodes",
+        "--bundle",
+        "home.tar.zst",
+    ];
+    let bytes = fs::read(lab.path("home.tar.zst")).unwrap();
+    // Nothing of a damaged bundle is used, its templates neither.
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(lab.path("home.tar.zst"), damaged).unwrap();
+    lab.run(push).exits(5);
+    assert!(!lab.path("templates").exists());
+
+    fs::write(lab.path("home.tar.zst"), bytes).unwrap();
+    lab.run(push)
+        .exits(0)
+        .says("took templates out of home.tar.zst, into `templates`");
+    assert_eq!(fs::read_to_string(&at).unwrap(), drop_in);
+    let on_node = "nodes/node1/etc/systemd/system/etcd.service.d/10-nice.conf";
+    assert_eq!(fs::read_to_string(lab.path(on_node)).unwrap(), drop_in);
+
+    // What the site has of its own stays, and counts.
+    fs::write(&at, "[Service]\nNice=4\n").unwrap();
+    lab.run(push)
+        .exits(0)
+        .says("and the templates in home.tar.zst differ, in `etcd.service.d/10-nice.conf` first");
+    let pushed = fs::read_to_string(lab.path(on_node)).unwrap();
+    assert_eq!(pushed, "[Service]\nNice=4\n");
+}

@@ -134,12 +134,15 @@ fn ssh_gives_up_a_node_that_never_ends() {
     bed.leave(lab);
 }
 
-/// In kube-apiserver's place: it answers with the certificate that the real one has, and never stops.
+/// In kube-apiserver's place: asked, it answers with the certificate that the real one has, and never
+/// stops.
 const ENDLESS: &str = r"#!/bin/bash
 certs=/etc/k8s/kube-apiserver/certs/tls/kube-apiserver-tls
 for i in {1..60}; do
-  { printf 'HTTP/1.1 200 OK\r\n\r\n'; exec yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; } |
-    openssl s_server -quiet -naccept 1 -accept 6443 -cert $certs.pem -key $certs.key
+  coproc server { exec openssl s_server -quiet -naccept 1 -accept 6443 -cert $certs.pem -key $certs.key; }
+  read -r request <&${server[0]} &&
+    (printf 'HTTP/1.1 200 OK\r\n\r\n'; exec yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA) >&${server[1]}
+  wait
 done
 ";
 

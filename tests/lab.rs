@@ -279,6 +279,11 @@ impl Going {
 /// The most memory that a process has held so far (proc(5)), but for its own file: that of a debug
 /// build is three times as large as what users have.
 fn held_kib(process: u32) -> u64 {
+    // Until the program is loaded, the process has the memory of this one.
+    let program = fs::read_link(format!("/proc/{process}/exe")).ok();
+    if program == std::env::current_exe().ok() {
+        return 0;
+    }
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let kib = |name: &str| -> Option<u64> {
         let mut lines = status.lines();

@@ -343,5 +343,5 @@ fn a_serving_certificate_is_not_taken_for_etcds_where_it_would_not_do() {
          leaf server /CN=server \"$server\\nsubjectAltName=$names\" ca
          mv ca.key private; cp server.key private; mv server.crt issued; rm server.key; : > none.key",
     );
-    render(&lab).exits(0).says("etcd-peer-node1");
+    render(&lab).exits(0).says("certificate etcd-peer of node1");
 }

@@ -339,3 +339,32 @@ pub(super) fn unhealthy(
         journal: of("journal ").map(ToOwned::to_owned).collect(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_as_it_is() {
+        let node: NodeName = "n1".parse().unwrap();
+        let failed = |script| {
+            let node = node.clone();
+            let why = "No space left on device".to_owned();
+            let status = 1;
+            let error = transport::Error::Failed {
+                node,
+                script,
+                status,
+                why,
+            };
+            StepError::Transport(error).what_is_left()
+        };
+        assert_eq!(failed("begin"), "nothing was put in place there");
+        for script in ["install", "turn"] {
+            assert!(failed(script).contains("none of them is in place there"));
+        }
+        assert_eq!(failed("record"), "what was put in place there before stays");
+        let late = StepError::Split(String::new());
+        assert_eq!(late.what_is_left(), "its new files stay in place there");
+    }
+}

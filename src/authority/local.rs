@@ -42,7 +42,7 @@ use crate::certificate::{
     AuthorityName, CertificateId, Credentials, Leaf, Request, ServiceAccountPair, describe,
 };
 use crate::encryption::Target;
-use crate::inventory::{ClusterName, Encryption, Inventory, Pki, PkiSource};
+use crate::inventory::{ClusterName, Encryption, Inventory, KeyType, Pki, PkiSource};
 use crate::secret::Secret;
 
 /// kinstall's own authority.
@@ -131,9 +131,21 @@ struct Gathered {
     missing: Vec<CertificateId>,
     /// What is made up: Vault alone could make it.
     made_up: BTreeSet<CertificateId>,
+    /// Whether nothing of it will be kept.
+    is_foreseen: bool,
 }
 
 impl Gathered {
+    /// A new private key. One that nobody will keep is of the kind that is made soonest, whatever is
+    /// asked for: the search for an RSA key takes up to a second.
+    fn key(&self, asked: KeyType) -> Result<KeyPair, Error> {
+        sign::new_key(if self.is_foreseen {
+            KeyType::EcdsaP256
+        } else {
+            asked
+        })
+    }
+
     fn note(&mut self, item: Item, outcome: Outcome) {
         self.notes.push(Note { item, outcome });
     }
@@ -221,6 +233,7 @@ impl Local {
             writes: Vec::new(),
             missing: Vec::new(),
             made_up: BTreeSet::new(),
+            is_foreseen: fetched.is_none(),
         };
         let signers = self.signers(requests, &mut gathered)?;
         self.record(requests, &signers, &mut gathered)?;
@@ -329,7 +342,7 @@ impl Local {
         }
         // A key alone was left by a run that was stopped between the two; it has signed nothing.
         let is_new = key.is_none();
-        let key = key.map_or_else(|| sign::new_key(self.pki.key), Ok)?;
+        let key = key.map_or_else(|| gathered.key(self.pki.key), Ok)?;
         let new = Signer::create(name, &self.cluster, key, self.pki.ca_days, gathered.now)?;
         if is_new {
             gathered.writes.extend(new.key_pem().map(|bytes| Write {
@@ -426,7 +439,7 @@ impl Local {
             {
                 (key, false)
             }
-            _ => (sign::new_key(request.key)?, true),
+            _ => (gathered.key(request.key)?, true),
         };
         let leaf = signer.issue(request, &key, begun.max(begun_there), gathered.now)?;
         if is_new {

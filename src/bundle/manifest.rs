@@ -18,6 +18,9 @@ const FORMAT: u32 = 1;
 const PROGRAMS_MAX: usize = 1000;
 /// And this many bytes: an inventory's programs take about one gigabyte for three architectures.
 const BYTES_MAX: u64 = 64 << 30;
+/// How long a manifest may be, in bytes: an entry takes about 200, and templates are texts of some
+/// lines.
+pub(super) const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// What a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Manifest {
     pub lock_digest: Digest,
     /// Its programs.
     pub programs: BTreeMap<Program, PinnedProgram>,
+    /// The user's own templates and drop-ins, by their paths in the directory of templates.
+    pub templates: BTreeMap<String, String>,
 }
 
 /// The text is no manifest.
@@ -50,6 +55,9 @@ pub enum BadManifest {
     /// A word in it is none.
     #[error("`{0}` is no name of a program")]
     Name(String),
+    /// A path of a template leads elsewhere.
+    #[error("`{0}` is no path in a directory of templates")]
+    Path(String),
     /// It states more than any bundle holds.
     #[error("it states more than {PROGRAMS_MAX} programs or {BYTES_MAX} bytes")]
     TooMuch,
@@ -68,6 +76,8 @@ struct ManifestText {
     lock: LockText,
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     programs: Vec<ProgramText>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    templates: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,6 +126,7 @@ impl Manifest {
                 sha256: self.lock_digest,
             },
             programs: self.programs.iter().map(program).collect(),
+            templates: self.templates.clone(),
         };
         toml::to_string(&text).expect("strings, numbers and tables are TOML")
     }
@@ -135,6 +146,7 @@ impl Manifest {
             lock_size: read.lock.size,
             lock_digest: read.lock.sha256,
             programs: BTreeMap::new(),
+            templates: read.templates,
         };
         for program in read.programs {
             let pinned = PinnedProgram {
@@ -142,8 +154,7 @@ impl Manifest {
                 size: program.size,
             };
             if !is_name(&program.name) {
-                let shown = program.name.chars().filter(|c| !c.is_control());
-                return Err(BadManifest::Name(shown.take(40).collect()));
+                return Err(BadManifest::Name(shown(&program.name)));
             }
             let program = Program {
                 name: program.name,
@@ -161,6 +172,14 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), BadManifest> {
+        let is_within = |path: &str| {
+            let mut parts = path.split('/');
+            // Nor what an editor or git left there: a directory of templates passes over it.
+            parts.all(|part| !part.is_empty() && !part.starts_with('.')) && !path.contains('\0')
+        };
+        if let Some(path) = self.templates.keys().find(|path| !is_within(path)) {
+            return Err(BadManifest::Path(shown(path)));
+        }
         let contents = self.contents();
         for pinned in self.programs.values() {
             if contents[&pinned.digest] != pinned.size {
@@ -179,6 +198,12 @@ impl Manifest {
             Err(BadManifest::TooMuch)
         }
     }
+}
+
+/// As much of a word as an error repeats.
+fn shown(word: &str) -> String {
+    let visible = word.chars().filter(|c| !c.is_control());
+    visible.take(40).collect()
 }
 
 #[cfg(test)]
@@ -208,9 +233,14 @@ mod tests {
         #[test]
         fn a_manifest_survives_its_text(
             programs in programs(), cluster in "\\PC{0,20}", lock_size in 0..1_000_000_u64,
+            templates in prop::collection::btree_map("[a-z]{1,5}(/[a-z.]{0,3}[a-z])?", "[\\PC\n]{0,40}", 0..3),
         ) {
             let lock_digest = Digest::of(cluster.as_bytes());
-            let manifest = Manifest { cluster, lock_size, lock_digest, programs };
+            let templates = templates
+                .into_iter()
+                .filter(|(path, _)| !path.contains("/."))
+                .collect();
+            let manifest = Manifest { cluster, lock_size, lock_digest, programs, templates };
             let text = manifest.to_text();
             let read = Manifest::parse(&text).unwrap();
             prop_assert_eq!(&read, &manifest);
@@ -227,7 +257,9 @@ mod tests {
             programs in programs(), at in any::<prop::sample::Index>(), with in "\\PC{0,5}",
         ) {
             let lock_digest = Digest::of(b"");
-            let manifest = Manifest { cluster: "home".into(), lock_size: 1, lock_digest, programs };
+            let manifest = Manifest {
+                cluster: "home".into(), lock_size: 1, lock_digest, programs, templates: BTreeMap::new(),
+            };
             let mut text: Vec<char> = manifest.to_text().chars().collect();
             let at = at.index(text.len());
             text.splice(at..=at, with.chars());
@@ -256,6 +288,7 @@ mod tests {
                 (program("kubelet"), pinned(7)),
             ]
             .into(),
+            templates: [("etcd.service.d/a.conf".to_owned(), String::new())].into(),
         };
         let text = manifest.to_text();
         assert!(text.contains(change.0), "{text}");
@@ -283,5 +316,10 @@ mod tests {
             ("size = 1", "size = 99999999999999"),
             "more than 1000 programs or",
         );
+        for path in ["../a", "/a", "a//b", ".git/a", "a/", ""] {
+            let with = format!("\"{path}\"");
+            let message = format!("`{path}` is no path in a directory of templates");
+            refuse(("\"etcd.service.d/a.conf\"", &with), &message);
+        }
     }
 }

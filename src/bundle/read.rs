@@ -10,8 +10,6 @@ use crate::fetch::ratio::{Counted, Plain};
 use crate::fetch::{CacheError, LOCKFILE, stream};
 use crate::lockfile::{self, Lockfile, Malformed};
 
-/// A manifest may be this long, in bytes: an entry takes about 200.
-const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// The logarithm of the largest window that a zstd frame may ask for: ours have 21, and a hostile
 /// one would like more memory than there is.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -71,11 +69,7 @@ pub fn read<T>(
     begin: impl FnOnce(&Manifest) -> Result<(), CacheError>,
     mut take: impl FnMut(&mut dyn Read) -> Result<(Digest, T), CacheError>,
 ) -> Result<(Bundle, Vec<(Digest, T)>), BadBundle> {
-    let mut members = Members {
-        plain: decoder(bundle)?,
-    };
-    let text = members.text(manifest::NAME, None, MANIFEST_BYTES_MAX)?;
-    let manifest = Manifest::parse(&text)?;
+    let (manifest, mut members) = open(bundle)?;
     let lock = members.text(LOCKFILE, Some(manifest.lock_size), lockfile::BYTES_MAX)?;
     check(LOCKFILE, Digest::of(lock.as_bytes()), manifest.lock_digest)?;
     let lockfile = Lockfile::parse(&lock)?;
@@ -95,6 +89,19 @@ pub fn read<T>(
     }
     members.end()?;
     Ok((Bundle { manifest, lockfile }, taken))
+}
+
+/// Reads no more than the manifest, which nothing speaks for yet.
+pub(super) fn manifest(bundle: impl Read) -> Result<Manifest, BadBundle> {
+    open(bundle).map(|(manifest, _)| manifest)
+}
+
+fn open<'a>(bundle: impl Read + 'a) -> Result<(Manifest, Members<'a>), BadBundle> {
+    let mut members = Members {
+        plain: decoder(bundle)?,
+    };
+    let text = members.text(manifest::NAME, None, manifest::TEXT_BYTES_MAX as u64)?;
+    Ok((Manifest::parse(&text)?, members))
 }
 
 fn check(name: &str, found: Digest, expected: Digest) -> Result<(), BadBundle> {

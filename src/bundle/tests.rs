@@ -245,7 +245,7 @@ async fn the_same_inputs_make_the_same_bytes() {
         for name in ["home.tar.zst", "home.tar.gz"] {
             let path = room.path().join(name);
             let lockfile = lockfile(&contents);
-            let bundle = create(&path, "home", &programs, &lockfile, &cache);
+            let bundle = create(&path, "home", &programs, BTreeMap::new(), &lockfile, &cache);
             assert_eq!(bundle.await.unwrap(), verify(&path).unwrap());
             bundles.push(fs::read(&path).unwrap());
         }
@@ -256,7 +256,14 @@ async fn the_same_inputs_make_the_same_bytes() {
     let nothing = Cache::open(Some(room.path())).unwrap();
     let path = room.path().join("home.zip");
     let (programs, lockfile) = (BTreeSet::new(), Lockfile::default());
-    let made = create(&path, "home", &programs, &lockfile, &nothing);
+    let made = create(
+        &path,
+        "home",
+        &programs,
+        BTreeMap::new(),
+        &lockfile,
+        &nothing,
+    );
     assert_eq!(made.await.unwrap_err().exit_code(), 2);
 }
 

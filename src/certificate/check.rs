@@ -11,9 +11,9 @@ use std::fmt;
 pub(crate) use flaw::day;
 pub use flaw::{Flaw, Severity};
 
-use super::describe::{Description, certificates, describe, key_of, public_key};
+use super::describe::{Description, certificates, describe, key_of};
 use super::link::{Party, of_kind};
-use super::path::{Go, Name, Parsed, Paths, Presented, Refusal, covers};
+use super::path::{Go, Name, Paths, Presented, Refusal, covers};
 use super::{AuthorityName, CertificateId, Credentials, Kind, Leaf, Request, Usage, key};
 
 /// The group that may do everything.
@@ -129,7 +129,7 @@ impl Checker<'_> {
                 return self.find(about, Flaw::NotACertificate { reason });
             }
         };
-        self.key(&about, leaf);
+        self.key(&about, leaf, &description);
         // Where a file begins with an authority's certificate nothing else is worth telling.
         if description.is_authority && self.order(&about, leaf) {
             return;
@@ -140,7 +140,7 @@ impl Checker<'_> {
         self.subject(&about, request, &description);
         self.life(&about, &description);
         self.weak_key(&about, &description);
-        self.weak_signature(&about, &leaf.chain_pem, &description);
+        self.weak_signature(&about, &description);
     }
 
     /// Whether a file holds a leaf behind an authority's certificate; else it is only strange that
@@ -158,14 +158,13 @@ impl Checker<'_> {
         is_behind
     }
 
-    fn key(&mut self, about: &About, leaf: &Leaf) {
+    fn key(&mut self, about: &About, leaf: &Leaf, found: &Description) {
         match key::public_of(&leaf.key_pem) {
             None => self.find(about.clone(), Flaw::NotAKey),
-            Some(public) => {
-                if public_key(&leaf.chain_pem) != Ok(public) {
-                    self.find(about.clone(), Flaw::OtherKey);
-                }
+            Some(public) if public != found.public_key => {
+                self.find(about.clone(), Flaw::OtherKey);
             }
+            Some(_) => {}
         }
     }
 
@@ -354,17 +353,15 @@ impl Checker<'_> {
     }
 
     /// What signed a certificate that is trusted as it stands proves nothing, so this is of leaves.
-    fn weak_signature(&mut self, about: &About, pem: &str, found: &Description) {
+    fn weak_signature(&mut self, about: &About, found: &Description) {
         let digest = found.signature.clone();
         // From Go 1.18 on SHA-1 is refused with all others.
         if digest == "sha1" && self.go < Go::NO_SHA1 {
             self.find(about.clone(), Flaw::OldSignature);
         }
         // A negative serial number is refused by what this cluster may be upgraded to.
-        if let Err(Refusal::NegativeSerial { kubernetes }) =
-            Parsed::read(pem, Go::NO_NEGATIVE_SERIAL)
-            && self.go < Go::NO_NEGATIVE_SERIAL
-        {
+        if found.is_serial_negative() && self.go < Go::NO_NEGATIVE_SERIAL {
+            let kubernetes = Go::NO_NEGATIVE_SERIAL.first_kubernetes();
             self.find(about.clone(), Flaw::NegativeSerial { kubernetes });
         }
     }

@@ -50,6 +50,8 @@ pub struct Description {
     /// What it tells that it may be used for; none where it tells nothing, and may be used for
     /// anything (RFC 5280, 4.2.1.12).
     pub usages: Option<BTreeSet<Usage>>,
+    /// Its public key, as the DER of its `SubjectPublicKeyInfo`.
+    pub public_key: Vec<u8>,
     /// The kind of its key, in the inventory's words where it has one: `ecdsa-p256`, `rsa-2048`.
     pub key: String,
     /// Whether it may sign others.
@@ -83,6 +85,11 @@ impl Description {
     pub fn allows(&self, usage: Usage) -> bool {
         let told = self.usages.as_ref();
         told.is_none_or(|usages| usages.contains(&usage))
+    }
+
+    /// Whether its serial number is negative.
+    pub fn is_serial_negative(&self) -> bool {
+        self.serial.starts_with(|digit| digit >= '8')
     }
 }
 
@@ -165,6 +172,7 @@ fn description(certificate: &X509Certificate<'_>) -> Description {
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
         usages: usages(certificate),
+        public_key: certificate.public_key().raw.to_vec(),
         key: key(certificate),
         // A version 1 certificate cannot say so: one that names itself as its issuer is an anchor.
         is_authority: certificate.is_ca()

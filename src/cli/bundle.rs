@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::fetch::architectures;
+use super::own;
 use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, load};
 use crate::arch::Arch;
 use crate::bundle::{self, Bundle, Error};
 use crate::event::{Event, Events};
@@ -51,7 +52,7 @@ impl BundleCommand {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let bundle = match &self.what {
             What::Create(create) => {
-                let inventory = prepare::inventory(&create.inventory, terminal)?;
+                let inventory = load::inventory(&create.inventory, terminal)?;
                 let talk = Talk::open(terminal);
                 let outcome = create.create(&inventory, common, &talk.events).await;
                 talk.close().await;
@@ -96,7 +97,8 @@ impl Create {
             .await
             .map_err(prepare::fetch_failure)?;
         events.send(Event::Note(format!("writing {}", path.display())));
-        let bundle = bundle::create(&path, cluster, &programs, &lockfile, &cache).await;
+        let (templates, _) = own::files(inventory);
+        let bundle = bundle::create(&path, cluster, &programs, templates, &lockfile, &cache).await;
         let bundle = bundle.map_err(failure)?;
         let size = fs_err::metadata(&path)?.len();
         let megabytes = size.div_ceil(1_000_000);

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::plan::Ask;
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, push};
+use super::{Common, Exit, Failure, Login, load, push};
 use crate::authority::{self, Authority, Local};
 use crate::certificate::listing::{self, FindingRow, Listing};
 use crate::certificate::{self, CertificateId, Credentials, Request, graph};
@@ -135,7 +135,7 @@ struct Desk {
 
 impl Desk {
     fn open(path: &std::path::Path, terminal: Terminal) -> Result<Self, Failure> {
-        let inventory = prepare::inventory(path, terminal)?;
+        let inventory = load::inventory(path, terminal)?;
         // While who signs changes, what the nodes hold may not be what the inventory leads to yet.
         let effective = Local::in_effect(&inventory);
         let (authority, inventory) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -204,7 +204,7 @@ impl Check {
 
 impl Renew {
     async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = load::inventory(&self.inventory, terminal)?;
         let requests = certificate::requests(&inventory);
         let ids = chosen(&requests, &self.names)?;
         if self.no_push {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::prepare::{self, Read};
+use super::load::{self, LoadedInventory};
+use super::prepare;
 use super::{Common, Exit, Failure, Login, cis};
 use crate::authority::{Local, VaultFinding};
 use crate::certificate;
@@ -43,7 +44,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let read = prepare::read(&self.inventory)?;
+        let read = load::read(&self.inventory, None, terminal)?;
         let findings = check::command_lines(&read.inventory);
         if self.cis {
             read.report(&findings, terminal)?;
@@ -71,7 +72,7 @@ impl Check {
 
 /// What is wrong with the inventory as it is, and what a Vault would say to it.
 fn present(
-    read: &Read,
+    read: &LoadedInventory,
     findings: &[check::Finding],
     is_offline: bool,
     common: &Common,

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::prepare::Talk;
+use super::{Common, Exit, Failure, Login, load};
 use crate::authority::Local;
 use crate::encryption::Config;
 use crate::inventory::Inventory;
@@ -78,7 +78,7 @@ struct Desk {
 
 impl Desk {
     fn open(path: &std::path::Path, terminal: Terminal) -> Result<Self, Failure> {
-        let inventory = prepare::inventory(path, terminal)?;
+        let inventory = load::inventory(path, terminal)?;
         let local = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
         Ok(Self { inventory, local })
     }

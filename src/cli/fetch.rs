@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login};
+use super::{Common, Exit, Failure, Login, load};
 use crate::arch::Arch;
 use crate::artifact::Program;
 use crate::event::Events;
@@ -56,7 +56,9 @@ enum Required {
 
 impl Fetch {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let read = load::read(&self.inventory, self.bundle.as_deref(), terminal)?;
+        read.report(&[], terminal)?;
+        let inventory = read.inventory;
         let talk = Talk::open(terminal);
         let outcome = self.fetch(&inventory, common, &talk.events).await;
         talk.close().await;

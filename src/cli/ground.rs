@@ -7,10 +7,9 @@ use miette::Diagnostic;
 
 use super::prepare::Site;
 use super::texts;
-use super::{Exit, Failure, members, users};
-use crate::certificate::{Credentials, Kind};
+use super::{Exit, Failure, members};
 use crate::diff::Difference;
-use crate::inventory::{Inventory, NodeName};
+use crate::inventory::NodeName;
 use crate::manifest::{Desired, Manifest, Stage, UnitName};
 use crate::remote_path::RemotePath;
 use crate::survey::members as survey;
@@ -68,7 +67,7 @@ enum Problem {
         "etcd asks who its clients are, and does not know `{user}`, which kube-apiserver would be"
     )]
     #[diagnostic(help(
-        "say `auth = true` in `[etcd]`: kinstall then makes the user; or have etcd ask nobody first: `etcdctl auth disable` with its administrator's certificate"
+        "a push with `auth = true` in `[etcd]` makes the user; or have etcd ask nobody first: `etcdctl auth disable` with its administrator's certificate"
     ))]
     NoUser {
         /// The user.
@@ -79,13 +78,13 @@ enum Problem {
 /// The prefix that a kube-apiserver runs with, and the one it would.
 type Prefixes = BTreeMap<NodeName, (String, String)>;
 
-/// Refuses what would leave a living cluster without its data, or without etcd's consent.
+/// Refuses what would leave a living cluster without its data, or without etcd's consent. `users` are
+/// who kube-apiservers would be to etcd, but those that are made if they are missing.
 pub(super) async fn check(
-    inventory: &Inventory,
     site: &Site,
     desired: &Desired,
     differences: &BTreeMap<NodeName, Difference>,
-    credentials: &Credentials,
+    users: &BTreeSet<String>,
 ) -> Result<(), Failure> {
     let unreachable = |error| Failure::new(Exit::Unreachable, error);
     let prefixes = prefixes(site, desired, differences).await;
@@ -97,13 +96,7 @@ pub(super) async fn check(
     let asked = prefixes.values().flat_map(|(one, other)| [one, other]);
     let asked: BTreeSet<String> = asked.cloned().collect();
     let ground = ground(site, &asked).await.map_err(unreachable)?;
-    // Users that are missing are made before the rollout.
-    let users = if inventory.etcd.auth {
-        BTreeSet::new()
-    } else {
-        users::named(credentials, Kind::ApiserverEtcdClient)
-    };
-    let mut problems = problems(&prefixes, &users, &ground);
+    let mut problems = problems(&prefixes, users, &ground);
     if let (Some((from, to)), Ok(survey::Ground { users: Some(_), .. })) = (across, &ground) {
         problems.push(Problem::AsksAcross { from, to });
     }

@@ -7,7 +7,7 @@ use base64::Engine;
 use clap::Args;
 
 use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login, journal};
+use super::{Common, Exit, Failure, Login, journal, load};
 use crate::event::Events;
 use crate::inventory::Inventory;
 use crate::journal::Entry;
@@ -34,7 +34,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = load::inventory(&self.inventory, terminal)?;
         let mut runs = journal::read(&inventory)?;
         if self.nodes {
             let talk = Talk::open(terminal);

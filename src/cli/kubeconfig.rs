@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Common, Exit, Failure, prepare};
+use super::{Common, Exit, Failure, load, prepare};
 use crate::authority::{Authority, Local};
 use crate::certificate;
 use crate::inventory::{Endpoint, San};
@@ -33,7 +33,7 @@ pub(super) struct KubeconfigCommand {
 
 impl KubeconfigCommand {
     pub(super) fn run(self, _common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let mut inventory = prepare::inventory(&self.inventory, terminal)?;
+        let mut inventory = load::inventory(&self.inventory, terminal)?;
         if let Some(word) = &self.node {
             let node = inventory
                 .nodes

@@ -1,13 +1,18 @@
-//! Reading the directory of the user's own templates and drop-ins.
+//! The directory of the user's own templates and drop-ins: reading it, and taking it out of a bundle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::Failure;
+use crate::bundle;
 use crate::component;
+use crate::durable;
 use crate::inventory::Inventory;
 use crate::regular_file;
 use crate::template::{BadText, Own};
+use crate::terminal::Terminal;
 
 /// The most files such a directory may hold.
 const FILES_MAX: usize = 200;
@@ -20,15 +25,33 @@ const DEPTH_MAX: usize = 8;
 
 /// What is in the directory; nothing where the default one is not there.
 pub(super) fn read(inventory: &Inventory) -> Result<Own, Vec<BadText>> {
+    let shown = directory(inventory).display().to_string();
+    let (files, mut bad) = files(inventory);
+    match Own::of(&shown, files, &component::texts()) {
+        Ok(own) if bad.is_empty() => Ok(own),
+        Ok(_) => Err(bad),
+        Err(more) => {
+            bad.extend(more);
+            Err(bad)
+        }
+    }
+}
+
+/// The directory, as the inventory names it.
+fn directory(inventory: &Inventory) -> &Path {
     let named = inventory.templates.as_deref();
-    let directory = named.unwrap_or_else(|| Path::new(Inventory::TEMPLATES));
+    named.unwrap_or_else(|| Path::new(Inventory::TEMPLATES))
+}
+
+/// Every file in the directory by its path there, and what is wrong with others.
+pub(super) fn files(inventory: &Inventory) -> (BTreeMap<String, String>, Vec<BadText>) {
+    let directory = directory(inventory);
     let shown = directory.display().to_string();
     let at = inventory.directory.join(directory);
-    if named.is_none() && fs_err::symlink_metadata(&at).is_err() {
-        return Ok(Own::default());
+    let (mut files, mut bad) = (BTreeMap::new(), Vec::new());
+    if inventory.templates.is_none() && fs_err::symlink_metadata(&at).is_err() {
+        return (files, bad);
     }
-    let mut files = BTreeMap::new();
-    let mut bad = Vec::new();
     let found = |path: String, file: &Path| {
         let text = match text(file) {
             Ok(text) => text,
@@ -55,11 +78,53 @@ pub(super) fn read(inventory: &Inventory) -> Result<Own, Vec<BadText>> {
                     are files, and links to files in it";
         bad.push(BadText::new(&shown, &error.to_string()).way_out(help));
     }
-    match Own::of(&shown, files, &component::texts()) {
-        Ok(own) if bad.is_empty() => Ok(own),
-        Ok(_) => Err(bad),
-        Err(more) => Err(bad.into_iter().chain(more).collect()),
+    (files, bad)
+}
+
+/// Puts the templates of a bundle beside an inventory that has none, after all of the bundle was found
+/// to be right. An inventory that has some keeps them; which of them differ is told.
+pub(super) fn unpack(
+    inventory: &Inventory,
+    bundle: &Path,
+    terminal: Terminal,
+) -> Result<(), Failure> {
+    let refuse = super::bundle::failure;
+    let templates = bundle::templates(bundle).map_err(refuse)?;
+    if templates.is_empty() {
+        return Ok(());
     }
+    let shown = directory(inventory).display();
+    let at = inventory.directory.join(directory(inventory));
+    if fs_err::symlink_metadata(&at).is_ok() {
+        let (own, _) = files(inventory);
+        let names: BTreeSet<&String> = own.keys().chain(templates.keys()).collect();
+        let mut names = names.into_iter();
+        if let Some(other) = names.find(|name| own.get(*name) != templates.get(*name)) {
+            let name = bundle.display();
+            terminal.say(&format!(
+                "warning: `{shown}` and the templates in {name} differ, in `{other}` first; those in `{shown}` are used"
+            ));
+        }
+        return Ok(());
+    }
+    bundle::verify(bundle).map_err(refuse)?;
+    // Whole or not at all: half of them would make another cluster.
+    let parent = at.parent().unwrap_or(&inventory.directory);
+    durable::create_directories(parent)?;
+    let unfinished = tempfile::Builder::new()
+        .prefix(".kinstall.templates-")
+        .permissions(PermissionsExt::from_mode(0o755))
+        .tempdir_in(parent)?;
+    for (path, text) in &templates {
+        let path = unfinished.path().join(path);
+        durable::create_directories(path.parent().unwrap_or(parent))?;
+        durable::create(&path, text.as_bytes(), 0o644)?;
+    }
+    fs_err::rename(unfinished.keep(), &at)?;
+    durable::sync_parent(&at)?;
+    let name = bundle.display();
+    terminal.say(&format!("took templates out of {name}, into `{shown}`"));
+    Ok(())
 }
 
 /// A walk through the directory.

@@ -1,6 +1,6 @@
 //! `kinstall plan`: what push would change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,9 +8,11 @@ use clap::Args;
 use super::carry::notice_others;
 use super::consent::Consent;
 use super::prepare::{self, Keep, Site, Talk};
-use super::{Common, Exit, Failure, Login, etcd_data, ground, members, preflight, texts, users};
+use super::{
+    Common, Exit, Failure, Login, etcd_data, ground, load, members, preflight, texts, users,
+};
 use crate::artifact::Program;
-use crate::certificate::Credentials;
+use crate::certificate::{Credentials, Kind};
 use crate::check;
 use crate::diff::Difference;
 use crate::event::{Event, Events};
@@ -47,7 +49,7 @@ pub(super) struct PlanCommand {
 
 impl PlanCommand {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
+        let inventory = load::checked(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let ask = Ask {
             into: self.into.as_deref(),
@@ -228,7 +230,13 @@ pub(super) async fn desk(
     let doubts = preflight::look(inventory, &site, &desired, &differences, events).await?;
     site.find_leader(&desired, &differences).await;
     let members = members::changes(inventory, &site, &differences).await?;
-    ground::check(inventory, &site, &desired, &differences, &credentials).await?;
+    // Users of etcd that are missing are made before the rollout.
+    let users = if inventory.etcd.auth {
+        BTreeSet::new()
+    } else {
+        users::named(&credentials, Kind::ApiserverEtcdClient)
+    };
+    ground::check(&site, &desired, &differences, &users).await?;
     Ok(Desk {
         cache,
         lockfile,

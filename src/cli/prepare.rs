@@ -1,37 +1,32 @@
 //! What several commands begin with: the inventory, the credentials, the nodes, the pins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
-use super::{Common, Exit, Failure, Login, own};
+use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
 use crate::artifact::{self, Program};
 use crate::authority::{self, Authority, Local};
 use crate::bundle::{self, Bundle};
 use crate::certificate::{self, CertificateId, Credentials};
-use crate::check;
 use crate::diff::{self, Difference};
 use crate::digest::Digest;
 use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
-use crate::inventory::{Inventory, Node, NodeName, Problem, Problems};
+use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Manifest, Stage, Unit, UnitName};
 use crate::plan::{self, View};
-use crate::regular_file;
 use crate::secret::Secret;
 use crate::snapshot::{End, Snapshot, UnitState};
 use crate::survey::{self, Asked, Reach, members};
 use crate::terminal::Terminal;
 use crate::transport::Transport;
 use crate::version::Version;
-
-/// The most bytes of an inventory: a node takes a few hundred.
-const INVENTORY_BYTES_MAX: u64 = 4 << 20;
 
 /// The conversation with the terminal while a command works.
 pub(super) struct Talk {
@@ -54,93 +49,6 @@ impl Talk {
         // Showing does not panic, and if it did there would be nothing left to show.
         _ = self.following.await;
     }
-}
-
-/// Reads an inventory, and tells what is doubtful in it.
-pub(super) fn inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
-    let read = read(path)?;
-    read.report(&[], terminal)?;
-    Ok(read.inventory)
-}
-
-/// The same, with every command line that it leads to checked: for what would be rendered.
-pub(super) fn checked_inventory(path: &Path, terminal: Terminal) -> Result<Inventory, Failure> {
-    let read = read(path)?;
-    let findings = check::command_lines(&read.inventory);
-    read.report(&findings, terminal)?;
-    Ok(read.inventory)
-}
-
-/// An inventory, and the text it was read from.
-pub(super) struct Read {
-    pub(super) inventory: Inventory,
-    pub(super) text: String,
-    pub(super) name: String,
-    warnings: Vec<Problem>,
-}
-
-impl Read {
-    /// Tells what is doubtful; fails with everything, if something is wrong.
-    pub(super) fn report(
-        &self,
-        findings: &[check::Finding],
-        terminal: Terminal,
-    ) -> Result<(), Failure> {
-        let found = findings.iter().map(|it| it.problem(&self.inventory));
-        let problems: Vec<Problem> = self.warnings.iter().cloned().chain(found).collect();
-        let wrong = problems.iter().any(|problem| !problem.is_warning());
-        let none = problems.is_empty();
-        let problems = Problems::new(&self.name, &self.text, problems);
-        if wrong {
-            return Err(Failure::new(Exit::Usage, problems));
-        }
-        if !none {
-            terminal.report(&problems);
-        }
-        Ok(())
-    }
-}
-
-/// Reads an inventory, and the user's own templates beside it.
-pub(super) fn read(path: &Path) -> Result<Read, Failure> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let text = text(path, &directory)?;
-    let name = path.display().to_string();
-    let (mut inventory, warnings) = Inventory::parse(&text, &name, &directory)
-        .map_err(|problems| Failure::new(Exit::Usage, problems))?;
-    let refuse = |bad| Failure::all(Exit::Usage, bad);
-    inventory.own = own::read(&inventory).map_err(refuse)?;
-    let bad = check::bad_texts(&inventory);
-    if !bad.is_empty() {
-        return Err(refuse(bad));
-    }
-    Ok(Read {
-        inventory,
-        text,
-        name,
-        warnings,
-    })
-}
-
-/// The text of an inventory. The user named it, but where it is a link, a repository may have made
-/// that: out of its directory it leads to another inventory, or nowhere.
-fn text(path: &Path, directory: &Path) -> Result<String, Failure> {
-    let refuse = |error: std::io::Error| {
-        let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "`kinstall init` writes a starter inventory",
-            _ => "name the inventory itself, a file of TOML",
-        };
-        Failure::words(Exit::Usage, error.to_string(), help)
-    };
-    let leads_to_another = fs_err::canonicalize(path)
-        .is_ok_and(|real| real.extension().is_some_and(|it| it == "toml"));
-    if path.is_symlink() && !path.starts_with("/dev") && !leads_to_another {
-        regular_file::real(directory, path).map_err(refuse)?;
-    }
-    regular_file::read_text(path, INVENTORY_BYTES_MAX).map_err(refuse)
 }
 
 /// The nodes of `--limit`, or all of them.

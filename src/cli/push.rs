@@ -13,7 +13,7 @@ use super::carry::{
 use super::consent::Consent;
 use super::plan::{Ask, Desk, desk};
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, backup, through, users};
+use super::{Common, Exit, Failure, Login, backup, load, through, users};
 use crate::apply::{Encoded, Store};
 use crate::artifact::Program;
 use crate::check;
@@ -58,7 +58,7 @@ pub(super) struct Push {
 
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let read = prepare::read(&self.inventory)?;
+        let read = load::read(&self.inventory, self.bundle.as_deref(), terminal)?;
         read.report(&check::command_lines(&read.inventory), terminal)?;
         let ask = Ask {
             into: self.into.as_deref(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure};
+use super::{Common, Exit, Failure, load};
 use crate::arch::Arch;
 use crate::durable;
 use crate::event::Events;
@@ -35,7 +35,7 @@ pub(super) struct Render {
 
 impl Render {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::checked_inventory(&self.inventory, terminal)?;
+        let inventory = load::checked(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.render(&inventory, common, &talk.events).await;
         talk.close().await;

@@ -10,7 +10,7 @@ use clap::Args;
 use super::carry::{Task, carry_out, changes, notice_others, stop_on_interrupt};
 use super::generations::{self, Generation};
 use super::prepare::{self, Site, Talk};
-use super::{Common, Exit, Failure, Login, backup, ground, preflight, texts};
+use super::{Common, Exit, Failure, Login, backup, ground, load, preflight, texts};
 use crate::apply::Store;
 use crate::event::Events;
 use crate::inventory::{Inventory, NodeName};
@@ -43,7 +43,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = load::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self
             .rollback(&inventory, common, terminal, &talk.events)
@@ -79,9 +79,9 @@ impl Rollback {
         desired.contents = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
         preflight::look(inventory, &site, &desired, &differences, events).await?;
         let credentials = prepare::credentials_in_effect(inventory, events)?;
-        signers::check(inventory, &desired, &credentials)?;
+        let users = signers::check(inventory, &desired, &credentials, prepare::now())?;
         site.find_leader(&desired, &differences).await;
-        ground::check(inventory, &site, &desired, &differences, &credentials).await?;
+        ground::check(&site, &desired, &differences, &users).await?;
         let views = site.views(&desired, &differences);
         let plan = Plan::new(&views, Direction::Back, &inventory.rollout)
             .map_err(|refusals| Failure::all(Exit::Failed, refusals))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::prepare::{self, Site, Talk};
-use super::{Common, Exit, Failure, Login, generations, members, texts};
+use super::{Common, Exit, Failure, Login, generations, load, members, texts};
 use crate::certificate;
 use crate::diff::{self, Difference};
 use crate::event::Events;
@@ -40,7 +40,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = load::inventory(&self.inventory, terminal)?;
         let talk = Talk::open(terminal);
         let outcome = self.look(&inventory, common, &talk.events).await;
         talk.close().await;

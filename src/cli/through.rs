@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::carry::{early_stop, stop_on_interrupt, stopped};
+use super::load::LoadedInventory;
 use super::plan::Ask;
-use super::prepare::{self, Read, Talk};
+use super::prepare::{self, Talk};
 use super::push;
 use super::{Common, Exit, Failure};
 use crate::arch::Arch;
@@ -28,7 +29,7 @@ const KUBERNETES: [&str; 4] = [
 
 /// Goes through all hops.
 pub(super) async fn carry(
-    read: &Read,
+    read: &LoadedInventory,
     through: &[Version],
     ask: Ask<'_>,
     common: &Common,
@@ -41,7 +42,7 @@ pub(super) async fn carry(
 }
 
 async fn all(
-    read: &Read,
+    read: &LoadedInventory,
     through: &[Version],
     ask: Ask<'_>,
     common: &Common,
@@ -105,7 +106,7 @@ fn fit(inventory: &Inventory, common: &Common) -> Result<(), Failure> {
 
 /// Finds the hops, and has every one of them checked, pinned and downloaded.
 async fn prepare_all(
-    read: &Read,
+    read: &LoadedInventory,
     through: &[Version],
     ask: Ask<'_>,
     common: &Common,
@@ -165,7 +166,7 @@ async fn look(
 }
 
 /// Every command line of every hop must be right, before the first one is begun.
-fn check(read: &Read, inventories: &[(Hop, Inventory)]) -> Result<(), Failure> {
+fn check(read: &LoadedInventory, inventories: &[(Hop, Inventory)]) -> Result<(), Failure> {
     for (hop, inventory) in inventories {
         let findings = check::command_lines(inventory);
         let problems = findings.iter().map(|it| it.problem(inventory));

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::carry::holder;
 use super::journal::{self, Journal};
 use super::prepare::{self, Site, Talk};
-use super::{Common, Exit, Failure, Login, members};
+use super::{Common, Exit, Failure, Login, load, members};
 use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, NodeName, Role};
@@ -63,7 +63,7 @@ struct NodeListing {
 
 impl Uninstall {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let inventory = prepare::inventory(&self.inventory, terminal)?;
+        let inventory = load::inventory(&self.inventory, terminal)?;
         let scope = prepare::scope(&inventory, common)?;
         let talk = Talk::open(terminal);
         let looked = self.look(&inventory, &scope, common, &talk.events).await;

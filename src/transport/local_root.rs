@@ -43,9 +43,10 @@ impl LocalRoot {
             node: self.node.clone(),
             why,
         };
-        // As on a node, nothing in the environment changes what a script does.
+        // As on a node, nothing in the environment changes what a script does. A program that had to be
+        // looked for in another `PATH` would not be spawned but forked, with all that we hold copied.
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut child = Command::new("sh")
+        let mut child = Command::new("/bin/sh")
             .env_clear()
             .envs([
                 ("PATH", path),

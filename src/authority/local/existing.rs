@@ -8,7 +8,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use super::super::{Error, Reason};
 use super::DAY_SECONDS;
 use super::sign::{self, Signer};
-use crate::certificate::describe::{certificates, is_signed_by, key_of, key_word, public_key};
+use crate::certificate::describe::{certificates, is_signed_by, key_of, key_word};
 use crate::certificate::path::Name;
 use crate::certificate::{AuthorityName, Description, Request, describe};
 use crate::inventory::KeyType;
@@ -115,7 +115,7 @@ impl Existing {
     }
 
     fn belongs_to(&self, key: &KeyPair) -> bool {
-        public_key(&self.pem).is_ok_and(|public| public == key.subject_public_key_info())
+        self.description.public_key == key.subject_public_key_info()
     }
 }
 

@@ -41,7 +41,7 @@ impl Local {
             KeyType::Rsa4096 => KeyType::Rsa4096,
             KeyType::Rsa2048 | KeyType::EcdsaP256 => KeyType::Rsa2048,
         };
-        let key = existing.map_or_else(|| sign::new_key(key_type), Ok)?;
+        let key = existing.map_or_else(|| gathered.key(key_type), Ok)?;
         let mut pair = ServiceAccountPair {
             private_pem: sign::key_pem(&key),
             public_pem: key.public_key_pem(),

@@ -226,7 +226,7 @@ impl Local {
         gathered.made_up.insert(request.id.clone());
         let days = self.pki.ca_days;
         let signer = Signer::made_up(request.signer, &self.cluster, days, gathered.now)?;
-        signer.issue(request, &sign::new_key(request.key)?, None, gathered.now)
+        signer.issue(request, &gathered.key(request.key)?, None, gathered.now)
     }
 
     /// Whether what is kept of a certificate serves.

@@ -49,7 +49,8 @@ pub struct Parsed {
     constraints: Option<Constraints>,
     critical: Option<String>,
     pub(super) key: Key,
-    raw_key: Vec<u8>,
+    /// The DER of its `SubjectPublicKeyInfo`.
+    pub(super) raw_key: Vec<u8>,
     pub(super) algorithm: Algorithm,
     pub(super) signature: Vec<u8>,
 }

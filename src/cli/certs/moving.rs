@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::super::carry::stop_on_interrupt;
 use super::super::plan::Ask;
 use super::super::prepare::{self, Keep, Talk};
-use super::super::{Common, Exit, Failure, Login, push};
+use super::super::{Common, Exit, Failure, Login, load, push};
 use super::prove;
 use crate::authority::Local;
 use crate::authority::local::{Phase, Step};
@@ -78,7 +78,7 @@ async fn run(
         let message = "`--limit` has no meaning here: every peer must trust the same";
         return Err(Failure::words(Exit::Usage, message, "leave it out"));
     }
-    let inventory = prepare::checked_inventory(path, terminal)?;
+    let inventory = load::checked(path, terminal)?;
     let local = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
     let talk = Talk::open(terminal);
     let change = Change {

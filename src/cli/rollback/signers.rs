@@ -1,14 +1,15 @@
 //! Whether peers would still believe each other while nodes go back one by one: those that went back
-//! must trust who signs now, and those that did not must trust who signed what the others show.
+//! must trust who signs now, those that did not must trust who signed what the others show, and that
+//! must not have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
 
-use super::super::{Exit, Failure, texts};
+use super::super::{Exit, Failure, prepare, texts};
 use crate::authority::Local;
-use crate::certificate::describe::{certificates, is_signed_by, public_key};
-use crate::certificate::{AuthorityName, CertificateId, Credentials, requests};
+use crate::certificate::describe::{certificates, describe, is_signed_by, public_key};
+use crate::certificate::{self, AuthorityName, CertificateId, Credentials, requests};
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::compose::{Holds, Place, places};
 use crate::manifest::{Desired, Kind, Manifest};
@@ -50,14 +51,31 @@ pub(super) enum Problem {
         /// The file.
         path: RemotePath,
     },
+    /// Nobody takes it any more.
+    #[error("{node}: `{id}` of that generation has ended on {end} (`{path}`)")]
+    #[diagnostic(help(
+        "put the older versions into the inventory and push that: it keeps the certificates of today"
+    ))]
+    Ended {
+        /// The node.
+        node: NodeName,
+        /// The certificate.
+        id: CertificateId,
+        /// When.
+        end: String,
+        /// The file.
+        path: RemotePath,
+    },
 }
 
-/// Refuses generations of nodes that would not be believed, or not believe.
+/// Refuses generations of nodes that would not be believed, or not believe. Tells who kube-apiservers
+/// would be to etcd by the certificates that come back.
 pub(super) fn check(
     inventory: &Inventory,
     desired: &Desired,
     credentials: &Credentials,
-) -> Result<(), Failure> {
+    now: i64,
+) -> Result<BTreeSet<String>, Failure> {
     let effective = Local::in_effect(inventory);
     let (_, inventory) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
     let has_key = credentials.signing_key_pem.is_some();
@@ -65,11 +83,19 @@ pub(super) fn check(
     let sets = requests(&inventory)
         .into_iter()
         .map(|request| (request.id, request.set));
-    let problems = problems(&places, &sets.collect(), desired, credentials);
-    if problems.is_empty() {
-        return Ok(());
+    let problems = problems(&places, &sets.collect(), desired, credentials, now);
+    if !problems.is_empty() {
+        return Err(Failure::all(Exit::Failed, problems));
     }
-    Err(Failure::all(Exit::Failed, problems))
+    let clients = places.iter().filter(|place| {
+        matches!(&place.holds, Holds::Certificate(id) if id.kind == certificate::Kind::ApiserverEtcdClient)
+    });
+    let users = clients.filter_map(|place| {
+        let manifest = desired.manifests.get(&place.node)?;
+        let text = text(&place.path, manifest, desired)?;
+        describe(text).ok()?.subject.common_name
+    });
+    Ok(users.collect())
 }
 
 fn problems(
@@ -77,6 +103,7 @@ fn problems(
     sets: &BTreeMap<CertificateId, AuthorityName>,
     desired: &Desired,
     credentials: &Credentials,
+    now: i64,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     for place in places {
@@ -108,7 +135,20 @@ fn problems(
                 let is_trusted =
                     trusted.is_none_or(|bundle| certificates(bundle).into_iter().any(is_above));
                 let id = id.clone();
-                (!is_trusted).then_some(Problem::Untrusted { node, id, path })
+                let end = describe(text).map_or(i64::MAX, |it| it.not_after);
+                if !is_trusted {
+                    Some(Problem::Untrusted { node, id, path })
+                } else if end <= now {
+                    let end = prepare::date(end);
+                    Some(Problem::Ended {
+                        node,
+                        id,
+                        end,
+                        path,
+                    })
+                } else {
+                    None
+                }
             }
             Holds::Authority(_) | Holds::Kubeconfig(_) => None,
         };
@@ -145,18 +185,23 @@ mod tests {
 
     /// What is wrong with a generation, the path of each file left out.
     fn told(fixture: &Fixture, generation: &Desired) -> Vec<String> {
-        match check(&fixture.inventory, generation, &fixture.credentials) {
-            Ok(()) => Vec::new(),
+        told_at(fixture, generation, NOW + 600)
+    }
+
+    fn told_at(fixture: &Fixture, generation: &Desired, now: i64) -> Vec<String> {
+        match check(&fixture.inventory, generation, &fixture.credentials, now) {
+            Ok(users) => {
+                let expected = ["kube-apiserver-etcd-client".to_owned()];
+                assert_eq!(users, expected.into());
+                Vec::new()
+            }
             Err(failure) => {
                 let words = failure.reports.iter().map(|report| {
                     let report = report.to_string();
                     let (words, _) = report.split_once(" (`").unwrap();
                     words.to_owned()
                 });
-                words
-                    .collect::<std::collections::BTreeSet<_>>()
-                    .into_iter()
-                    .collect()
+                words.collect::<BTreeSet<_>>().into_iter().collect()
             }
         }
     }
@@ -186,6 +231,9 @@ mod tests {
 
         fixture.credentials = both;
         assert_eq!(told(&fixture, &trusting), [""; 0]);
+        let told_later = told_at(&fixture, &trusting, NOW + 400 * 86_400);
+        let words = "az1: `etcd-server-az1` of that generation has ended on 2027-01-01 00:00 UTC";
+        assert!(told_later.contains(&words.to_owned()), "{told_later:?}");
         let told_of_first = told(&fixture, &first);
         let distrust = |set| {
             format!("az1: that generation does not trust the authority that signs for `{set}` now")

@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let runs = arguments.runs;
     say::line(format!("fuzz: {runs} cases of each kind"));
     let cargo = setup::cargo()
+        .args(setup::OPTIMISED)
         .args(["test", "--package", "kinstall", "--lib", TESTS])
         .args(["--", "--nocapture"])
         .env(RUNS_VARIABLE, runs.to_string())

@@ -59,6 +59,9 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// What has kinstall itself optimised among dependencies that the other tests use too.
+pub(crate) const OPTIMISED: [&str; 2] = ["--config", "profile.dev.package.kinstall.opt-level=2"];
+
 /// cargo, as if it did not run us: what it tells us of ourselves would make build scripts that
 /// look at it (ring's does) run again, and half the tree be compiled anew.
 pub(crate) fn cargo() -> Program {

@@ -350,7 +350,7 @@ fn model(arguments: &Arguments, tally: &mut Tally) -> Result<bool, Error> {
         return Ok(true);
     }
     let cargo = setup::cargo()
-        .args(["--config", "profile.dev.package.kinstall.opt-level=2"])
+        .args(setup::OPTIMISED)
         .args(["test", "--package", "kinstall", "--lib", MODEL_TEST])
         .args(["--", "--show-output"])
         .env(MODEL_VARIABLE, MODEL_CASES)

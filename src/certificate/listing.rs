@@ -15,7 +15,7 @@ use crate::plain;
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// A cluster's certificates. Its JSON form is documented in the README and changes only by
+/// A cluster's certificates. Its JSON form is documented in docs/json.md and changes only by
 /// additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {

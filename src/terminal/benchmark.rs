@@ -9,7 +9,7 @@ use super::listing::paint;
 use crate::check::cis::{BENCHMARK, SECTIONS, Scored, Status, Verdict};
 use crate::inventory::{Inventory, NodeName};
 
-/// A score. Its JSON form is documented in the README and changes only by additions.
+/// A score. Its JSON form is documented in docs/json.md and changes only by additions.
 #[derive(Debug, Clone, Serialize)]
 pub struct Benchmark {
     /// The cluster.

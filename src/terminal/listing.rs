@@ -19,7 +19,7 @@ use crate::preflight::Finding;
 use crate::remote_path::RemotePath;
 use crate::snapshot::FoundKind;
 
-/// A plan, told. Its JSON form is documented in the README and changes only by additions.
+/// A plan, told. Its JSON form is documented in docs/json.md and changes only by additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {
     /// The cluster's name.

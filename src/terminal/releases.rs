@@ -21,7 +21,7 @@ pub struct Releases {
     pub programs: Vec<Release>,
 }
 
-/// One program. Its JSON form is documented in the README and changes only by additions.
+/// One program. Its JSON form is documented in docs/json.md and changes only by additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {
     /// Its name.
@@ -142,7 +142,7 @@ impl Releases {
     }
 }
 
-/// One entry of the cache. Its JSON form is documented in the README and changes only by additions.
+/// One entry of the cache. Its JSON form is documented in docs/json.md and changes only by additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CacheEntry {
     /// Its SHA-256.
@@ -211,7 +211,7 @@ pub fn entries_text(entries: &[CacheEntry]) -> String {
     table(&head, rows)
 }
 
-/// One program of a bundle. Its JSON form is documented in the README and changes only by
+/// One program of a bundle. Its JSON form is documented in docs/json.md and changes only by
 /// additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bundled {

@@ -9,7 +9,7 @@ use super::listing::paint;
 use crate::plain;
 use crate::remote_path::RemotePath;
 
-/// A cluster, told. Its JSON form is documented in the README and changes only by additions.
+/// A cluster, told. Its JSON form is documented in docs/json.md and changes only by additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The cluster's name.

@@ -16,6 +16,7 @@ mod data;
 mod deadlines;
 mod detached;
 mod digests;
+mod docs;
 mod durable;
 mod encryption;
 mod etcd;

@@ -13,8 +13,18 @@ use crate::mirror;
 use crate::say;
 use crate::setup::{self, Profile};
 
-/// What an archive holds beside the program.
-const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+/// What an archive holds beside the program: the README, and everything that it links to.
+const DOCUMENTS: [&str; 9] = [
+    "README.md",
+    "CHANGELOG.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "docs",
+    "inventories",
+    "templates",
+];
 /// The shells that completions are made for.
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
@@ -140,9 +150,8 @@ pub(crate) fn pack(program: &Path, native: &Path, arch: &str) -> Result<PathBuf,
     }
     fs_err::create_dir_all(tree.join("completions"))?;
     fs_err::copy(program, tree.join("kinstall"))?;
-    for document in DOCUMENTS {
-        fs_err::copy(setup::workspace().join(document), tree.join(document))?;
-    }
+    let copy = Program::new("cp").args(["-r", "--"]).args(DOCUMENTS);
+    copy.arg(&tree).directory(setup::workspace()).done()?;
     for shell in SHELLS {
         let completions = Program::new(native).args(["completions", shell]).text()?;
         fs_err::write(tree.join("completions").join(shell), completions + "\n")?;

@@ -270,18 +270,24 @@ fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
     }
 }
 
+/// How many of a certificate's names are shown: that of a kube-apiserver has those of all of them.
+const NAMES_SHOWN: usize = 30;
+
 /// A certificate by its subject, its names and its end.
 fn in_words(certificate: &Description) -> String {
     let date = time::OffsetDateTime::from_unix_timestamp(certificate.not_after).map_or_else(
         |_| "an unknown date".to_owned(),
         |end| end.date().to_string(),
     );
-    let sans: Vec<String> = certificate.sans.iter().map(ToString::to_string).collect();
-    let names = if sans.is_empty() {
-        String::new()
-    } else {
-        format!(" for {}", sans.join(" "))
-    };
+    let shown = certificate.sans.iter().take(NAMES_SHOWN);
+    let mut names = shown.fold(String::new(), |names, san| format!("{names} {san}"));
+    if !names.is_empty() {
+        names.insert_str(0, " for");
+    }
+    let others = certificate.sans.len().saturating_sub(NAMES_SHOWN);
+    if others > 0 {
+        names += &format!(" and {others} more");
+    }
     format!("{}{names} until {date}", certificate.subject)
 }
 
@@ -409,5 +415,26 @@ pub fn paint(text: &str, hue: &str, color: bool) -> String {
         format!("\u{1b}[{hue}m{text}\u{1b}[0m")
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::path::Name;
+
+    #[test]
+    fn a_certificate_of_many_names_is_told_in_a_line_of_some() {
+        let foreign = include_str!("../certificate/describe/foreign.pem");
+        let mut certificate = crate::certificate::describe(foreign).unwrap();
+        let told = in_words(&certificate);
+        assert!(
+            told.starts_with("CN=somebody,O=one,O=two for *.Home 10.0.0.1 ::1 until 2"),
+            "{told}"
+        );
+        let many = (0..1000).map(|number| Name::Dns(format!("n{number}")));
+        certificate.sans.extend(many);
+        let told = in_words(&certificate);
+        assert!(told.contains(" and 973 more until 2"), "{told}");
     }
 }

@@ -26,7 +26,7 @@ use trial::Trial;
 const GLIBC_MAX: Glibc = Glibc(2, 31);
 
 /// Build kinstall for arm64 and armhf, and run both here under qemu-user
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Arguments {
     /// Only this one
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod checksums;
+mod ci;
 mod command;
 mod cross_arm;
 mod debian;
@@ -44,6 +45,8 @@ enum Chore {
     Nodes(nodes::cli::Arguments),
     Demo(demo::Arguments),
     Test(test::Arguments),
+    /// Everything that must hold before a change goes in: format, lints, documents, ARM, tests
+    Ci,
     Bench(bench::Arguments),
     Fuzz(fuzz::Arguments),
     CrossArm(cross_arm::Arguments),
@@ -63,6 +66,7 @@ impl Chore {
             Self::Nodes(arguments) => Ok(nodes::cli::run(arguments)?),
             Self::Demo(arguments) => Ok(demo::run(&arguments)?),
             Self::Test(arguments) => Ok(test::run(&arguments)?),
+            Self::Ci => Ok(ci::run()?),
             Self::Bench(arguments) => Ok(bench::run(&arguments)?),
             Self::Fuzz(arguments) => Ok(fuzz::run(&arguments)?),
             Self::CrossArm(arguments) => Ok(cross_arm::run(&arguments)?),

@@ -6,6 +6,7 @@
 //! [`NOT_RUN`]; all other tests need nothing that cargo does not build.
 
 mod arm;
+mod changed;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -50,10 +51,14 @@ const CHAINS: &str = "20000";
 const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
 
 /// Set up and run every test
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Arguments {
-    /// Only the tests with this in their names
-    filter: Option<String>,
+    /// Only the tests with one of these in their names
+    filter: Vec<String>,
+    /// Only the tests of what differs from a commit, those without nodes: a minute or two
+    #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = "HEAD",
+          require_equals = true, conflicts_with_all = ["filter", "crash_matrix"])]
+    changed: Option<String>,
     /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
@@ -96,6 +101,9 @@ pub(crate) enum Error {
 
 /// Runs them.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    if let Some(commit) = &arguments.changed {
+        return run_changed(commit);
+    }
     let possible = Bed::possible();
     let start = Instant::now();
     let stage = match possible {
@@ -124,6 +132,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if possible.is_ok() {
         let not_run = tally.not_run.iter();
         not_run.for_each(|test| say::data(format!("{NOT_RUN}{test}")));
+    }
+    say::data(tally.line());
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the tests of what differs from a commit.
+fn run_changed(commit: &str) -> Result<ExitCode, Error> {
+    let filter = changed::since(commit)?;
+    if filter.is_empty() {
+        say::line(format!("test: nothing differs from {commit}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    say::line(format!("test: {}", filter.join(" ")));
+    let arguments = Arguments {
+        filter,
+        ..Arguments::default()
+    };
+    let mut tally = Tally::default();
+    let mut good = true;
+    for suite in [OTHERS, OWN] {
+        good &= run_suite(suite, &arguments, None, &mut tally)?;
+    }
+    for test in &tally.not_run {
+        say::data(format!("{NOT_RUN}{test}"));
     }
     say::data(tally.line());
     Ok(if good {
@@ -215,7 +251,7 @@ impl Stage {
         }
         if arguments.crash_matrix {
             environment.insert(CRASH_VARIABLE, "all".into());
-        } else if arm::are_wanted(arguments.filter.as_deref()) {
+        } else if arm::are_wanted(&arguments.filter) {
             // The others can be run all the same.
             let (name, value) = match arm::make(&format!("{}-arm", seat.name)) {
                 Ok(directory) => (arm::VARIABLE, directory.into_os_string()),
@@ -315,8 +351,6 @@ fn run_suite(
     let mut cargo = setup::cargo()
         .args(["test", "--no-fail-fast"])
         .args(suite)
-        .args(&arguments.filter)
-        .args(arguments.crash_matrix.then_some(CRASH_TEST))
         .limit_seconds(if arguments.crash_matrix {
             MATRIX_SECONDS
         } else {
@@ -326,7 +360,10 @@ fn run_suite(
         cargo = cargo.env(name, value);
     }
     // Else what a test says that did not fail is lost: that it did not run, and why.
-    cargo = cargo.args(["--", "--show-output"]);
+    cargo = cargo
+        .args(["--", "--show-output"])
+        .args(&arguments.filter)
+        .args(arguments.crash_matrix.then_some(CRASH_TEST));
     tell(cargo, &format!("cargo test {}", suite.join(" ")), tally)
 }
 
@@ -345,8 +382,7 @@ fn tell(cargo: Program, what: &str, tally: &mut Tally) -> Result<bool, Error> {
 /// The model of rollouts at so many cases that it must be optimised: built beside the other tests,
 /// of which it shares the dependencies. Not where a filter asks for others. Whether all went well.
 fn model(arguments: &Arguments, tally: &mut Tally) -> Result<bool, Error> {
-    let others = |filter: &String| !MODEL_TEST.contains(filter.as_str());
-    if arguments.crash_matrix || arguments.filter.as_ref().is_some_and(others) {
+    if arguments.crash_matrix || !is_named(MODEL_TEST, &arguments.filter) {
         return Ok(true);
     }
     let cargo = setup::cargo()
@@ -360,6 +396,11 @@ fn model(arguments: &Arguments, tally: &mut Tally) -> Result<bool, Error> {
         &format!("{MODEL_CASES} cases of {MODEL_TEST}"),
         tally,
     )
+}
+
+/// Whether a test is among those that are asked for.
+fn is_named(test: &str, filter: &[String]) -> bool {
+    filter.is_empty() || filter.iter().any(|filter| test.contains(filter.as_str()))
 }
 
 /// Says which tests were left out for want of nodes, by name. In CI that is a failure.

@@ -1,7 +1,8 @@
 //! `cargo xtask nodes`: the command line over a [`Bed`].
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -77,6 +78,8 @@ enum Act {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
+    /// Open a shell on a node over ssh; a bed that is not up is booted, with three nodes
+    Shell { node: NodeName },
     /// Print a node's console
     Log { node: NodeName },
     /// Print the ssh configuration that reaches the nodes
@@ -133,6 +136,7 @@ fn act_on(bed: &Bed, act: Act) -> Result<ExitCode, Error> {
             node,
             command,
         } => return exec(bed, node, &command, limit),
+        Act::Shell { node } => shell(bed, node)?,
         Act::Log { node } => say::data(bed.console(node)?.trim_end()),
         Act::SshConfig => say::data(fs_err::read_to_string(bed.ssh_config()?)?.trim_end()),
         // Handled before there was a bed.
@@ -183,6 +187,17 @@ fn up(bed: &Bed, which: Which, options: &NodeOptions) -> Result<(), Error> {
         say::line(format!("nodes: export {name}={}", value.display()));
     }
     Ok(())
+}
+
+/// Becomes ssh: a terminal is handed over as it is.
+fn shell(bed: &Bed, node: NodeName) -> Result<(), Error> {
+    if bed.nodes()?.is_empty() {
+        up(bed, Which::First(3), &NodeOptions::default())?;
+    }
+    let config = bed.ssh_config()?;
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-F").arg(config).arg(node.to_string());
+    Err(ssh.exec().into())
 }
 
 fn status(bed: &Bed) -> Result<(), Error> {

@@ -34,8 +34,8 @@ pub(super) enum Error {
 }
 
 /// Whether a test takes them of those with this in their names.
-pub(super) fn are_wanted(filter: Option<&str>) -> bool {
-    filter.is_none_or(|filter| TEST.contains(filter))
+pub(super) fn are_wanted(filter: &[String]) -> bool {
+    super::is_named(TEST, filter)
 }
 
 /// Makes all of them, in a directory of that name in the cache.

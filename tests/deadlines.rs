@@ -140,8 +140,10 @@ const ENDLESS: &str = r"#!/bin/bash
 certs=/etc/k8s/kube-apiserver/certs/tls/kube-apiserver-tls
 for i in {1..60}; do
   coproc server { exec openssl s_server -quiet -naccept 1 -accept 6443 -cert $certs.pem -key $certs.key; }
+  exec 3>&${server[1]}
   read -r request <&${server[0]} &&
-    (printf 'HTTP/1.1 200 OK\r\n\r\n'; exec yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA) >&${server[1]}
+    (printf 'HTTP/1.1 200 OK\r\n\r\n'; exec yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA) >&3
+  exec 3>&-
   wait
 done
 ";

@@ -1,11 +1,12 @@
 //! Three real nodes that `cargo xtask test` handed over, and what the promises need of them. The
-//! tests share them, so they take turns.
+//! tests share them, so they take turns; where there are several beds, that many at a time.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 
 use fs_err as fs;
 
@@ -21,38 +22,46 @@ pub(crate) const ETCDCTL: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoin
 /// The command that every test begins with.
 pub(crate) const PUSH: [&str; 2] = ["push", "inventory.toml"];
 
-/// The cluster that is on the nodes, if it is one that a push can go on from.
-static CLUSTER: Mutex<Option<Lab>> = Mutex::new(None);
+/// The beds that are nobody's now; none before the first test asks for one.
+static FREE: Mutex<Option<Vec<Free>>> = Mutex::new(None);
+/// One of them is free again.
+static LEFT: Condvar = Condvar::new();
+
+/// A bed that is nobody's now.
+struct Free {
+    state: PathBuf,
+    workshop: PathBuf,
+    /// The cluster that is on the nodes, if it is one that a push can go on from.
+    cluster: Option<Lab>,
+}
 
 /// The nodes, for as long as it is this test's turn.
 pub(crate) struct Bed {
     xtask: PathBuf,
     state: PathBuf,
     standin: PathBuf,
-    cluster: MutexGuard<'static, Option<Lab>>,
+    workshop: PathBuf,
+    cluster: Option<Lab>,
 }
 
 impl Bed {
     /// The nodes; none, with the reason said, where there are none.
     pub(crate) fn take(test: &str) -> Option<Self> {
         let variable = |name: &str| {
-            let value = std::env::var_os(name).map(PathBuf::from);
+            let value = std::env::var_os(name);
             value.ok_or_else(|| {
                 format!("`{name}` is not set; `cargo xtask test` boots nodes and sets it")
             })
         };
         let bed = || {
+            let (xtask, standin) = (variable("KINSTALL_XTASK")?, variable("KINSTALL_STANDIN")?);
+            let free = free(&variable("KINSTALL_NODES")?);
             Ok(Self {
-                xtask: variable("KINSTALL_XTASK")?,
-                state: variable("KINSTALL_NODES")?,
-                standin: variable("KINSTALL_STANDIN")?,
-                // A test that failed leaves nothing to go on from.
-                cluster: CLUSTER.lock().unwrap_or_else(|poison| {
-                    let mut cluster = PoisonError::into_inner(poison);
-                    *cluster = None;
-                    CLUSTER.clear_poison();
-                    cluster
-                }),
+                xtask: xtask.into(),
+                state: free.state,
+                standin: standin.into(),
+                workshop: free.workshop,
+                cluster: free.cluster,
             })
         };
         let bed: Result<Self, String> = bed();
@@ -64,6 +73,11 @@ impl Bed {
                 None
             }
         }
+    }
+
+    /// Where the mirror, the cache and the labs of this bed are.
+    pub(crate) fn workshop(&self) -> &Path {
+        &self.workshop
     }
 
     /// Drives the nodes: `cut node1`.
@@ -138,8 +152,7 @@ impl Bed {
 
     /// The same under a name of its own.
     pub(crate) fn lab_named(&self, name: &str, nodes: &[&str]) -> Lab {
-        let workshop = workshop();
-        let lab = Lab::at(&workshop.join(name), &workshop.join("cache"));
+        let lab = Lab::at(&self.workshop.join(name), &self.workshop.join("cache"));
         lab.write(&self.inventory(nodes));
         lab
     }
@@ -158,7 +171,7 @@ impl Bed {
 
     /// The three nodes wiped, and a directory to push from.
     pub(crate) fn fresh(&mut self) -> Lab {
-        *self.cluster = None;
+        self.cluster = None;
         std::thread::scope(|scope| {
             for node in NODES {
                 let bed = &*self;
@@ -194,13 +207,12 @@ impl Bed {
 
     /// Leaves the cluster for the next test to go on from.
     pub(crate) fn leave(mut self, lab: Lab) {
-        *self.cluster = Some(lab);
+        self.cluster = Some(lab);
     }
 
     /// The inventory of these nodes.
     pub(crate) fn inventory(&self, nodes: &[&str]) -> String {
-        let workshop = workshop();
-        let mirror = workshop.join("mirror");
+        let mirror = self.workshop.join("mirror");
         if !mirror.exists() {
             self.make_mirror(&mirror);
         }
@@ -225,7 +237,7 @@ impl Bed {
 
     /// Has the mirror offer a version of Kubernetes too.
     pub(crate) fn offer(&self, version: &str) {
-        stock_servers(&self.standin, &workshop().join("mirror"), version);
+        stock_servers(&self.standin, &self.workshop.join("mirror"), version);
     }
 
     fn make_mirror(&self, mirror: &Path) {
@@ -253,7 +265,7 @@ impl Bed {
     pub(crate) fn upgrade(&self, lab: &Lab, name: &str) -> PathBuf {
         let (line, patch) = KUBERNETES.rsplit_once('.').unwrap();
         let newer = format!("{line}.{}", patch.parse::<u32>().unwrap() + 1);
-        let mirror = workshop().join("mirror");
+        let mirror = self.workshop.join("mirror");
         let shelf = mirror.join(format!("release/v{newer}/bin/linux/amd64"));
         fs::create_dir_all(&shelf).unwrap();
         let program = shelf.join(name);
@@ -307,16 +319,54 @@ pub(crate) fn stock_servers(standin: &Path, mirror: &Path, version: &str) {
     stock_as(mirror, version, "kubectl", &kubectl);
 }
 
-/// Where the tests' mirror and cache are; the first to ask in a run empties what may be stale.
-pub(crate) fn workshop() -> PathBuf {
-    static EMPTIED: std::sync::Once = std::sync::Once::new();
-    let workshop = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nodes");
-    EMPTIED.call_once(|| {
-        if workshop.exists() {
-            fs::remove_dir_all(&workshop).unwrap();
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let free = Free {
+            state: self.state.clone(),
+            workshop: self.workshop.clone(),
+            // A test that failed leaves nothing to go on from.
+            cluster: self.cluster.take().filter(|_| !std::thread::panicking()),
+        };
+        // Nothing panics while it is locked.
+        if let Ok(mut beds) = FREE.lock() {
+            beds.get_or_insert_default().push(free);
         }
-    });
-    workshop
+        LEFT.notify_one();
+    }
+}
+
+/// Waits for a bed. The first to ask in a run empties what may be stale in their workshops.
+fn free(states: &OsStr) -> Free {
+    let mut beds = FREE.lock().unwrap();
+    if beds.is_none() {
+        let beds_of = |(number, state): (usize, PathBuf)| {
+            let workshop = match number {
+                0 => "nodes".to_owned(),
+                _ => format!("nodes{number}"),
+            };
+            let workshop = Path::new(env!("CARGO_TARGET_TMPDIR")).join(workshop);
+            if workshop.exists() {
+                fs::remove_dir_all(&workshop).unwrap();
+            }
+            let cluster = None;
+            Free {
+                state,
+                workshop,
+                cluster,
+            }
+        };
+        *beds = Some(
+            std::env::split_paths(states)
+                .enumerate()
+                .map(beds_of)
+                .collect(),
+        );
+    }
+    let mut beds = LEFT
+        .wait_while(beds, |beds| beds.as_ref().is_none_or(Vec::is_empty))
+        .unwrap();
+    let bed = beds.as_mut().and_then(Vec::pop);
+    bed.expect("it was waited for")
 }
 
 /// The lines of an inventory that bring a genuine etcd: of the mirror that was handed over, or

@@ -11,7 +11,7 @@ use std::process::Command;
 use fs_err as fs;
 use kinstall::digest::Digest;
 
-use crate::bed::{Bed, PUSH, workshop};
+use crate::bed::{Bed, PUSH};
 use crate::lab::Lab;
 
 /// The last Kubernetes whose servers were built for 32-bit ARM.
@@ -115,7 +115,7 @@ fn parts(test: &str) -> Option<PathBuf> {
 
 /// An inventory of the three nodes, none of which says what it is.
 fn lab(bed: &Bed, parts: &Path) -> Lab {
-    let lab = Lab::at(&workshop().join("mixed"), &workshop().join("cache"));
+    let lab = Lab::at(&bed.workshop().join("mixed"), &bed.workshop().join("cache"));
     let mirror = lab.path("mirror");
     for kind in &KINDS {
         stock(bed, &mirror, kind, parts);

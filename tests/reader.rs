@@ -8,7 +8,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 use crate::api::Api;
-use crate::bed::{Bed, NODES, PUSH, stock_servers, workshop};
+use crate::bed::{Bed, NODES, PUSH, stock_servers};
 use crate::lab::{KUBERNETES, Lab, elf, stock_as};
 
 /// A mirror of genuine Kubernetes servers of this version, if there is one.
@@ -123,7 +123,7 @@ fn an_upgrade_fails_no_request_but_at_the_server_being_restarted() {
         return;
     };
     let lab = bed.pushed();
-    let mirror = workshop().join("mirror");
+    let mirror = bed.workshop().join("mirror");
     let newer = "1.32.100";
     stock_servers(bed.standin(), &mirror, newer);
     lab.edit(
@@ -148,7 +148,7 @@ fn genuine_servers_are_changed_without_a_failed_request_elsewhere() {
     };
     drop(bed.fresh());
     let lab = bed.lab_named("genuine", &NODES);
-    let own = workshop().join("mirror");
+    let own = bed.workshop().join("mirror");
     // Nobody asks this one anything.
     stock_as(&own, GENUINE, "kubectl", &elf("kubectl"));
     lab.edit(

@@ -284,11 +284,11 @@ fn in_words(certificate: &Description) -> String {
     if !names.is_empty() {
         names.insert_str(0, " for");
     }
-    let others = certificate.sans.len().saturating_sub(NAMES_SHOWN);
-    if others > 0 {
-        names += &format!(" and {others} more");
-    }
-    format!("{}{names} until {date}", certificate.subject)
+    let more = match certificate.sans.len().saturating_sub(NAMES_SHOWN) {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    format!("{}{names}{more} until {date}", certificate.subject)
 }
 
 /// The lines of a text that change.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use super::fault::{Fault, shrink_disks};
-use crate::bed::{Bed, NODES, PUSH, stock_servers, workshop};
+use crate::bed::{Bed, NODES, PUSH, stock_servers};
 use crate::lab::{Going, Lab, Output};
 use crate::watch::Watch;
 
@@ -36,7 +36,7 @@ impl Site {
     /// Makes it, and goes to each version once, undisturbed.
     pub(super) fn set(mut bed: Bed) -> Self {
         drop(bed.fresh());
-        let mirror = workshop().join("crash-mirror");
+        let mirror = bed.workshop().join("crash-mirror");
         make_mirror(&bed, &mirror);
         let labs = [0, 1].map(|index| lab(&bed, &mirror, index));
         labs[0].run(PUSH).exits(0);
@@ -238,7 +238,7 @@ fn lab(bed: &Bed, mirror: &Path, index: usize) -> Lab {
         &format!("kubernetes = \"{}\"", crate::lab::KUBERNETES),
         &version,
     );
-    let theirs = format!("file://{}", workshop().join("mirror").display());
+    let theirs = format!("file://{}", bed.workshop().join("mirror").display());
     lab.edit(&theirs, &format!("file://{}", mirror.display()));
     let etcd = format!(
         "[component.etcd]\nflags = {{ snapshot-count = {} }}\n",

@@ -34,6 +34,8 @@ const TEST_SECONDS: u64 = 4500;
 /// Every point of the crash matrix on a busy machine, in seconds.
 const MATRIX_SECONDS: u64 = 8 * 3600;
 
+/// The variable that says how many tests run at a time (libtest).
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 /// The variable with the directory of a mirror of genuine etcd and kubectl, and of stand-ins.
 const MIRROR_VARIABLE: &str = "KINSTALL_MIRROR";
 /// The variable with the program that makes more stand-ins.
@@ -62,6 +64,9 @@ pub(crate) struct Arguments {
     /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
+    /// How many beds of three nodes the tests share: that many tests on nodes run at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    beds: u8,
     /// Only the crash matrix, at every point: an hour or so on an idle machine
     #[arg(long, conflicts_with = "filter")]
     crash_matrix: bool,
@@ -119,8 +124,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let model = model(arguments, &mut tally);
     let results =
         [DOCTESTS, OTHERS, OWN].map(|suite| run_suite(suite, arguments, environment, &mut tally));
-    if let Some(stage) = stage {
-        stage.lab.close()?;
+    for lab in stage.into_iter().flat_map(|stage| stage.labs) {
+        lab.close()?;
     }
     let mut good = model?;
     for result in results {
@@ -171,9 +176,9 @@ fn run_changed(commit: &str) -> Result<ExitCode, Error> {
 
 /// The nodes, and what tells tests of them.
 struct Stage {
-    lab: Lab,
+    labs: Vec<Lab>,
     environment: BTreeMap<&'static str, OsString>,
-    _seat: Seat,
+    _seats: Vec<Seat>,
 }
 
 /// The real peers that tests talk to, and the packages they come from.
@@ -216,11 +221,15 @@ impl Stage {
             padding: BTreeMap::new(),
         })?;
         say::line(format!("test: a mirror of {mirror}"));
-        say::line(format!(
-            "test: booting {NODES} nodes, {}.11 and up",
-            seat.subnet
-        ));
-        let lab = Lab::open(&seat, NODES, Afterwards::Down)?;
+        let beds = arguments.beds.max(1);
+        let others = (1..beds).map(|_| Seat::take("test", SUBNET));
+        let others = others.collect::<Result<Vec<_>, _>>()?;
+        let mut labs = Vec::new();
+        for seat in std::iter::once(&seat).chain(&others) {
+            let subnet = &seat.subnet;
+            say::line(format!("test: booting {NODES} nodes, {subnet}.11 and up"));
+            labs.push(Lab::open(seat, NODES, Afterwards::Down)?);
+        }
         let kubectls = mirror::kubectls(&seat.name)?;
         let mut environment = BTreeMap::from([
             ("PATH", path(&seat, &mirror)?),
@@ -228,9 +237,16 @@ impl Stage {
             (MIRROR_VARIABLE, mirror.directory.into_os_string()),
             (CHAINS_VARIABLE, CHAINS.into()),
         ]);
-        for (name, value) in lab.bed.environment()? {
-            environment.insert(name, value.into_os_string());
+        let mut states = Vec::new();
+        for lab in &labs {
+            let [(program_variable, program), (state_variable, state)] = lab.bed.environment()?;
+            states.push(state);
+            environment.insert(program_variable, program.into_os_string());
+            let all = std::env::join_paths(&states).map_err(std::io::Error::other)?;
+            environment.insert(state_variable, all);
         }
+        // One more than there are beds, for the tests that take none.
+        environment.insert(THREADS_VARIABLE, (beds + 1).to_string().into());
         if let Some(kubectls) = kubectls {
             environment.insert(KUBECTLS_VARIABLE, kubectls.into_os_string());
         }
@@ -260,9 +276,9 @@ impl Stage {
             environment.insert(name, value);
         }
         Ok(Self {
-            lab,
+            labs,
             environment,
-            _seat: seat,
+            _seats: std::iter::once(seat).chain(others).collect(),
         })
     }
 }

@@ -171,7 +171,11 @@ impl Situation<'_> {
     pub fn holds(&self, when: When) -> bool {
         match when {
             When::Always => true,
-            When::SeveralApiservers => self.inventory.with_role(Role::ControlPlane).count() > 1,
+            When::SeveralApiservers => self
+                .inventory
+                .with_role(Role::ControlPlane)
+                .nth(1)
+                .is_some(),
             When::NotWorker => !self.node.roles.contains(&Role::Worker),
             When::SigningKey => self.signing_key,
             When::SeparateAuthorities => self.inventory.pki.authorities == Authorities::Separate,

@@ -1,8 +1,8 @@
 //! What a node runs: one row a component, plain static data.
 //!
 //! Values and paths are handlebars text over [`crate::template::Context`]. A new component is one
-//! file below this one, one line in [`COMPONENTS`] and its templates; [`compose`](mod@crate::manifest::compose)
-//! reads the table and knows no component by name.
+//! file below this one, one line in [`COMPONENTS`], its templates, and what ARCHITECTURE.md lists
+//! under "Adding a component"; [`compose`](mod@crate::manifest::compose) knows none by name.
 
 mod etcd;
 mod kube_apiserver;

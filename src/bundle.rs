@@ -115,8 +115,8 @@ pub fn encoding(path: &Path) -> Result<Encoding, Error> {
     chosen.ok_or_else(|| Error::Extension(path.to_owned()))
 }
 
-/// Makes a bundle of the user's templates, and of programs that are pinned and in the cache. It gets its name when it is whole
-/// and was read again.
+/// Makes a bundle of the user's templates, and of programs that are pinned and in the cache. It gets
+/// its name when it is whole and was read again.
 pub async fn create(
     path: &Path,
     cluster: &str,

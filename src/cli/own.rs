@@ -120,7 +120,8 @@ pub(super) fn unpack(
         durable::create_directories(path.parent().unwrap_or(parent))?;
         durable::create(&path, text.as_bytes(), 0o644)?;
     }
-    fs_err::rename(unfinished.keep(), &at)?;
+    // From then on nothing is at the name that is cleaned up; a rename that fails leaves nothing.
+    fs_err::rename(unfinished.path(), &at)?;
     durable::sync_parent(&at)?;
     let name = bundle.display();
     terminal.say(&format!("took templates out of {name}, into `{shown}`"));

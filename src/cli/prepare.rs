@@ -1,4 +1,4 @@
-//! What several commands begin with: the inventory, the credentials, the nodes, the pins.
+//! What several commands begin with once the inventory is loaded: the credentials, the nodes, the pins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -135,15 +135,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         good &= may_do_without(why, &tally.not_run);
     }
     if possible.is_ok() {
-        let not_run = tally.not_run.iter();
-        not_run.for_each(|test| say::data(format!("{NOT_RUN}{test}")));
+        tally.tell_not_run();
     }
-    say::data(tally.line());
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(tally.close(good))
 }
 
 /// Runs the tests of what differs from a commit.
@@ -163,15 +157,8 @@ fn run_changed(commit: &str) -> Result<ExitCode, Error> {
     for suite in [OTHERS, OWN] {
         good &= run_suite(suite, &arguments, None, &mut tally)?;
     }
-    for test in &tally.not_run {
-        say::data(format!("{NOT_RUN}{test}"));
-    }
-    say::data(tally.line());
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    tally.tell_not_run();
+    Ok(tally.close(good))
 }
 
 /// The nodes, and what tells tests of them.
@@ -330,6 +317,22 @@ impl Tally {
         self.passed += count(" passed");
         self.failed += count(" failed");
         self.skipped += count(" ignored");
+    }
+
+    /// Names the tests that were not run.
+    fn tell_not_run(&self) {
+        let not_run = self.not_run.iter();
+        not_run.for_each(|test| say::data(format!("{NOT_RUN}{test}")));
+    }
+
+    /// The last line of a run, and how it ends.
+    fn close(&self, good: bool) -> ExitCode {
+        say::data(self.line());
+        if good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 
     /// In one line. What was not run is counted as passed by cargo.

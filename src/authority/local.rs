@@ -129,8 +129,9 @@ struct Gathered {
     writes: Vec<Write>,
     /// What nobody can sign.
     missing: Vec<CertificateId>,
-    /// What is made up: Vault alone could make it.
-    made_up: BTreeSet<CertificateId>,
+    /// What needs no judgement: made up where Vault alone could make it, or signed in this run by an
+    /// authority of this run, which limits nothing.
+    unjudged: BTreeSet<CertificateId>,
     /// Whether nothing of it will be kept.
     is_foreseen: bool,
 }
@@ -148,6 +149,13 @@ impl Gathered {
 
     fn note(&mut self, item: Item, outcome: Outcome) {
         self.notes.push(Note { item, outcome });
+    }
+
+    /// Whether this run has made an authority. Authorities come first, and are few.
+    fn has_created(&self, name: AuthorityName) -> bool {
+        let (item, outcome) = (Item::Authority(name), Outcome::Created);
+        let mut authorities = self.notes.iter().take(AuthorityName::ALL.len());
+        authorities.any(|note| *note == Note { item: item.clone(), outcome })
     }
 
     fn write(&mut self, path: &str, bytes: Secret) {
@@ -232,7 +240,7 @@ impl Local {
             notes: Vec::new(),
             writes: Vec::new(),
             missing: Vec::new(),
-            made_up: BTreeSet::new(),
+            unjudged: BTreeSet::new(),
             is_foreseen: fetched.is_none(),
         };
         let signers = self.signers(requests, &mut gathered)?;
@@ -271,7 +279,7 @@ impl Local {
         };
         self.take(&signers, &credentials, requests, &mut gathered)?;
         let known = requests.iter();
-        let known = known.filter(|request| !gathered.made_up.contains(&request.id));
+        let known = known.filter(|request| !gathered.unjudged.contains(&request.id));
         let known: Vec<Request> = known.cloned().collect();
         let mut doubts = self.check(&known, &credentials, now)?;
         doubts.extend(fetched.into_iter().flat_map(|it| it.doubts.iter().cloned()));
@@ -448,6 +456,9 @@ impl Local {
         gathered.write(&certificate_path, Secret::new(leaf.chain_pem.as_bytes()));
         let reason = reason.or(asked);
         gathered.note(item, reason.map_or(Outcome::Created, Outcome::Renewed));
+        if gathered.has_created(request.signer) {
+            gathered.unjudged.insert(request.id.clone());
+        }
         Ok(Some(leaf))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
-use x509_parser::extensions::{KeyUsage, ParsedExtension};
+use x509_parser::extensions::{GeneralName, KeyUsage, ParsedExtension};
 use x509_parser::pem::{Pem, parse_x509_pem};
 use x509_parser::prelude::{
     AttributeTypeAndValue, FromDer, SubjectPublicKeyInfo, X509Certificate, X509Name, X509Version,
@@ -96,6 +96,34 @@ impl Description {
 /// Describes the first certificate of a PEM text.
 pub fn describe(pem: &str) -> Result<Description, NotACertificate> {
     with_first(pem, |certificate| Ok(description(certificate)))
+}
+
+/// What tells one certificate from another at a glance: its subject, the first of its names, how
+/// many more it has, and its end. A kube-apiserver's has those of all control planes, and a plan
+/// tells of every one of them.
+pub fn summary(pem: &str, names_max: usize) -> Result<Summary, NotACertificate> {
+    with_first(pem, |certificate| {
+        let names = || general_names(certificate);
+        Ok(Summary {
+            subject: subject(certificate.subject()),
+            names: names().take(names_max).map(Name::from).collect(),
+            others: names().count().saturating_sub(names_max),
+            not_after: certificate.validity().not_after.timestamp(),
+        })
+    })
+}
+
+/// What [`summary`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Whose it is.
+    pub subject: Subject,
+    /// The first names and addresses that it is valid for, in its own order.
+    pub names: Vec<Name>,
+    /// How many more it has.
+    pub others: usize,
+    /// Seconds since 1970 at which it ends to be valid.
+    pub not_after: i64,
 }
 
 /// Each certificate of a PEM text by itself, in order.
@@ -208,14 +236,18 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
 }
 
 fn sans(certificate: &X509Certificate<'_>) -> BTreeSet<Name> {
-    let names =
-        certificate
-            .iter_extensions()
-            .filter_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
-                _ => None,
-            });
-    names.flatten().map(Name::from).collect()
+    general_names(certificate).map(Name::from).collect()
+}
+
+fn general_names<'a>(
+    certificate: &'a X509Certificate<'_>,
+) -> impl Iterator<Item = &'a GeneralName<'a>> {
+    let extensions = certificate.iter_extensions();
+    let names = extensions.filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+        _ => None,
+    });
+    names.flatten()
 }
 
 fn usages(certificate: &X509Certificate<'_>) -> Option<BTreeSet<Usage>> {

@@ -223,7 +223,7 @@ impl Local {
             refusals.none()?;
         }
         gathered.note(item, outcome);
-        gathered.made_up.insert(request.id.clone());
+        gathered.unjudged.insert(request.id.clone());
         let days = self.pki.ca_days;
         let signer = Signer::made_up(request.signer, &self.cluster, days, gathered.now)?;
         signer.issue(request, &gathered.key(request.key)?, None, gathered.now)

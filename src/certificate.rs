@@ -7,10 +7,8 @@ pub mod check;
 pub mod describe;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod graph;
 pub mod key;
 pub mod link;
-pub mod listing;
 pub mod path;
 pub mod table;
 

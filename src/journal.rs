@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::NodeName;
-use crate::plan::View;
 
 /// The outcome of a run that went well.
 pub const DONE: &str = "done";
@@ -56,18 +55,6 @@ pub struct Changes {
     /// The generation that it had on record before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-}
-
-impl Changes {
-    /// What a plan sees of a node.
-    pub fn of(view: &View<'_>) -> Self {
-        let units = view.difference.units.keys();
-        Self {
-            entries: view.difference.entries.len(),
-            units: units.map(ToString::to_string).collect(),
-            before: view.snapshot.recorded.as_ref().map(|it| it.generation),
-        }
-    }
 }
 
 impl Entry {

@@ -26,6 +26,7 @@ use crate::action::{Action, Group, Put, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
 use crate::digest::Digest;
 use crate::inventory::{NodeName, OnFailure, Rollout};
+use crate::journal;
 use crate::manifest::{Entry, Manifest, Stage, UnitName};
 use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
@@ -78,6 +79,18 @@ pub struct View<'a> {
     pub leads: bool,
     /// Contents of precious entries that may be replaced.
     pub superseded: &'a BTreeSet<Digest>,
+}
+
+impl View<'_> {
+    /// What a run changes on the node, as its journal keeps it.
+    pub fn changes(&self) -> journal::Changes {
+        let units = self.difference.units.keys();
+        journal::Changes {
+            entries: self.difference.entries.len(),
+            units: units.map(ToString::to_string).collect(),
+            before: self.snapshot.recorded.as_ref().map(|it| it.generation),
+        }
+    }
 }
 
 impl Plan {

@@ -3,7 +3,9 @@
 //! through [`plain`] here; only data for files are printed as they are.
 
 pub mod benchmark;
+pub mod certificates;
 pub mod drop_in;
+pub mod graph;
 pub mod in_the_way;
 pub mod listing;
 pub mod outlook;

@@ -44,7 +44,7 @@ pub(super) fn changes(
     views: &BTreeMap<NodeName, View<'_>>,
 ) -> BTreeMap<String, Changes> {
     let nodes = plan.nodes().into_iter();
-    let of = |node: &NodeName| (node.to_string(), Changes::of(&views[node]));
+    let of = |node: &NodeName| (node.to_string(), views[node].changes());
     nodes.map(of).collect()
 }
 

@@ -14,10 +14,10 @@ use super::plan::Ask;
 use super::prepare::{self, Keep, Talk};
 use super::{Common, Exit, Failure, Login, load, push};
 use crate::authority::{self, Authority, Local};
-use crate::certificate::listing::{self, FindingRow, Listing};
-use crate::certificate::{self, CertificateId, Credentials, Request, graph};
+use crate::certificate::{self, CertificateId, Credentials, Request};
 use crate::inventory::Inventory;
-use crate::terminal::Terminal;
+use crate::terminal::certificates::{self, FindingRow, Listing};
+use crate::terminal::{Terminal, graph};
 
 /// Every certificate of the cluster: who signs, who presents, who verifies, until when.
 #[derive(Debug, Args)]
@@ -151,7 +151,7 @@ impl Desk {
     }
 
     fn listing(&self) -> Result<Listing, Failure> {
-        listing::of(&self.inventory, &self.requests, &self.kept, prepare::now())
+        certificates::of(&self.inventory, &self.requests, &self.kept, prepare::now())
             .map_err(|error| Failure::new(Exit::Usage, error))
     }
 }

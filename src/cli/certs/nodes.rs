@@ -11,7 +11,7 @@ use super::super::{Common, Exit, Failure, Login};
 use super::Desk;
 use crate::certificate::check::day;
 use crate::certificate::describe::{certificates, describe};
-use crate::certificate::listing::FindingRow;
+use crate::terminal::certificates::FindingRow;
 use crate::certificate::{CertificateId, Description, Kind};
 use crate::event::Events;
 use crate::inventory::NodeName;

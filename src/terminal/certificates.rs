@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::check::{Finding, day};
-use super::link::{Party, of_kind};
-use super::table::signer;
-use super::{AuthorityName, Credentials, Request, Usage, describe};
+use crate::certificate::check::{Finding, Severity, day};
+use crate::certificate::link::{Party, of_kind};
+use crate::certificate::table::signer;
+use crate::certificate::{AuthorityName, Credentials, Request, Usage, describe};
 use crate::inventory::Inventory;
 use crate::manifest::compose::{Error, Holds, Place, places};
 use crate::plain;
@@ -266,7 +266,7 @@ impl FindingRow {
             about: finding.about.to_string(),
             flaw: finding.flaw.name().to_owned(),
             message: finding.flaw.to_string(),
-            error: finding.flaw.severity() == super::check::Severity::Error,
+            error: finding.flaw.severity() == Severity::Error,
         }
     }
 }

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::link::{LINKS, Party};
-use super::listing::{AuthorityRow, CertificateRow, Facts, Listing};
-use super::{Kind, Request};
+use super::certificates::{AuthorityRow, CertificateRow, Facts, Listing};
+use crate::certificate::link::{LINKS, Link, Party};
+use crate::certificate::{Kind, Request};
 
 pub use dot::dot;
 pub use svg::svg;
@@ -80,7 +80,7 @@ pub fn of(requests: &[Request], listing: &Listing) -> Graph {
             facts: first.facts.clone(),
         })
     };
-    let arrow = |link: &super::link::Link| {
+    let arrow = |link: &Link| {
         let server = link.server;
         Some(Arrow {
             caller: link.caller,
@@ -142,9 +142,10 @@ fn side(text: &mut String, who: &str, end: &End) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::certificates as listing;
     use super::*;
     use crate::authority::{Authority, Local};
-    use crate::certificate::{Credentials, fixture, listing, requests};
+    use crate::certificate::{Credentials, fixture, requests};
     use crate::inventory::{Authorities, Inventory, Role};
 
     /// 2026-01-01T00:00:30Z.

@@ -14,11 +14,12 @@ mod worker;
 
 use std::collections::BTreeMap;
 
-use crate::certificate::{AuthorityName, Kind};
-use crate::inventory::Role;
-use crate::kubeconfig::Client;
-use crate::manifest::{Stage, UnitName};
+use serde::{Deserialize, Serialize};
+
+use crate::credential::{AuthorityName, Client, Kind};
+use crate::role::Role;
 use crate::template::{self, Builtin};
+use crate::unit_name::UnitName;
 use crate::version::{Minor, Version};
 
 /// Every component, in the order of a rollout.
@@ -97,6 +98,18 @@ impl Component {
     pub fn stage(&self) -> Option<Stage> {
         self.service.as_ref().map(|service| service.stage)
     }
+}
+
+/// The order in which units are brought up, and which of them may be touched together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// etcd: a new cluster together, a running one member by member.
+    Etcd,
+    /// kube-apiserver: one by one.
+    Apiserver,
+    /// What talks to the kube-apiserver of its own node.
+    Controllers,
 }
 
 /// A systemd service. Its user and group bear the component's name.

@@ -7,27 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::certificate::{AuthorityName, CertificateId, Credentials, Kind};
+use crate::certificate::{AuthorityName, CertificateId, Credentials};
 use crate::inventory::{Cluster, Node, Role};
 use crate::secret::Secret;
 use crate::yaml;
 
+pub use crate::credential::Client;
 pub use merge::{Merged, Problem};
-
-/// A client of kube-apiserver that is given a kubeconfig.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Client {
-    /// The administrator, from anywhere: goes to the cluster's endpoint.
-    Admin,
-    /// kube-controller-manager: goes to the kube-apiserver of its own node.
-    ControllerManager,
-    /// kube-scheduler: goes to the kube-apiserver of its own node.
-    Scheduler,
-    /// The kubelet of a node.
-    Kubelet,
-    /// The kube-proxy of a node.
-    KubeProxy,
-}
 
 /// The kube-apiserver of a component's own node, by its port. Each of its certificates is valid for
 /// it, and a rolling upgrade never pairs a newer component with an older server.
@@ -48,17 +34,6 @@ pub struct Missing {
 }
 
 impl Client {
-    /// The certificate it shows.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::Admin => Kind::Admin,
-            Self::ControllerManager => Kind::ControllerManager,
-            Self::Scheduler => Kind::Scheduler,
-            Self::Kubelet => Kind::KubeletClient,
-            Self::KubeProxy => Kind::KubeProxy,
-        }
-    }
-
     /// Its name in the kubeconfig. The administrator's carries the cluster's name, so that the
     /// kubeconfigs of several clusters can be merged into one.
     fn user(self, cluster: &Cluster, node: Option<&Node>) -> String {
@@ -235,7 +210,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::certificate::{Leaf, ServiceAccountPair, fixture};
+    use crate::certificate::{Kind, Leaf, ServiceAccountPair, fixture};
 
     fn credentials() -> Credentials {
         let leaf = |kind: Kind| {

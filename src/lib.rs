@@ -5,12 +5,20 @@
 
 // Words.
 pub mod arch;
+pub mod credential;
 pub mod digest;
 pub mod plain;
 pub mod remote_path;
+pub mod role;
 pub mod secret;
+pub mod unit_name;
 pub mod version;
 pub mod yaml;
+
+// What can be installed.
+pub mod component;
+pub mod flags;
+pub mod template;
 
 // What was asked for.
 pub mod inventory;
@@ -19,12 +27,9 @@ pub mod lockfile;
 // What kinstall knows.
 pub mod artifact;
 pub mod certificate;
-pub mod component;
 pub mod encryption;
 pub mod etcd_data;
-pub mod flags;
 pub mod kubeconfig;
-pub mod template;
 
 // What a node should hold, and what it does hold.
 pub mod machine;

@@ -7,10 +7,11 @@ pub mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::component::Stage;
+pub use crate::unit_name::UnitName;
 pub use command::{By, Command, Given, Situation};
 pub use compose::compose;
 pub use texts::UnitTexts;
@@ -104,81 +105,6 @@ impl TryFrom<String> for Mode {
         bits.map(Self)
             .ok_or_else(|| format!("`{text}` is not a file mode"))
     }
-}
-
-/// A systemd service, by its full name: `etcd.service`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct UnitName(String);
-
-impl UnitName {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Where the unit file lies.
-    pub fn path(&self) -> RemotePath {
-        RemotePath::fixed(UNITS)
-            .join(&self.0)
-            .expect("the name of a unit is that of a file")
-    }
-
-    /// Where its drop-ins lie (`systemd.unit(5)`).
-    pub fn drop_ins(&self) -> RemotePath {
-        RemotePath::fixed(UNITS)
-            .join(&format!("{}.d", self.0))
-            .expect("the name of a unit is that of a file")
-    }
-}
-
-/// Where the administrator's units lie.
-const UNITS: &str = "/etc/systemd/system";
-
-impl FromStr for UnitName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        let stem = text.strip_suffix(".service").unwrap_or_default();
-        if !stem.is_empty() && stem.bytes().all(plain) && !stem.starts_with('-') {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!("`{text}` is not the name of a service"))
-        }
-    }
-}
-
-impl TryFrom<String> for UnitName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<UnitName> for String {
-    fn from(name: UnitName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for UnitName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The order in which units are brought up, and which of them may be touched together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// etcd: a new cluster together, a running one member by member.
-    Etcd,
-    /// kube-apiserver: one by one.
-    Apiserver,
-    /// What talks to the kube-apiserver of its own node.
-    Controllers,
 }
 
 /// A systemd unit that should run.

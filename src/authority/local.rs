@@ -155,7 +155,13 @@ impl Gathered {
     fn has_created(&self, name: AuthorityName) -> bool {
         let (item, outcome) = (Item::Authority(name), Outcome::Created);
         let mut authorities = self.notes.iter().take(AuthorityName::ALL.len());
-        authorities.any(|note| *note == Note { item: item.clone(), outcome })
+        authorities.any(|note| {
+            *note
+                == Note {
+                    item: item.clone(),
+                    outcome,
+                }
+        })
     }
 
     fn write(&mut self, path: &str, bytes: Secret) {

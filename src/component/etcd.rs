@@ -5,11 +5,11 @@
 
 use super::shared::{SMALL_GOGC, small_heap};
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Variable, When, flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, Variable, When,
+    flag,
 };
-use crate::certificate::{AuthorityName, Kind};
-use crate::inventory::Role;
-use crate::manifest::Stage;
+use crate::credential::{AuthorityName, Kind};
+use crate::role::Role;
 use crate::template::builtin;
 use crate::version::{Minor, Version};
 

@@ -7,10 +7,11 @@ use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
     KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
-use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, When, flag};
-use crate::certificate::{AuthorityName, Kind};
-use crate::inventory::Role;
-use crate::manifest::Stage;
+use super::{
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, When, flag,
+};
+use crate::credential::{AuthorityName, Kind};
+use crate::role::Role;
 use crate::template::builtin;
 
 const OWN: Access = Access::User("kube-apiserver");

@@ -1,10 +1,11 @@
 //! kube-scheduler, which talks to the kube-apiserver of its own node.
 
 use super::shared::{ETC_K8S, SMALL_GOGC, small_heap};
-use super::{Access, Component, Directory, File, Flag, Probe, Reach, Service, Valid, Word, flag};
-use crate::inventory::Role;
-use crate::kubeconfig::Client;
-use crate::manifest::Stage;
+use super::{
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, Word, flag,
+};
+use crate::credential::Client;
+use crate::role::Role;
 use crate::template::builtin;
 use crate::version::{Minor, Version};
 

@@ -1,7 +1,7 @@
 //! kubectl: a tool, not a service.
 
 use super::Component;
-use crate::inventory::Role;
+use crate::role::Role;
 
 /// kubectl, for whoever is on a node of the control plane.
 pub(super) const KUBECTL: Component = Component {

@@ -1,7 +1,7 @@
 //! What several components of a node have in common: `/etc/k8s` and `/etc/k8s/shared`.
 
 use super::{Access, Directory, File, Valid, Variable, When};
-use crate::certificate::AuthorityName;
+use crate::credential::AuthorityName;
 
 /// The group that may read the private service-account key: kube-apiserver signs with it,
 /// kube-controller-manager too.

@@ -5,9 +5,8 @@
 
 use super::shared::{ETC_K8S, ETC_K8S_SHARED, KUBERNETES_CA};
 use super::{Access, Component, Directory, File};
-use crate::certificate::{AuthorityName, Kind};
-use crate::inventory::Role;
-use crate::kubeconfig::Client;
+use crate::credential::{AuthorityName, Client, Kind};
+use crate::role::Role;
 
 /// kubelet's share.
 pub(super) const KUBELET: Component = Component {

@@ -11,13 +11,13 @@ use super::super::{Common, Exit, Failure, Login};
 use super::Desk;
 use crate::certificate::check::day;
 use crate::certificate::describe::{certificates, describe};
-use crate::terminal::certificates::FindingRow;
 use crate::certificate::{CertificateId, Description, Kind};
 use crate::event::Events;
 use crate::inventory::NodeName;
 use crate::manifest::compose::{Holds, Place, places};
 use crate::probe::served::{Served, served};
 use crate::script;
+use crate::terminal::certificates::FindingRow;
 use crate::transport::{Body, Transport};
 
 const DAY_SECONDS: i64 = 86_400;

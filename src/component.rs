@@ -42,6 +42,15 @@ pub fn named(name: &str) -> Option<&'static Component> {
         .find(|component| component.name == name)
 }
 
+/// Which version a component of that name has; what nobody knows has that of Kubernetes.
+pub fn track(name: &str) -> Track {
+    let all = COMPONENTS.iter().chain(SHARES);
+    let mut named = all.filter(|component| component.name == name);
+    named
+        .next()
+        .map_or(Track::Kubernetes(Skew::SERVER), |it| it.track)
+}
+
 /// What a user may put texts of their own in the place of, and beside.
 pub fn texts() -> template::Known {
     let files = COMPONENTS.iter().flat_map(|component| component.files);
@@ -66,6 +75,8 @@ pub struct Component {
     pub name: &'static str,
     /// The nodes that get it.
     pub role: Role,
+    /// Which version it has, unless the inventory gives it one of its own.
+    pub track: Track,
     /// Its programs, each behind a stable link in `/usr/local/bin`.
     pub programs: &'static [&'static str],
     /// The directories its files need, parents first.
@@ -76,6 +87,48 @@ pub struct Component {
     pub words: &'static [Word],
     /// The systemd service that runs it; none for a tool.
     pub service: Option<Service>,
+}
+
+/// Which version a component has, unless the inventory gives it one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Track {
+    /// The cluster's `kubernetes`.
+    Kubernetes(Skew),
+    /// The cluster's `etcd`.
+    Etcd,
+}
+
+/// How many minor versions a component may be away from the kube-apiserver that it talks to.
+///
+/// Source: <https://kubernetes.io/releases/version-skew-policy/>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skew {
+    /// How much older it may be.
+    pub older: u64,
+    /// How much newer it may be.
+    pub newer: u64,
+    /// Whether people run it: beyond the limits it may fail, and nothing else does.
+    pub is_tool: bool,
+}
+
+impl Skew {
+    /// That of what talks to the kube-apiserver of its own node, and of kube-apiservers among each
+    /// other.
+    pub const SERVER: Self = Self {
+        older: 1,
+        newer: 0,
+        is_tool: false,
+    };
+}
+
+impl Track {
+    /// The distance that is allowed from kube-apiserver; none for what has versions of another kind.
+    pub const fn skew(self) -> Option<Skew> {
+        match self {
+            Self::Kubernetes(skew) => Some(skew),
+            Self::Etcd => None,
+        }
+    }
 }
 
 impl Component {
@@ -409,13 +462,6 @@ impl Flag {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::COMPONENT_NAMES;
-
-    #[test]
-    fn the_inventory_knows_exactly_these_components() {
-        let names: Vec<_> = COMPONENTS.iter().map(|component| component.name).collect();
-        assert_eq!(names, COMPONENT_NAMES);
-    }
 
     #[test]
     fn no_version_has_two_rows_of_a_flag_or_a_word() {

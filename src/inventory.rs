@@ -24,6 +24,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::component::{self, Track};
 use crate::digest::Digest;
 use crate::template::Own;
 use crate::version::Version;
@@ -38,17 +39,6 @@ pub use settings::{
     Authorities, ComponentSettings, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi,
     OnFailure, Pki, PkiSource, Provider, Requirement, Rollout, Source, Widths,
 };
-
-/// The components an inventory may say something about, by the name of their program.
-///
-/// The table of what each of them is stands in [`crate::component`]; a test keeps the two equal.
-pub const COMPONENT_NAMES: [&str; 5] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-];
 
 /// A whole inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,10 +97,9 @@ impl Inventory {
 
     /// The version of a component on a node: its own, else the cluster's.
     pub fn version(&self, component: &str, node: &Node) -> Version {
-        let of_cluster = if component == "etcd" {
-            self.cluster.etcd
-        } else {
-            self.cluster.kubernetes
+        let of_cluster = match component::track(component) {
+            Track::Etcd => self.cluster.etcd,
+            Track::Kubernetes(_) => self.cluster.kubernetes,
         };
         self.component(component, node)
             .version

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::event::EVENTS;
 use super::{Finding, command, command_lines, merge};
 use crate::arch::Arch;
-use crate::component::{COMPONENTS, Component};
+use crate::component::{COMPONENTS, Component, Stage};
 use crate::flags::Severity;
 use crate::inventory::pairing::{ARMHF_LAST, etcd_floor};
 use crate::inventory::{Inventory, Node, Role, Word};
@@ -168,11 +168,20 @@ fn skew(after: &Inventory) -> Vec<Finding> {
             found.place = place.map(|place| place.key.clone());
             findings.push(found);
         };
-        check("kube-apiserver", newest.saturating_sub(1), newest);
-        for controller in ["kube-controller-manager", "kube-scheduler"] {
-            check(controller, newest.saturating_sub(1), oldest);
+        for component in COMPONENTS.iter().filter(|it| it.role == Role::ControlPlane) {
+            let Some(skew) = component.track.skew() else {
+                continue;
+            };
+            let least = newest.saturating_sub(skew.older);
+            // kube-apiservers are among themselves what the others are to them.
+            let is_server = component.stage() == Some(Stage::Apiserver);
+            let most = if is_server {
+                newest
+            } else {
+                oldest + skew.newer
+            };
+            check(component.name, least, most);
         }
-        check("kubectl", newest.saturating_sub(1), oldest + 1);
     }
     findings
 }

@@ -12,20 +12,13 @@ use super::push;
 use super::{Common, Exit, Failure};
 use crate::arch::Arch;
 use crate::check;
+use crate::component::COMPONENTS;
 use crate::event::{Event, Events};
 use crate::fetch;
 use crate::inventory::{Inventory, NodeName, Problem, Problems};
 use crate::plan::{self, Hop};
 use crate::terminal::Terminal;
 use crate::version::Version;
-
-/// The components whose versions are those of a hop.
-const KUBERNETES: [&str; 4] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-];
 
 /// Goes through all hops.
 pub(super) async fn carry(
@@ -92,7 +85,7 @@ fn fit(inventory: &Inventory, common: &Common) -> Result<(), Failure> {
         return Err(Failure::words(Exit::Usage, message, help));
     }
     let said = inventory.nodes.values().flat_map(|node| {
-        let all = KUBERNETES.into_iter().chain(["etcd"]);
+        let all = COMPONENTS.iter().map(|component| component.name);
         all.map(|name| (name, inventory.component(name, node)))
     });
     let mut own = said.filter(|(_, settings)| settings.version.is_some());

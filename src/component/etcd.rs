@@ -5,8 +5,8 @@
 
 use super::shared::{SMALL_GOGC, small_heap};
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, Variable, When,
-    flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Track, Valid, Variable,
+    When, flag,
 };
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
@@ -17,6 +17,7 @@ use crate::version::{Minor, Version};
 pub(super) const ETCD: Component = Component {
     name: "etcd",
     role: Role::Etcd,
+    track: Track::Etcd,
     programs: &["etcd", "etcdctl"],
     directories: &[
         Directory {

@@ -8,7 +8,8 @@ use super::shared::{
     KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, When, flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Skew, Stage, Track, Valid,
+    When, flag,
 };
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
@@ -20,6 +21,7 @@ const OWN: Access = Access::User("kube-apiserver");
 pub(super) const KUBE_APISERVER: Component = Component {
     name: "kube-apiserver",
     role: Role::ControlPlane,
+    track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-apiserver"],
     directories: &[
         ETC_K8S,

@@ -5,7 +5,8 @@ use super::shared::{
     KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, When, flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Skew, Stage, Track, Valid,
+    When, flag,
 };
 use crate::credential::Client;
 use crate::role::Role;
@@ -24,6 +25,7 @@ const SIGNER_KEY: &str = "/etc/k8s/kube-controller-manager/{{authority.apiserver
 pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
     name: "kube-controller-manager",
     role: Role::ControlPlane,
+    track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-controller-manager"],
     directories: &[
         ETC_K8S,

@@ -2,7 +2,8 @@
 
 use super::shared::{ETC_K8S, SMALL_GOGC, small_heap};
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Valid, Word, flag,
+    Access, Component, Directory, File, Flag, Probe, Reach, Service, Skew, Stage, Track, Valid,
+    Word, flag,
 };
 use crate::credential::Client;
 use crate::role::Role;
@@ -17,6 +18,7 @@ const CONFIG: &str = "/etc/k8s/kube-scheduler/kube-scheduler.yaml";
 pub(super) const KUBE_SCHEDULER: Component = Component {
     name: "kube-scheduler",
     role: Role::ControlPlane,
+    track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-scheduler"],
     directories: &[
         ETC_K8S,

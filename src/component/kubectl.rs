@@ -1,12 +1,17 @@
 //! kubectl: a tool, not a service.
 
-use super::Component;
+use super::{Component, Skew, Track};
 use crate::role::Role;
 
 /// kubectl, for whoever is on a node of the control plane.
 pub(super) const KUBECTL: Component = Component {
     name: "kubectl",
     role: Role::ControlPlane,
+    track: Track::Kubernetes(Skew {
+        older: 1,
+        newer: 1,
+        is_tool: true,
+    }),
     programs: &["kubectl"],
     directories: &[],
     files: &[],

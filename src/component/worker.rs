@@ -4,14 +4,22 @@
 //! kubelet and a kube-proxy that run read them when they start. Both run as root.
 
 use super::shared::{ETC_K8S, ETC_K8S_SHARED, KUBERNETES_CA};
-use super::{Access, Component, Directory, File};
+use super::{Access, Component, Directory, File, Skew, Track};
 use crate::credential::{AuthorityName, Client, Kind};
 use crate::role::Role;
+
+/// What runs on nodes may be three minor versions older than kube-apiserver.
+const NODE: Track = Track::Kubernetes(Skew {
+    older: 3,
+    newer: 0,
+    is_tool: false,
+});
 
 /// kubelet's share.
 pub(super) const KUBELET: Component = Component {
     name: "kubelet",
     role: Role::Worker,
+    track: NODE,
     programs: &[],
     directories: &[
         ETC_K8S,
@@ -47,6 +55,7 @@ pub(super) const KUBELET: Component = Component {
 pub(super) const KUBE_PROXY: Component = Component {
     name: "kube-proxy",
     role: Role::Worker,
+    track: NODE,
     programs: &[],
     directories: &[
         ETC_K8S,

@@ -16,6 +16,7 @@ use super::pairing::etcd_for;
 use super::settings::{ComponentSettings, Encryption, EtcdAccess, Pki, Rollout, Source};
 use super::table::{At, Found, Table, Value};
 use crate::arch::Arch;
+use crate::component::{self, Track};
 use crate::version::Version;
 
 /// What a key said.
@@ -211,7 +212,7 @@ impl Draft {
             }
         }
         let kubernetes = self.cluster.kubernetes.this()?;
-        if component != "etcd" {
+        if component::track(component) != Track::Etcd {
             return Some(kubernetes.clone());
         }
         match &self.cluster.etcd {

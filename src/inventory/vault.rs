@@ -10,39 +10,6 @@ use std::path::PathBuf;
 
 use super::pattern::Pattern;
 
-/// The sets of certificates, by the names of their authorities.
-///
-/// The names stand in [`crate::certificate::AuthorityName`]; a test keeps the two equal.
-pub const SETS: [&str; 8] = [
-    "kubernetes",
-    "apiserver-client",
-    "kubelet-server",
-    "kubelet-client",
-    "etcd",
-    "etcd-peer",
-    "etcd-client",
-    "front-proxy",
-];
-
-/// The kinds of certificates.
-///
-/// The names stand in [`crate::certificate::Kind`]; a test keeps the two equal.
-pub const CERTIFICATES: [&str; 13] = [
-    "etcd-peer",
-    "etcd-server",
-    "etcd-healthcheck-client",
-    "apiserver-etcd-client",
-    "apiserver",
-    "apiserver-kubelet-client",
-    "front-proxy-client",
-    "controller-manager",
-    "scheduler",
-    "admin",
-    "kubelet-client",
-    "kubelet-server",
-    "kube-proxy",
-];
-
 /// `[pki.vault]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vault {

@@ -3,6 +3,7 @@
 //! Source of the rules: the Kubernetes version skew policy, and etcd's upgrade guides.
 
 use crate::arch::Arch;
+use crate::component::{COMPONENTS, Skew};
 use crate::inventory::draft::{Draft, NodeDraft};
 use crate::inventory::node::Role;
 use crate::inventory::pairing::ARMHF_LAST;
@@ -26,7 +27,11 @@ pub(super) fn skew(draft: &Draft, found: &mut Found) {
         found
             .push(problem.help("their minor versions may differ by one, while an upgrade goes on"));
     }
-    for component in ["kube-controller-manager", "kube-scheduler", "kubectl"] {
+    for component in COMPONENTS {
+        let Some(skew) = component.track.skew() else {
+            continue;
+        };
+        let component = component.name;
         let mut told = Vec::new();
         for (node, version) in versions(component) {
             let Some(server) = draft.version("kube-apiserver", node) else {
@@ -35,7 +40,7 @@ pub(super) fn skew(draft: &Draft, found: &mut Found) {
             // What is said once for all nodes is wrong once.
             let place = (version.span.start, server.span.start);
             if !told.contains(&place)
-                && let Some(problem) = beside(component, &version, &server)
+                && let Some(problem) = beside(component, skew, &version, &server)
             {
                 found.push(problem);
                 told.push(place);
@@ -45,15 +50,20 @@ pub(super) fn skew(draft: &Draft, found: &mut Found) {
 }
 
 /// A component beside the kube-apiserver it talks to: the one of its own node.
-fn beside(component: &str, version: &At<Version>, server: &At<Version>) -> Option<Problem> {
+fn beside(
+    component: &str,
+    skew: Skew,
+    version: &At<Version>,
+    server: &At<Version>,
+) -> Option<Problem> {
     let (own, servers) = (version.value.minor(), server.value.minor());
     let older = servers.minor.saturating_sub(own.minor);
-    let message = if own > servers && (component != "kubectl" || own.minor - servers.minor > 1) {
+    let message = if own.minor > servers.minor + skew.newer {
         format!(
             "{component} {} is newer than its kube-apiserver {}",
             version.value, server.value
         )
-    } else if older > 1 {
+    } else if older > skew.older {
         format!(
             "{component} {} is {older} minor versions older than its kube-apiserver {}",
             version.value, server.value
@@ -63,9 +73,11 @@ fn beside(component: &str, version: &At<Version>, server: &At<Version>) -> Optio
     };
     let problem = Problem::new(version.span.clone(), component, message)
         .and_at(server.span.clone(), "kube-apiserver");
-    Some(if component == "kubectl" {
+    Some(if skew.is_tool {
         problem
-            .help("kubectl may be one minor version newer or older")
+            .help(format!(
+                "{component} may be one minor version newer or older"
+            ))
             .warning()
     } else {
         problem.help("it may be of the same minor version, or of the one before")

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use super::{address, word};
-use crate::inventory::COMPONENT_NAMES;
+use crate::component::{COMPONENTS, Component, SHARES, Track};
 use crate::inventory::draft::ComponentDraft;
 use crate::inventory::place::{Place, Places, Word};
 use crate::inventory::problem::Problem;
@@ -19,15 +19,16 @@ pub(super) fn all(
     found: &mut Found,
 ) -> BTreeMap<&'static str, ComponentDraft> {
     let mut components = BTreeMap::new();
-    for name in COMPONENT_NAMES {
+    for component in COMPONENTS {
+        let name = component.name;
         if let Some(value) = table.take(name) {
             let title = format!("`[component.{name}]`{of}");
             if let Some(table) = value.table(title, found) {
-                components.insert(name, one(name, table, found));
+                components.insert(name, one(component, table, found));
             }
         }
     }
-    for name in ["kubelet", "kube-proxy"] {
+    for name in SHARES.iter().map(|component| component.name) {
         if let Some(value) = table.take_foreign(name) {
             let message = format!("this version of kinstall does not install {name}");
             let help = "it installs etcd and the control plane: leave this out";
@@ -38,11 +39,10 @@ pub(super) fn all(
     components
 }
 
-fn one(name: &'static str, mut table: Table<'_>, found: &mut Found) -> ComponentDraft {
-    let read_version = if name == "etcd" {
-        word::etcd
-    } else {
-        word::kubernetes
+fn one(component: &Component, mut table: Table<'_>, found: &mut Found) -> ComponentDraft {
+    let read_version = match component.track {
+        Track::Etcd => word::etcd,
+        Track::Kubernetes(_) => word::kubernetes,
     };
     let version = table.read("version", found, read_version);
     let path = table.read("path", found, word::build_path);
@@ -56,11 +56,11 @@ fn one(name: &'static str, mut table: Table<'_>, found: &mut Found) -> Component
         settings.places.insert(Word::Version, Place { key, value });
     }
     let service = ["flags", "flags-removed", "environment", "networks"].map(|key| table.take(key));
-    if name == "kubectl" {
+    if component.service.is_none() {
         service
             .iter()
             .flatten()
-            .for_each(|value| no_service(value, found));
+            .for_each(|value| no_service(component.name, value, found));
     } else {
         let [flags, flags_removed, environment, networks] = service;
         if let Some(value) = flags {
@@ -85,9 +85,9 @@ fn one(name: &'static str, mut table: Table<'_>, found: &mut Found) -> Component
     }
 }
 
-/// kubectl is run by people: there is no unit to put a flag into.
-fn no_service(value: &Value<'_>, found: &mut Found) {
-    let message = format!("kubectl is not a service, and has no `{}`", value.key);
+/// A tool is run by people: there is no unit to put a flag into.
+fn no_service(name: &str, value: &Value<'_>, found: &mut Found) {
+    let message = format!("{name} is not a service, and has no `{}`", value.key);
     let help = "`version` and `path` can be said of it";
     found.push(Problem::new(value.key_span.clone(), "of a service only", message).help(help));
 }

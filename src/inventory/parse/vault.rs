@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::word;
+use crate::credential::{AuthorityName, Kind};
 use crate::inventory::pattern::{Fault, Pattern, WORDS};
 use crate::inventory::problem::{Problem, alternatives, nearest};
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
-use crate::inventory::vault::{
-    Address, AskedNames, CERTIFICATES, Names, PrivateKey, SETS, SecretPlace, Vault,
-};
+use crate::inventory::vault::{Address, AskedNames, Names, PrivateKey, SecretPlace, Vault};
 
 /// Reads `[pki.vault]`.
 pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Vault {
@@ -22,8 +21,10 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Vault {
         let seconds = value.integer("seconds", 1..=600, found)?;
         Some(value.at(u64::from(seconds)))
     });
-    let sets = groups(&mut table, "set", &SETS, found);
-    let certificates = groups(&mut table, "certificate", &CERTIFICATES, found);
+    let sets = AuthorityName::ALL.map(AuthorityName::name);
+    let sets = groups(&mut table, "set", &sets, found);
+    let certificates = Kind::ALL.map(Kind::name);
+    let certificates = groups(&mut table, "certificate", &certificates, found);
     let common = names(&mut table, found);
     table.finish(found);
     let vault = Vault {

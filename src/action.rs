@@ -41,8 +41,8 @@ pub enum Action {
     Await {
         /// The unit.
         unit: UnitName,
-        /// The question.
-        probe: Probe,
+        /// The question; none where only systemd can tell.
+        probe: Option<Probe>,
         /// Whether it must stay healthy for a while before anything else is touched.
         settle: bool,
     },

@@ -165,11 +165,11 @@ pub enum Stage {
     Controllers,
 }
 
-/// A systemd service. Its user and group bear the component's name.
+/// A systemd service.
 #[derive(Debug)]
 pub struct Service {
-    /// The home that its user is given; nothing is written there unless the unit says so.
-    pub home: &'static str,
+    /// Whom it runs as.
+    pub account: Account,
     /// When it has its turn.
     pub stage: Stage,
     /// The text of its unit file.
@@ -182,8 +182,27 @@ pub struct Service {
     pub environment: &'static [Variable],
     /// Whom it has to talk to.
     pub reach: Reach,
-    /// How to ask whether it is healthy.
-    pub probe: Probe,
+    /// How to ask whether it is healthy; none where only systemd can tell.
+    pub probe: Option<Probe>,
+}
+
+/// Whom a service runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// A user and a group of the component's name.
+    Own {
+        /// The user's home; nothing is written there unless the unit says so.
+        home: &'static str,
+    },
+    /// root.
+    Root,
+}
+
+impl Account {
+    /// Whether it can read what those who have this access can.
+    pub fn can_read(self, access: Access) -> bool {
+        self == Self::Root || access != Access::Root
+    }
 }
 
 /// Whom a service has to talk to, beside its own machine.
@@ -202,6 +221,8 @@ pub enum Reach {
 /// How to ask a service whether it is healthy.
 #[derive(Debug)]
 pub struct Probe {
+    /// How it answers.
+    pub scheme: Scheme,
     /// The port, unless the flag `secure-port` says another.
     pub port: u16,
     /// The path.
@@ -210,6 +231,32 @@ pub struct Probe {
     pub client: Option<Kind>,
     /// Who signed what the server shows.
     pub authority: Option<AuthorityName>,
+}
+
+/// How a service answers whether it is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Over TLS.
+    #[default]
+    Https,
+    /// In the clear, on the node's loopback.
+    Http,
+}
+
+impl Scheme {
+    /// The word in a URL.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+
+    /// Whether it is the usual one.
+    pub fn is_https(&self) -> bool {
+        *self == Self::Https
+    }
 }
 
 /// One flag of a command line, for the versions and clusters in which it is right.

@@ -17,6 +17,7 @@ pub use compose::compose;
 pub use texts::UnitTexts;
 
 use crate::arch::Arch;
+use crate::component::Scheme;
 use crate::digest::Digest;
 use crate::inventory::NodeName;
 use crate::remote_path::RemotePath;
@@ -115,8 +116,9 @@ pub struct Unit {
     pub component: String,
     /// When it has its turn.
     pub stage: Stage,
-    /// How to ask whether it is healthy.
-    pub probe: Probe,
+    /// How to ask whether it is healthy; none where only systemd can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
     /// The path of the Lease by which it and its like agree on who leads; none for what needs no
     /// leader, or where the user's own words say how it is elected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,16 +157,24 @@ impl Unit {
             && path.file_name().strip_suffix(".service") == Some(&self.component)
     }
 
+    /// The port that it is asked at.
+    pub fn port(&self) -> Option<u16> {
+        self.probe.as_ref().map(|probe| probe.port)
+    }
+
     /// With whom it makes a cluster; none for a service that stands alone.
     pub fn members(&self) -> Option<&BTreeSet<String>> {
         self.beginning.as_ref().map(|beginning| &beginning.members)
     }
 }
 
-/// A question over HTTPS, asked from the node's own loopback.
+/// A question over HTTP, asked from the node's own loopback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Probe {
+    /// How it is answered.
+    #[serde(default, skip_serializing_if = "Scheme::is_https")]
+    pub scheme: Scheme,
     /// The port on 127.0.0.1.
     pub port: u16,
     /// The path, as in `/readyz`.

@@ -30,7 +30,7 @@ use crate::journal;
 use crate::manifest::{Entry, Manifest, Stage, UnitName};
 use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
-use crate::snapshot::{Recorded, Snapshot};
+use crate::snapshot::{Format, Recorded, Snapshot};
 
 /// What a run will do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -315,6 +315,7 @@ fn record(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
             steps.push(Action::Install(removed));
         }
         steps.push(Action::Record(Box::new(Recorded {
+            format: Format::default(),
             generation: generation(view),
             manifest: view.manifest.clone(),
             superseded: difference.superseded.clone(),

@@ -9,9 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::certificate::{AuthorityName, Credentials, Kind};
-use crate::manifest::Probe;
+use crate::component::Scheme;
+use crate::manifest::{Probe, UnitName};
+use crate::script;
 use crate::secret::Secret;
-use crate::transport::{self, Transport, ssh::Connection};
+use crate::transport::{self, Body, Transport, ssh::Connection};
 
 /// How long one answer may take, in seconds.
 const ANSWER_SECONDS: u64 = 5;
@@ -29,6 +31,28 @@ impl<'a> Prober<'a> {
     /// With the operator's credentials.
     pub fn new(credentials: &'a Credentials) -> Self {
         Self { credentials }
+    }
+
+    /// How a unit is: by its own answer, or where it has none by systemd's.
+    pub async fn health(
+        &self,
+        transport: &Transport,
+        unit: &UnitName,
+        probe: Option<&Probe>,
+    ) -> Result<Health, transport::Error> {
+        if let Some(probe) = probe {
+            return self.ask(transport, probe).await;
+        }
+        let words = [unit.as_str()];
+        let output = transport
+            .run(script::EXPLAIN, &words, Body::default())
+            .await?;
+        let mut words = output.split_ascii_whitespace();
+        let state = words.find_map(|word| word.strip_prefix("ActiveState="));
+        Ok(match state.unwrap_or("unknown") {
+            "active" => Health::Well,
+            state => Health::Ill(format!("systemd calls it {state}")),
+        })
     }
 
     /// Asks a unit once how it is.
@@ -84,7 +108,8 @@ impl<'a> Prober<'a> {
             Err(error) => return failed(error.to_string()),
         };
         let url = format!(
-            "https://{}{}",
+            "{}://{}{}",
+            probe.scheme.word(),
             SocketAddr::new(address, probe.port),
             probe.path
         );
@@ -206,6 +231,7 @@ impl<'a> Prober<'a> {
 /// A question to a kube-apiserver, with the administrator's certificate.
 pub fn administrator(port: u16, path: String) -> Probe {
     Probe {
+        scheme: Scheme::Https,
         port,
         path,
         client: Some(Kind::Admin.name().to_owned()),

@@ -192,7 +192,7 @@ fn unit_file(component: &str) -> RemotePath {
 mod tests {
     use super::*;
     use crate::manifest::{Manifest, Mode};
-    use crate::snapshot::Recorded;
+    use crate::snapshot::{Format, Recorded};
 
     fn entry(kind: Kind) -> Entry {
         let root = "root".to_owned();
@@ -263,6 +263,7 @@ mod tests {
         let snapshot = Snapshot {
             entries: there,
             recorded: Some(Recorded {
+                format: Format::default(),
                 generation: 1,
                 manifest,
                 superseded: BTreeMap::new(),

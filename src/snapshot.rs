@@ -1,19 +1,19 @@
 //! What a node holds, parsed from what `script/observe.sh` prints.
 
+mod recorded;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::digest::Digest;
 use crate::etcd_data::{Data, Kept};
 use crate::journal;
 use crate::machine::Machine;
-use crate::manifest::{Entry, Manifest, UnitName};
+use crate::manifest::{Entry, UnitName};
 use crate::remote_path::RemotePath;
 
+pub use recorded::{Format, Recorded};
 pub use unit::{DropIn, UnitState};
 
 /// Where a node keeps contents by their digest.
@@ -64,19 +64,6 @@ pub struct Snapshot {
     pub outcome: Option<Outcome>,
     /// What it is beyond that.
     pub machine: Machine,
-}
-
-/// What a generation's record holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Recorded {
-    /// Its number, counted from 1 on each node.
-    pub generation: u64,
-    /// What the node should hold.
-    pub manifest: Manifest,
-    /// Entries of the generation before that were superseded under another name (a dated
-    /// certificate, a versioned program): they stay for a way back, for one generation.
-    pub superseded: BTreeMap<RemotePath, Entry>,
 }
 
 /// How a turn ended that the node carried out by itself.

@@ -80,7 +80,7 @@ pub(super) async fn wait(
             }
             let probe = administrator(port, path.clone());
             let why = match read(prober.get(transport, &probe).await?, path) {
-                Err(NotRead::NotAsked(why)) => return Err(not_asked(transport, &probe, why)),
+                Err(NotRead::NotAsked(why)) => return Err(not_asked(transport, Some(&probe), why)),
                 Err(NotRead::NoLease(why)) => why,
                 Ok(lease) => {
                     if let Some(holder) = seen.look(&lease) {

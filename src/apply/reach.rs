@@ -9,6 +9,7 @@ use futures_util::future;
 use super::{Error, Run, settle};
 use crate::event::Event;
 use crate::inventory::NodeName;
+use crate::manifest::Unit;
 use crate::probe::on_node::{NO_TOOLS, Tools};
 use crate::transport;
 
@@ -23,11 +24,7 @@ async fn check_node(run: &Run<'_>, node: &NodeName) -> Result<(), transport::Err
     let (Some(connection), Some(manifest)) = (transport.ssh(), manifest) else {
         return Ok(());
     };
-    let ports: BTreeSet<u16> = manifest
-        .units
-        .values()
-        .map(|unit| unit.probe.port)
-        .collect();
+    let ports: BTreeSet<u16> = manifest.units.values().filter_map(Unit::port).collect();
     for port in ports {
         if !connection
             .is_forbidden(Ipv4Addr::LOCALHOST.into(), port)

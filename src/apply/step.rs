@@ -155,7 +155,7 @@ pub(super) async fn take(
             };
             let question = Question {
                 unit,
-                probe,
+                probe: probe.as_ref(),
                 settle: Duration::from_secs(settle),
             };
             wait(run, prober, transport, &question).await?;
@@ -222,7 +222,7 @@ pub(super) fn installed(run: &Run<'_>, transport: &Transport, puts: &[Put]) {
 #[derive(Clone, Copy)]
 struct Question<'a> {
     unit: &'a UnitName,
-    probe: &'a Probe,
+    probe: Option<&'a Probe>,
     settle: Duration,
 }
 
@@ -247,7 +247,7 @@ async fn wait(
     let mut asked = 0;
     let mut healthy_since = None;
     loop {
-        let why = match prober.ask(transport, probe).await? {
+        let why = match prober.health(transport, unit, probe).await? {
             Health::Ill(why) => why,
             Health::NotAsked(why) => return Err(not_asked(transport, probe, why)),
             Health::Well => {
@@ -296,10 +296,10 @@ async fn wait(
 }
 
 /// Nobody knows how the unit is: that is no reason to take anything back.
-pub(super) fn not_asked(transport: &Transport, probe: &Probe, why: String) -> StepError {
+pub(super) fn not_asked(transport: &Transport, probe: Option<&Probe>, why: String) -> StepError {
     transport::Error::Forward {
         node: transport.node().clone(),
-        port: probe.port,
+        port: probe.map_or(0, |probe| probe.port),
         why,
     }
     .into()

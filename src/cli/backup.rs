@@ -18,7 +18,8 @@ pub(super) async fn take(
     events: &Events,
 ) -> Result<(), Failure> {
     let member = site.running_member(desired);
-    let member = member.and_then(|(transport, unit)| Some((transport.ssh()?, &unit.probe)));
+    let member =
+        member.and_then(|(transport, unit)| Some((transport.ssh()?, unit.probe.as_ref()?)));
     let Some((connection, probe)) = member else {
         return Ok(());
     };

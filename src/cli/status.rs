@@ -116,7 +116,7 @@ impl Status {
         for (unit, wanted) in &recorded.manifest.units {
             let state = snapshot.units.get(unit).cloned().unwrap_or_default();
             let health = if state.is_active() && transport.ssh().is_some() {
-                let asked = prober.ask(transport, &wanted.probe).await;
+                let asked = prober.health(transport, unit, wanted.probe.as_ref()).await;
                 asked.map_err(|error| Failure::new(Exit::Unreachable, error))?
             } else {
                 Health::Ill(format!("{} ({})", state.active, state.sub))

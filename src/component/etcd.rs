@@ -5,8 +5,8 @@
 
 use super::shared::{SMALL_GOGC, small_heap};
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Stage, Track, Valid, Variable,
-    When, flag,
+    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Stage, Track,
+    Valid, Variable, When, flag,
 };
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
@@ -73,7 +73,9 @@ pub(super) const ETCD: Component = Component {
     ],
     words: &[],
     service: Some(Service {
-        home: "/var/lib/etcd",
+        account: Account::Own {
+            home: "/var/lib/etcd",
+        },
         stage: Stage::Etcd,
         template: builtin!("etc/systemd/system/etcd.service.hbs"),
         flags: FLAGS,
@@ -99,12 +101,13 @@ pub(super) const ETCD: Component = Component {
             SMALL_GOGC,
         ],
         reach: Reach::Members,
-        probe: Probe {
+        probe: Some(Probe {
+            scheme: Scheme::Https,
             port: 2379,
             path: "/health",
             client: Some(Kind::EtcdHealthcheckClient),
             authority: Some(AuthorityName::Etcd),
-        },
+        }),
     }),
 };
 

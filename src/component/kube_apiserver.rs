@@ -8,8 +8,8 @@ use super::shared::{
     KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Skew, Stage, Track, Valid,
-    When, flag,
+    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew, Stage,
+    Track, Valid, When, flag,
 };
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
@@ -96,7 +96,9 @@ pub(super) const KUBE_APISERVER: Component = Component {
     ],
     words: &[],
     service: Some(Service {
-        home: "/nonexistent",
+        account: Account::Own {
+            home: "/nonexistent",
+        },
         stage: Stage::Apiserver,
         template: builtin!("etc/systemd/system/kube-apiserver.service.hbs"),
         flags: FLAGS,
@@ -108,12 +110,13 @@ pub(super) const KUBE_APISERVER: Component = Component {
         ],
         reach: Reach::Cluster,
         // Anonymous requests are refused, so health is asked for with a certificate.
-        probe: Probe {
+        probe: Some(Probe {
+            scheme: Scheme::Https,
             port: 6443,
             path: "/readyz",
             client: Some(Kind::Admin),
             authority: Some(AuthorityName::Kubernetes),
-        },
+        }),
     }),
 };
 

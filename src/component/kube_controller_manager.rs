@@ -5,8 +5,8 @@ use super::shared::{
     KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Skew, Stage, Track, Valid,
-    When, flag,
+    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew, Stage,
+    Track, Valid, When, flag,
 };
 use crate::credential::Client;
 use crate::role::Role;
@@ -52,19 +52,22 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
     ],
     words: &[],
     service: Some(Service {
-        home: "/nonexistent",
+        account: Account::Own {
+            home: "/nonexistent",
+        },
         stage: Stage::Controllers,
         template: builtin!("etc/systemd/system/kube-controller-manager.service.hbs"),
         flags: FLAGS,
         first_start: &[],
         environment: &[small_heap("256MiB"), SMALL_GOGC],
         reach: Reach::Machine,
-        probe: Probe {
+        probe: Some(Probe {
+            scheme: Scheme::Https,
             port: 10257,
             path: "/healthz",
             client: None,
             authority: None,
-        },
+        }),
     }),
 };
 

@@ -2,8 +2,8 @@
 
 use super::shared::{ETC_K8S, SMALL_GOGC, small_heap};
 use super::{
-    Access, Component, Directory, File, Flag, Probe, Reach, Service, Skew, Stage, Track, Valid,
-    Word, flag,
+    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew, Stage,
+    Track, Valid, Word, flag,
 };
 use crate::credential::Client;
 use crate::role::Role;
@@ -41,19 +41,22 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
     ],
     words: WORDS,
     service: Some(Service {
-        home: "/nonexistent",
+        account: Account::Own {
+            home: "/nonexistent",
+        },
         stage: Stage::Controllers,
         template: builtin!("etc/systemd/system/kube-scheduler.service.hbs"),
         flags: FLAGS,
         first_start: &[],
         environment: &[small_heap("192MiB"), SMALL_GOGC],
         reach: Reach::Machine,
-        probe: Probe {
+        probe: Some(Probe {
+            scheme: Scheme::Https,
             port: 10259,
             path: "/healthz",
             client: None,
             authority: None,
-        },
+        }),
     }),
 };
 

@@ -12,7 +12,7 @@ use crate::manifest::compose::fixture::{Fixture, manifest};
 use crate::membership;
 use crate::plain;
 use crate::plan::{View, generation};
-use crate::snapshot::{Recorded, Snapshot};
+use crate::snapshot::{Format, Recorded, Snapshot};
 
 /// What has a meaning in these answers, or is at the edge of one.
 const TELLING: [&str; 20] = [
@@ -83,6 +83,7 @@ fn entry() -> journal::Entry {
 fn no_answer_of_a_node_is_too_hostile() {
     let small = small();
     let recorded = Recorded {
+        format: Format::default(),
         generation: 2,
         manifest: small.clone(),
         superseded: small.entries.clone(),

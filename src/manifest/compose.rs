@@ -31,7 +31,7 @@ use super::{Beginning, Desired, Manifest, Probe, Stage, Unit, UnitName, UnitText
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, COMPONENTS, Component, SHARES};
+use crate::component::{self, Access, Account, COMPONENTS, Component, SHARES};
 use crate::digest::Digest;
 use crate::inventory::{Inventory, Node, NodeName};
 use crate::lockfile::Lockfile;
@@ -157,8 +157,9 @@ impl Composer<'_> {
         }
         for file in component.files {
             let paths = self.file(file)?;
-            // What only root may read, the service does not read.
-            if component.service.is_some() && file.access() != Access::Root {
+            // What a service cannot read is of no concern to it.
+            let service = component.service.as_ref();
+            if service.is_some_and(|service| service.account.can_read(file.access())) {
                 watches.extend(paths);
             }
         }
@@ -171,9 +172,12 @@ impl Composer<'_> {
 
     /// The user of a service, and the groups it is in.
     fn account(&mut self, component: &'static Component, service: &component::Service) {
+        let Account::Own { home } = service.account else {
+            return;
+        };
         self.accounts.users.push(User {
             name: component.name,
-            home: service.home,
+            home,
         });
         for file in component.files {
             if let Access::Group(group) = file.access() {
@@ -210,11 +214,15 @@ impl Composer<'_> {
             self.tree.open(&path, text, Access::Root);
             watches.insert(path);
         }
-        let probe = Probe {
-            port: self.port(component, service)?,
-            path: service.probe.path.to_owned(),
-            client: service.probe.client.map(|kind| kind.name().to_owned()),
-            authority: service.probe.authority.map(|name| name.name().to_owned()),
+        let probe = match &service.probe {
+            Some(probe) => Some(Probe {
+                scheme: probe.scheme,
+                port: self.port(component, probe)?,
+                path: probe.path.to_owned(),
+                client: probe.client.map(|kind| kind.name().to_owned()),
+                authority: probe.authority.map(|name| name.name().to_owned()),
+            }),
+            None => None,
         };
         let unit = Unit {
             component: component.name.to_owned(),

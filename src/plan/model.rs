@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::action::{Action, Course, Group, Put};
 use crate::arch::Arch;
+use crate::component::Scheme;
 use crate::diff::{self, Difference};
 use crate::digest::Digest;
 use crate::fuzz::Random;
@@ -97,12 +98,13 @@ pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
             file(&format!("unit {name} {} {version}", wish.flag)),
         );
         let watches = BTreeSet::from([program, link, unit, path("/etc/k8s/ca.pem")]);
-        let probe = Probe {
+        let probe = Some(Probe {
+            scheme: Scheme::Https,
             port: 1,
             path: "/".into(),
             client: None,
             authority: None,
-        };
+        });
         let unit = Unit {
             component: name.into(),
             stage,

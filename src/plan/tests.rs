@@ -14,7 +14,7 @@ use crate::inventory::{NodeName, OnFailure, Rollout};
 use crate::manifest::Manifest;
 use crate::membership::Changes;
 use crate::remote_path::RemotePath;
-use crate::snapshot::{FoundKind, Recorded, Snapshot, UnitState};
+use crate::snapshot::{Format, FoundKind, Recorded, Snapshot, UnitState};
 
 static NONE: BTreeSet<Digest> = BTreeSet::new();
 
@@ -43,6 +43,7 @@ fn settled(manifest: &Manifest) -> Snapshot {
         "kube-scheduler",
     ];
     let recorded = Recorded {
+        format: Format::default(),
         generation: 1,
         manifest: manifest.clone(),
         superseded: BTreeMap::new(),

@@ -84,7 +84,7 @@ fn lead(
     let (node, _) = turns.last().filter(|_| stage == Stage::Controllers)?;
     let mut units = views[*node].manifest.units.values();
     let server = units.find(|unit| unit.stage == Stage::Apiserver)?;
-    let port = server.probe.port;
+    let port = server.port()?;
     (!leases.is_empty()).then(|| Group {
         steps: [((*node).clone(), vec![Action::Lead { port, leases }])].into(),
     })

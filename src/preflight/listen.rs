@@ -115,7 +115,8 @@ fn listens(component: &Component, command: &Command) -> BTreeSet<SocketAddr> {
         let urls = urls.flat_map(|urls| urls.split(','));
         return urls.filter_map(of_url).collect();
     }
-    let default = component.service.as_ref().map_or(0, |it| it.probe.port);
+    let probe = component.service.as_ref().and_then(|it| it.probe.as_ref());
+    let default = probe.map_or(0, |probe| probe.port);
     let address = value("bind-address").map_or(Some(IpAddr::from([0; 4])), |it| it.parse().ok());
     let port = value("secure-port").map_or(Some(default), |it| it.parse().ok());
     let at = address.zip(port).filter(|(_, port)| *port != 0);

@@ -70,7 +70,8 @@ pub(super) async fn get(
         ..Body::default()
     };
     let (address, port) = (in_url(address), probe.port.to_string());
-    let words = ["get", address.as_str(), port.as_str(), probe.path.as_str()];
+    let scheme = probe.scheme.word();
+    let words = ["get", &address, &port, &probe.path, scheme];
     let output = transport.run(script::ASK, &words, body).await?;
     Ok(read(&output))
 }

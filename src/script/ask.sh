@@ -1,5 +1,5 @@
-# Asks a service of this node over HTTPS, where sshd lets nobody ask it from outside.
-# Arguments: ROOT WORD ADDRESS PORT [PATH], where WORD is one of:
+# Asks a service of this node over HTTP, where sshd lets nobody ask it from outside.
+# Arguments: ROOT WORD ADDRESS PORT [PATH SCHEME], where WORD is one of:
 #   look           prints what there is to ask with: `curl`, `openssl`, or both
 #   get            prints the raw answer to a GET, `failed WORDS`, or `no tool`. Input: `part ca` and `part identity`, each
 #                  with PEM below it, and `end`; what is missing is not used. The identity has a secret
@@ -8,7 +8,7 @@
 set -u
 umask 077
 export LC_ALL=C
-word=$2 address=$3 port=$4 path=${5-}
+word=$2 address=$3 port=$4 path=${5-} scheme=${6-https}
 seconds=5 bytes=131072
 state=$1/var/lib/kinstall/ask
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -22,7 +22,8 @@ case $word in
     exit 0
     ;;
 esac
-has curl || has openssl || { echo 'no tool'; exit 0; }
+# openssl knows nothing but TLS.
+has curl || { [ "$scheme" = https ] && has openssl; } || { echo 'no tool'; exit 0; }
 mkdir -p "$state" || exit 3
 # A question that was killed could not take its key away.
 find "$state" -mindepth 1 -maxdepth 1 -mmin +5 -exec rm -rf {} + 2>/dev/null
@@ -35,7 +36,7 @@ if has curl; then
   set -- -q -sS -i --http1.1 --noproxy '*' --max-time "$seconds"
   if [ -f "$room/ca" ]; then set -- "$@" --cacert "$room/ca"; else set -- "$@" -k; fi
   [ ! -f "$room/identity" ] || set -- "$@" --cert "$room/identity" --key "$room/identity"
-  { curl "$@" "https://$address:$port$path" 2>"$room/why"; echo $? >"$room/status"; } | head -c "$bytes" >"$room/answer"
+  { curl "$@" "$scheme://$address:$port$path" 2>"$room/why"; echo $? >"$room/status"; } | head -c "$bytes" >"$room/answer"
 else
   set -- s_client -quiet -connect "$address:$port"
   [ ! -f "$room/ca" ] || set -- "$@" -CAfile "$room/ca" -verify_return_error -verify_ip "$address"

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::super::prepare::{self, Site};
 use super::super::{Common, Exit, Failure, Login};
 use crate::certificate::{AuthorityName, Credentials, Kind};
+use crate::component::Scheme;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, Node, Role};
 use crate::manifest::{Probe, UnitName};
@@ -104,6 +105,7 @@ impl Proof<'_> {
                     unit: "etcd",
                     address,
                     probe: Probe {
+                        scheme: Scheme::Https,
                         port,
                         path: path.to_owned(),
                         client: Some(id.to_string()),

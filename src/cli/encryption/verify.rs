@@ -12,7 +12,7 @@ use crate::diff;
 use crate::digest::Digest;
 use crate::event::Events;
 use crate::inventory::{Inventory, NodeName, Role};
-use crate::manifest::{Kind, Stage};
+use crate::manifest::{Kind, Stage, Unit};
 use crate::probe::Prober;
 use crate::remote_path::RemotePath;
 use crate::script;
@@ -150,8 +150,7 @@ impl Servers {
             .flat_map(|it| it.manifest.units.values());
         let port = units
             .filter(|unit| unit.stage == Stage::Apiserver)
-            .map(|unit| unit.probe.port)
-            .next()
+            .find_map(Unit::port)
             .unwrap_or(6443);
         let prober = Prober::new(&self.credentials);
         let client = prober.api(connection, port).await;

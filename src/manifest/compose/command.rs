@@ -1,7 +1,7 @@
 //! The command line and the environment of a service as they stand in its unit.
 
 use super::{Composer, Error, words};
-use crate::component::{Component, Service};
+use crate::component::{Component, Probe, Service};
 use crate::manifest::command::Unwritable;
 use crate::manifest::{Command, Situation};
 use crate::template::ServiceWords;
@@ -58,14 +58,10 @@ impl Composer<'_> {
     }
 
     /// The port that the service is probed at: the user's `secure-port`, else the table's.
-    pub(super) fn port(
-        &self,
-        component: &'static Component,
-        service: &Service,
-    ) -> Result<u16, Error> {
+    pub(super) fn port(&self, component: &'static Component, probe: &Probe) -> Result<u16, Error> {
         let settings = self.inventory.component(component.name, self.node);
         let Some(value) = settings.flags.get("secure-port") else {
-            return Ok(service.probe.port);
+            return Ok(probe.port);
         };
         settings.port().ok_or_else(|| Error::NotAPort {
             node: self.node.name.clone(),

@@ -3,6 +3,7 @@
 use super::fixture::{Fixture, arguments, manifest, text};
 use super::*;
 use crate::certificate::{AuthorityName, Kind};
+use crate::component::Scheme;
 use crate::digest::Digest;
 use crate::inventory::Role;
 use crate::manifest::{Content, Entry, Kind as EntryKind};
@@ -148,7 +149,7 @@ fn the_users_flags_count_most() {
         "{unit}"
     );
     let units = &manifest(&desired, "az1").units;
-    let port = |name: &str| units[&name.parse().unwrap()].probe.port;
+    let port = |name: &str| units[&name.parse().unwrap()].port().unwrap();
     assert_eq!(port("kube-apiserver.service"), 7443);
     assert_eq!(port("kube-scheduler.service"), 10259);
     assert_ne!(unit, text(&desired, "az2", path));
@@ -455,12 +456,13 @@ fn the_probes_are_the_components_own() {
     for (name, port, path, client, authority) in rows {
         let unit = &units[&format!("{name}.service").parse().unwrap()];
         let expected = Probe {
+            scheme: Scheme::Https,
             port,
             path: path.to_owned(),
             client: client.map(str::to_owned),
             authority: authority.map(str::to_owned),
         };
-        assert_eq!(unit.probe, expected);
+        assert_eq!(unit.probe, Some(expected));
         assert_eq!(Some(unit.stage), component::named(name).unwrap().stage());
     }
 }
@@ -491,7 +493,7 @@ fn a_port_of_the_users_own_reaches_whoever_asks_there() {
             assert!(content.expose_text().unwrap().contains(&server), "{node}");
         }
         let unit = "kube-apiserver.service".parse().unwrap();
-        assert_eq!(manifest(&desired, node).units[&unit].probe.port, port);
+        assert_eq!(manifest(&desired, node).units[&unit].port(), Some(port));
     }
 }
 

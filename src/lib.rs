@@ -22,6 +22,7 @@ pub mod certificate;
 pub mod component;
 pub mod encryption;
 pub mod etcd_data;
+pub mod etcd_users;
 pub mod flags;
 pub mod kubeconfig;
 pub mod template;

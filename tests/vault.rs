@@ -5,6 +5,7 @@ mod document;
 mod fault;
 mod key;
 mod login;
+mod mutual;
 mod proxy;
 pub(crate) mod server;
 

@@ -167,7 +167,7 @@ impl Vault {
 
     fn client(&self) -> Result<(Target, Client), Error> {
         let target = Target::of(&self.settings, &self.inventory.directory)?;
-        let client = Client::new(&target, None)?;
+        let client = Client::new(&target, target.identity()?.as_ref())?;
         Ok((target, client))
     }
 

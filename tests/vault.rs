@@ -1,5 +1,6 @@
 //! Promises about certificates from a Vault, tried on a genuine server of its API.
 
+mod authority;
 mod check;
 mod document;
 mod fault;

@@ -138,9 +138,7 @@ fn told(
         Keep::Renew(ids) => authority.renew(&requests, ids, now()),
     };
     let obtained = obtained?;
-    let doubts = obtained.doubts.iter();
-    let doubts = doubts.map(|doubt| format!("certificates: {doubt}"));
-    for warning in doubts.chain(obtained.remarks.iter().cloned()) {
+    for warning in obtained.warnings() {
         events.send(Event::Warning(warning));
     }
     let mut notes = Vec::new();

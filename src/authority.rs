@@ -65,6 +65,13 @@ impl Obtained {
             .iter()
             .filter(|note| note.outcome != Outcome::Reused)
     }
+
+    /// What is to be told of it all, as sentences.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let doubts = self.doubts.iter();
+        let doubts = doubts.map(|doubt| format!("certificates: {doubt}"));
+        doubts.chain(self.remarks.iter().cloned())
+    }
 }
 
 /// How many nodes are named one by one in a line that tells what was made.

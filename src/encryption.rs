@@ -5,6 +5,7 @@
 
 mod config;
 mod endpoint;
+mod json;
 mod rotation;
 #[cfg(test)]
 mod tests;
@@ -80,8 +81,8 @@ pub enum Problem {
     /// A key that a table has twice.
     #[error("`{}` is given a second time in line {}", .0.key, .0.line)]
     #[diagnostic(help(
-        "since 1.31 kube-apiserver does not start with it, and before the last one counts: take \
-         the other out"
+        "since 1.31 kube-apiserver does not start with it, and before the last one counts, or in JSON \
+         both do: take the other out"
     ))]
     Repeated(yaml::Repeated),
     /// A list that must be there is not, or is empty.

@@ -17,6 +17,7 @@ mod table;
 mod value;
 
 use self::table::{GATES, PLUGINS};
+pub(crate) use self::value::nanoseconds;
 pub use self::{
     argv::{Word, parse},
     combination::check_together,

@@ -29,6 +29,7 @@ pub mod artifact;
 pub mod certificate;
 pub mod encryption;
 pub mod etcd_data;
+pub mod etcd_users;
 pub mod kubeconfig;
 
 // What a node should hold, and what it does hold.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::arch::Arch;
 use crate::digest::Digest;
 use crate::etcd_data::{Data, Kept};
+use crate::etcd_users::Users;
 use crate::journal;
 use crate::machine::Machine;
 use crate::manifest::{Entry, UnitName};
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub ran: Option<journal::Entry>,
     /// How the last turn of a run that did not finish ended.
     pub outcome: Option<Outcome>,
+    /// Whom its etcd knows, where that was asked.
+    pub users: Users,
     /// What it is beyond that.
     pub machine: Machine,
 }
@@ -292,6 +295,7 @@ impl Parser {
             "data" => self.snapshot.data = Some(Data::parse(rest)?),
             "kept" => self.snapshot.kept = serde_json::from_str(rest).ok(),
             // What cannot be read is not known, and nothing is refused for it.
+            "users" => self.snapshot.users.line(rest),
             "machine" => _ = self.snapshot.machine.line(rest),
             "outcome" => self.snapshot.outcome = Outcome::parse(rest),
             "end" => {}

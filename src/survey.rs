@@ -162,6 +162,8 @@ pub struct Asked {
     pub units: BTreeSet<UnitName>,
     /// The place of etcd's data.
     pub data: Option<Place>,
+    /// The role of kube-apiservers, where it is asked whom its etcd knows.
+    pub users: Option<String>,
 }
 
 impl Asked {
@@ -184,6 +186,7 @@ impl Asked {
             paths,
             units: units.cloned().collect(),
             data: None,
+            users: None,
         }
     }
 
@@ -279,6 +282,7 @@ pub async fn look_at(
         paths,
         units,
         data: None,
+        users: None,
     };
     look(transport, &asked, false).await
 }
@@ -287,7 +291,14 @@ async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snap
     let paths = asked.paths.iter().map(|path| format!("path {path}\n"));
     let units = asked.units.iter().map(|unit| format!("unit {unit}\n"));
     let data = asked.data.iter().map(Place::lines);
-    let body = Body::text(paths.chain(units).chain(data).collect::<String>());
+    let users = asked.users.iter().map(|role| format!("users {role}\n"));
+    let body = Body::text(
+        paths
+            .chain(units)
+            .chain(data)
+            .chain(users)
+            .collect::<String>(),
+    );
     let how = if verify { "hash" } else { "index" };
     let after = now_milliseconds();
     let output = transport.run(script::OBSERVE, &[how], body).await?;

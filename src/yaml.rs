@@ -59,6 +59,17 @@ pub enum Problem {
         /// The line.
         line: usize,
     },
+    /// What ends a line in YAML 1.1, and not in 1.2: the two take a text apart differently.
+    #[error(
+        "line {line} has a character that ends a line for Kubernetes alone (U+0085, U+2028 or U+2029)"
+    )]
+    #[diagnostic(help(
+        "take it out, or write it as an escape in double quotes, as in `\"\\u2028\"`"
+    ))]
+    Separator {
+        /// The line, by the others.
+        line: usize,
+    },
     /// A value or a key that JSON has no word for.
     #[error("line {line} has {what}, which Kubernetes cannot read")]
     Value {
@@ -156,7 +167,11 @@ pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>, Problem> {
         block_scalar_eof_without_line_feed: true,
         bom_inside_document_as_content: true,
     };
-    let mut tree = Tree::default();
+    check_directives(text)?;
+    let mut tree = Tree {
+        source: text,
+        ..Tree::default()
+    };
     for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = next.map_err(|error| syntax(&error))?;
         if event == Event::DocumentEnd {
@@ -165,6 +180,45 @@ pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>, Problem> {
         tree.take(event, &span)?;
     }
     Ok(tree.root)
+}
+
+/// Refuses what ends a line in YAML 1.1 alone, for texts in which no value may go on behind it.
+pub(crate) fn check_separators(text: &str) -> Result<(), Problem> {
+    let at = text.find(['\u{85}', '\u{2028}', '\u{2029}']);
+    at.map_or(Ok(()), |at| {
+        let line = line_of(text, at);
+        Err(Problem::Separator { line })
+    })
+}
+
+/// go-yaml knows `%TAG`, and `%YAML` of 1.1 alone.
+fn check_directives(text: &str) -> Result<(), Problem> {
+    let lines = text.lines().enumerate();
+    let head = lines.take_while(|(_, it)| it.is_empty() || it.starts_with(['#', '%', ' ']));
+    for (at, line) in head {
+        let mut words = line.split_ascii_whitespace();
+        let is_known = match words.next() {
+            Some("%YAML") => words.next() == Some("1.1"),
+            Some(word) => !word.starts_with('%') || word == "%TAG",
+            None => true,
+        };
+        if line.starts_with('%') && !is_known {
+            let (line, what) = (at + 1, "a directive that YAML 1.1 does not have");
+            return Err(Problem::Value { line, what });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text in double quotes has the escape `\/`, which came with YAML 1.2.
+fn has_new_escape(quoted: &str) -> bool {
+    let mut chars = quoted.chars();
+    while let Some(char) = chars.next() {
+        if char == '\\' && chars.next() == Some('/') {
+            return true;
+        }
+    }
+    false
 }
 
 fn syntax(error: &ScanError) -> Problem {
@@ -204,7 +258,8 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// A tree while it is being made.
 #[derive(Default)]
-struct Tree {
+struct Tree<'a> {
+    source: &'a str,
     root: Option<Rc<Node>>,
     /// Lists and tables that are not at their end, each with its anchor.
     open: Vec<(usize, Node, Option<Rc<Node>>)>,
@@ -212,7 +267,7 @@ struct Tree {
     aliased: usize,
 }
 
-impl Tree {
+impl Tree<'_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Problem> {
         let (start, end) = (span.start.byte_offset(), span.end.byte_offset());
         let node = |what: What| Node {
@@ -226,6 +281,27 @@ impl Tree {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
+                let raw = self
+                    .source
+                    .get(start.unwrap_or_default()..end.unwrap_or_default());
+                let in_flow = self.open.last().is_some_and(|(_, node, _)| node.is_flow());
+                let is_new = match style {
+                    // In go-yaml `?` always begins a key, and in braces and brackets a `:` a value.
+                    ScalarStyle::Plain if in_flow => {
+                        text.contains('?') || text.starts_with(':') || tag.is_some() && start == end
+                    }
+                    ScalarStyle::Plain => text == "?",
+                    // What begins with a brace is JSON to Kubernetes, which has the escape.
+                    ScalarStyle::DoubleQuoted if !self.source.trim_start().starts_with('{') => {
+                        raw.is_some_and(has_new_escape)
+                    }
+                    _ => false,
+                };
+                if is_new {
+                    let what = "a `?`, `:`, `!` or `\\/` that YAML 1.1 does not have there";
+                    let line = span.start.line();
+                    return Err(Problem::Value { line, what });
+                }
                 let meaning = scalar::Meaning::of(plain, tag.as_deref());
                 // The parser has a `~` where nothing is.
                 let is_nothing = plain && start == end;
@@ -311,6 +387,13 @@ impl Node {
         };
         let is = |key: &Node| matches!(&key.what, What::Scalar { text, .. } if text == name);
         entries.iter().rev().find(|(key, _)| is(key))
+    }
+
+    fn is_flow(&self) -> bool {
+        matches!(
+            &self.what,
+            What::List { flow: true, .. } | What::Table { flow: true, .. }
+        )
     }
 
     pub(crate) fn is_empty(&self) -> bool {

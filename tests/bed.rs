@@ -169,6 +169,17 @@ impl Bed {
         self.state.join("cgroup").join(name).join(node)
     }
 
+    /// How many connections, and sessions on them, each node has been asked for over SSH.
+    pub(crate) fn calls(&self) -> [(u32, u32); 3] {
+        NODES.map(|node| {
+            let count = |text: &str| {
+                let ask = format!("journalctl -b -t sshd -o cat | grep -c '{text}' || :");
+                self.on(node, &ask).parse::<u32>().unwrap()
+            };
+            (count("Accepted publickey"), count("Starting session"))
+        })
+    }
+
     /// The three nodes wiped, and a directory to push from.
     pub(crate) fn fresh(&mut self) -> Lab {
         self.cluster = None;

@@ -38,20 +38,11 @@ fn a_rerun_is_one_session_a_node_and_restarts_nothing() {
         return;
     };
     let lab = bed.pushed();
-    let counts = |bed: &Bed| {
-        NODES.map(|node| {
-            let count = |text: &str| {
-                let ask = format!("journalctl -b -t sshd -o cat | grep -c '{text}' || :");
-                bed.on(node, &ask).parse::<u32>().unwrap()
-            };
-            (count("Accepted publickey"), count("Starting session"))
-        })
-    };
-    let (before, starts) = (counts(&bed), NODES.map(|node| bed.starts(node)));
+    let (before, starts) = (bed.calls(), NODES.map(|node| bed.starts(node)));
     let output = lab.run(PUSH).exits(0).says("home: nothing to do");
     println!("a rerun took {:.2} s", output.seconds);
     let due = before.map(|(connections, sessions)| (connections + 1, sessions + 1));
-    assert_eq!(counts(&bed), due, "one connection and one session a node");
+    assert_eq!(bed.calls(), due, "one connection and one session a node");
     assert_eq!(
         NODES.map(|node| bed.starts(node)),
         starts,

@@ -6,7 +6,7 @@ use std::process::Command;
 use fs_err as fs;
 
 /// Modules that do no input or output, are not async and read no clock; see ARCHITECTURE.md.
-const CORE: [&str; 29] = [
+const CORE: [&str; 30] = [
     "arch",
     "digest",
     "plain",
@@ -22,6 +22,7 @@ const CORE: [&str; 29] = [
     "component",
     "encryption",
     "etcd_data",
+    "etcd_users",
     "flags",
     "kubeconfig",
     "template",

@@ -1,10 +1,12 @@
 //! Promises about certificates from a Vault, tried on a genuine server of its API.
 
+mod authority;
 mod check;
 mod document;
 mod fault;
 mod key;
 mod login;
+mod mutual;
 mod proxy;
 pub(crate) mod server;
 

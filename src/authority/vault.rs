@@ -45,6 +45,11 @@ use crate::inventory::{Inventory, KeyType, PkiSource};
 const ORDERS_MAX: usize = 4;
 /// What Vault says to a request whose key is not of the kind that the role wants.
 const OTHER_KEY: &str = "role requires";
+/// What Vault says where a mount has no authority: since 1.11, and before.
+const NO_AUTHORITY: [&str; 2] = [
+    "no default issuer currently configured",
+    "backend must be configured with a CA certificate/key",
+];
 const KEYS_OF_TYPE: &str = "keys of type ";
 
 /// A Vault, and what an inventory says of it.
@@ -167,7 +172,7 @@ impl Vault {
 
     fn client(&self) -> Result<(Target, Client), Error> {
         let target = Target::of(&self.settings, &self.inventory.directory)?;
-        let client = Client::new(&target, None)?;
+        let client = Client::new(&target, target.identity()?.as_ref())?;
         Ok((target, client))
     }
 
@@ -399,6 +404,13 @@ async fn make(
 ) -> Result<Certified, Fault> {
     let path = [order.mount.as_str(), verb, &order.role];
     let call = Call::post(&path, session.token(), &body);
-    let answer: Answer<Certified> = session.client.json(&call).await?;
-    Ok(answer.data)
+    let answer: Result<Answer<Certified>, Fault> = session.client.json(&call).await;
+    let answer = answer.map_err(|mut fault| {
+        if NO_AUTHORITY.iter().any(|words| fault.words.contains(words)) {
+            let (message, help) = examine::no_authority(&order.mount);
+            fault.words = format!("{}; {message}: {help}", fault.words);
+        }
+        fault
+    });
+    Ok(answer?.data)
 }

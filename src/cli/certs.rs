@@ -212,8 +212,8 @@ impl Renew {
                 Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
             let obtained = authority.renew(&requests, &ids, prepare::now());
             let obtained = obtained?;
-            for remark in &obtained.remarks {
-                terminal.say(&format!("warning: {remark}"));
+            for warning in obtained.warnings() {
+                terminal.say(&format!("warning: {warning}"));
             }
             let renewed = obtained.made().filter_map(|note| match &note.item {
                 authority::Item::Certificate(id) => Some(id.to_string()),

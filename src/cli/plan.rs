@@ -91,7 +91,7 @@ async fn plan(
     let listing = desk.listing(inventory, &plan, &views).await;
     notice_others(inventory, &views, events);
     drop(views);
-    let users = users::look(inventory, &desk).await;
+    let users = users::missing(inventory, &desk).unwrap_or_default();
     desk.site.close().await;
     Ok((listing, users))
 }
@@ -194,8 +194,8 @@ pub(super) async fn desk(
         password: password.as_ref(),
         jobs,
     };
-    let mut site = prepare::site(inventory, &scope, reach, ask.verify, events).await?;
-    site.settle(inventory, events).await?;
+    let mut site = prepare::site_with_users(inventory, &scope, reach, ask.verify, events).await?;
+    site.settle(events).await?;
     let credentials = prepare::credentials(inventory, ask.keep, events)?;
     let programs = prepare::programs(inventory, &site.archs);
     let unpinned: Vec<&Program> = programs

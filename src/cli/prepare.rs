@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::etcd_data::Place;
 use crate::event::{Event, Events};
 use crate::fetch::{self, Cache};
-use crate::inventory::{Inventory, Node, NodeName};
+use crate::inventory::{Inventory, Node, NodeName, Role};
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::manifest::{self, Desired, Manifest, Stage, Unit, UnitName};
 use crate::plan::{self, View};
@@ -138,9 +138,7 @@ fn told(
         Keep::Renew(ids) => authority.renew(&requests, ids, now()),
     };
     let obtained = obtained?;
-    let doubts = obtained.doubts.iter();
-    let doubts = doubts.map(|doubt| format!("certificates: {doubt}"));
-    for warning in doubts.chain(obtained.remarks.iter().cloned()) {
+    for warning in obtained.warnings() {
         events.send(Event::Warning(warning));
     }
     let mut notes = Vec::new();
@@ -182,6 +180,7 @@ pub(super) struct Site {
     pub(super) archs: BTreeMap<NodeName, Arch>,
     /// The node whose etcd member leads, where that matters.
     pub(super) leader: Option<NodeName>,
+    asked: BTreeMap<NodeName, Asked>,
 }
 
 /// What every node is asked for at first: each unit that any component may have, and where it is a
@@ -193,6 +192,7 @@ fn asked(inventory: &Inventory) -> BTreeMap<NodeName, Asked> {
         paths: BTreeSet::new(),
         units: units.clone(),
         data: Place::of(inventory, node),
+        users: None,
     };
     let nodes = inventory.nodes.values();
     nodes.map(|node| (node.name.clone(), of(node))).collect()
@@ -206,27 +206,51 @@ pub(super) async fn site(
     verify: bool,
     events: &Events,
 ) -> Result<Site, Failure> {
+    let asked = asked(inventory);
+    look(inventory, scope, asked, reach, verify, events).await
+}
+
+/// The same, and one member of etcd says whom it knows, where it asks who its clients are.
+pub(super) async fn site_with_users(
+    inventory: &Inventory,
+    scope: &BTreeSet<NodeName>,
+    reach: Reach<'_>,
+    verify: bool,
+    events: &Events,
+) -> Result<Site, Failure> {
+    let mut asked = asked(inventory);
+    let mut members = inventory.with_role(Role::Etcd);
+    let member = members.find(|node| inventory.etcd.auth && scope.contains(&node.name));
+    if let Some(asked) = member.and_then(|node| asked.get_mut(&node.name)) {
+        asked.users = Some(inventory.etcd.role.clone());
+    }
+    look(inventory, scope, asked, reach, verify, events).await
+}
+
+async fn look(
+    inventory: &Inventory,
+    scope: &BTreeSet<NodeName>,
+    asked: BTreeMap<NodeName, Asked>,
+    reach: Reach<'_>,
+    verify: bool,
+    events: &Events,
+) -> Result<Site, Failure> {
     let transports = survey::connect(inventory, scope, reach, events).await?;
-    let snapshots =
-        survey::take(&transports, &asked(inventory), verify, reach.jobs, events).await?;
+    let snapshots = survey::take(&transports, &asked, verify, reach.jobs, events).await?;
     let archs = survey::archs(inventory, &snapshots, reach.into.is_some())?;
     Ok(Site {
         transports,
         snapshots,
         archs,
         leader: None,
+        asked,
     })
 }
 
 impl Site {
     /// Waits for what nodes do by themselves, and tells how it ended.
-    pub(super) async fn settle(
-        &mut self,
-        inventory: &Inventory,
-        events: &Events,
-    ) -> Result<(), Failure> {
-        let asked = asked(inventory);
-        survey::settle(&self.transports, &mut self.snapshots, &asked, events).await?;
+    pub(super) async fn settle(&mut self, events: &Events) -> Result<(), Failure> {
+        survey::settle(&self.transports, &mut self.snapshots, &self.asked, events).await?;
         for (node, snapshot) in &self.snapshots {
             let Some(outcome) = &snapshot.outcome else {
                 continue;

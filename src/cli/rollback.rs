@@ -64,7 +64,7 @@ impl Rollback {
         let jobs = usize::from(common.jobs);
         let reach = prepare::reach(password.as_ref(), common);
         let mut site = prepare::site(inventory, &scope, reach, false, events).await?;
-        site.settle(inventory, events).await?;
+        site.settle(events).await?;
         let recorded = self.recorded(&site, &scope).await?;
         let manifests = recorded
             .into_iter()

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::plan::Desk;
 use super::{Exit, Failure};
 use crate::certificate::{Credentials, Kind, describe};
+use crate::etcd_users::Wanted;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, Role};
 use crate::script;
@@ -17,8 +18,6 @@ use crate::transport::{self, Body, Transport};
 /// What is done about users that are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// They are told.
-    Look,
     /// They are made.
     Grant,
     /// They are made, and authentication is turned on.
@@ -28,28 +27,60 @@ pub(super) enum Mode {
 impl Mode {
     const fn word(self) -> &'static str {
         match self {
-            Self::Look => "look",
             Self::Grant => "grant",
             Self::Enable => "enable",
         }
     }
 }
 
-/// What etcd lacks of users, as far as a member that runs tells.
-pub(super) async fn look(inventory: &Inventory, desk: &Desk) -> Vec<String> {
-    match running(desk) {
-        Some(transport) if inventory.etcd.auth => {
-            let missing = ask(inventory, desk, transport, Mode::Look).await;
-            missing.unwrap_or_default()
+/// Who everybody is to etcd, and below what all is stored.
+struct Wants {
+    admin: String,
+    prefix: String,
+    users: BTreeSet<String>,
+}
+
+impl Wants {
+    fn of(inventory: &Inventory, desk: &Desk) -> Self {
+        let admins = named(&desk.credentials, Kind::EtcdHealthcheckClient);
+        let first = inventory.with_role(Role::ControlPlane).next();
+        let prefix = first.map(|node| inventory.etcd_prefix(node));
+        Self {
+            admin: admins.into_iter().next().unwrap_or_default(),
+            prefix: prefix.expect("an inventory has a node of the control plane"),
+            users: named(&desk.credentials, Kind::ApiserverEtcdClient),
         }
-        _ => Vec::new(),
     }
+
+    fn wanted<'a>(&'a self, inventory: &'a Inventory) -> Wanted<'a> {
+        Wanted {
+            admin: &self.admin,
+            role: &inventory.etcd.role,
+            prefix: &self.prefix,
+            users: &self.users,
+        }
+    }
+}
+
+/// What etcd lacks of users, as the member told that was looked at; none where that is not known.
+pub(super) fn missing(inventory: &Inventory, desk: &Desk) -> Option<Vec<String>> {
+    let wants = Wants::of(inventory, desk);
+    let snapshots = &mut desk.site.snapshots.values();
+    snapshots.find_map(|snapshot| snapshot.users.missing(wants.wanted(inventory)))
+}
+
+/// Whether nothing is left to be done about users.
+fn is_settled(inventory: &Inventory, desk: &Desk) -> bool {
+    !inventory.etcd.auth || missing(inventory, desk).is_some_and(|missing| missing.is_empty())
 }
 
 /// Makes users before a rollout, where etcd runs already. Where that fails the rollout goes on:
 /// it may be what mends etcd.
 pub(super) async fn prepare(inventory: &Inventory, desk: &Desk, events: &Events) {
-    let Some(transport) = running(desk).filter(|_| inventory.etcd.auth) else {
+    if is_settled(inventory, desk) {
+        return;
+    }
+    let Some(transport) = running(desk) else {
         return;
     };
     match ask(inventory, desk, transport, Mode::Grant).await {
@@ -68,7 +99,7 @@ pub(super) async fn make(
     mode: Mode,
     events: &Events,
 ) -> Result<(), Failure> {
-    if !inventory.etcd.auth {
+    if is_settled(inventory, desk) {
         return Ok(());
     }
     let members = inventory.with_role(Role::Etcd);
@@ -110,15 +141,14 @@ async fn ask(
     transport: &Transport,
     mode: Mode,
 ) -> Result<Vec<String>, transport::Error> {
-    let (admins, users) = (
-        named(&desk.credentials, Kind::EtcdHealthcheckClient),
-        named(&desk.credentials, Kind::ApiserverEtcdClient),
-    );
-    let first = inventory.with_role(Role::ControlPlane).next();
-    let prefix = first.map(|node| inventory.etcd_prefix(node));
-    let prefix = prefix.expect("an inventory has a node of the control plane");
-    let admin = admins.first().map(String::as_str).unwrap_or_default();
-    let mut arguments = vec![mode.word(), &inventory.etcd.role, &prefix, admin];
+    let wants = Wants::of(inventory, desk);
+    let Wanted {
+        admin,
+        role,
+        prefix,
+        users,
+    } = wants.wanted(inventory);
+    let mut arguments = vec![mode.word(), role, prefix, admin];
     arguments.extend(users.iter().map(String::as_str));
     let output = transport
         .run(script::ETCD_USERS, &arguments, Body::default())

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{API_VERSION, KEY_BYTES, KIND, Problem};
+use super::{API_VERSION, KEY_BYTES, KIND, Problem, json};
 use crate::inventory::{self, Encryption, Kms, KmsApi};
 use crate::secret::Secret;
 use crate::yaml::Shape::{Int, List, Table, Text};
@@ -133,18 +133,20 @@ impl Config {
         // What begins with a brace is JSON to Kubernetes, and what is none is refused.
         let raw = text.expose_text().unwrap_or_default();
         let is_json = raw.trim_start().starts_with('{');
-        let text = yaml::Text::decode(text.expose())?;
-        let root = yaml::parse(&text.text);
-        let (value, repeated) = if is_json {
-            let value = serde_json::from_str(&text.text);
+        if is_json {
+            let value = serde_json::from_str(raw);
             let value = value.map_err(|error| Problem::NotJson { line: error.line() })?;
-            let read = root.and_then(|root| yaml::read(root.as_deref()));
-            (value, read.map(|read| read.repeated).unwrap_or_default())
-        } else {
-            let read = yaml::read(root?.as_deref())?;
-            (read.value, read.repeated)
-        };
-        Self::of(value, repeated)
+            // Kubernetes before 1.31 makes one table of both values, where they are tables.
+            return match json::repeated(raw) {
+                Some(repeated) => Err(Problem::Repeated(repeated)),
+                None => Self::of(value, Vec::new()),
+            };
+        }
+        let text = yaml::Text::decode(text.expose())?;
+        check_tabs(&text.text)?;
+        yaml::check_separators(&text.text)?;
+        let read = yaml::read(yaml::parse(&text.text)?.as_deref())?;
+        Self::of(read.value, read.repeated)
     }
 
     fn of(value: Value, repeated: Vec<Repeated>) -> Result<Self, Problem> {
@@ -152,12 +154,13 @@ impl Config {
             return Err(Problem::NoTable);
         }
         CONFIG.check(&value)?;
-        let word = |key: &str| value[key].as_str().unwrap_or_default();
-        let spelling = (word("apiVersion"), word("kind"));
-        if spelling != (API_VERSION, KIND) && spelling != OLD_SPELLING {
+        let (api_version, kind) = (word(&value, "apiVersion")?, word(&value, "kind")?);
+        // A group without a name may be written, too.
+        let old = (api_version.trim_start_matches('/'), kind);
+        if (api_version, kind) != (API_VERSION, KIND) && old != OLD_SPELLING {
             return Err(Problem::NotAConfiguration {
-                kind: word("kind").to_owned(),
-                api_version: word("apiVersion").to_owned(),
+                kind: kind.to_owned(),
+                api_version: api_version.to_owned(),
             });
         }
         let unknown = CONFIG.unknown(&value);
@@ -362,6 +365,45 @@ impl Plugin {
             timeout: kms.timeout.clone(),
         }
     }
+}
+
+/// go-yaml takes no tab where a key may begin: neither before it nor in an empty line.
+fn check_tabs(text: &str) -> Result<(), Problem> {
+    let is_tab = |line: &str| line.trim_start_matches([' ', '-', '?']).starts_with('\t');
+    let at = text.lines().position(is_tab);
+    let what = "a tab in its indentation";
+    at.map_or(Ok(()), |at| {
+        let line = at + 1;
+        Err(yaml::Problem::Value { line, what }.into())
+    })
+}
+
+/// One of the two words that say what a text is. Kubernetes reads these by Go's own reader of JSON,
+/// to which large and small letters are the same (`SimpleMetaFactory` of `k8s.io/apimachinery`); of
+/// several spellings the last counts, and each must be a text.
+fn word<'a>(value: &'a Value, name: &str) -> Result<&'a str, Problem> {
+    let mut word = "";
+    for (key, value) in value.as_object().into_iter().flatten() {
+        if folded(key) != folded(name) {
+            continue;
+        }
+        match value {
+            Value::Null => {}
+            Value::String(text) => word = text,
+            _ => Text.check_at(value, key)?,
+        }
+    }
+    Ok(word)
+}
+
+/// Go's `bytes.EqualFold`, as far as letters of ASCII are meant: two others are the same as one of it.
+fn folded(text: &str) -> String {
+    let fold = |char: char| match char {
+        '\u{212a}' => 'k',
+        '\u{17f}' => 's',
+        char => char.to_ascii_lowercase(),
+    };
+    text.chars().map(fold).collect()
 }
 
 /// A name as a new one is written: plain, unless it is from elsewhere and may mean something else

@@ -5,10 +5,11 @@ pub(super) fn check(endpoint: &str) -> Result<(), &'static str> {
     if endpoint.is_empty() {
         return Err("is no endpoint");
     }
-    if endpoint.chars().any(|char| char < ' ' || char == '\u{7f}') {
+    // Of what follows the first `#` Go checks the escapes alone.
+    let (rest, fragment) = endpoint.split_once('#').unwrap_or((endpoint, ""));
+    if rest.chars().any(|char| char < ' ' || char == '\u{7f}') {
         return Err("has a control character");
     }
-    let (rest, fragment) = endpoint.split_once('#').unwrap_or((endpoint, ""));
     let is_unix = |scheme: &str| scheme.eq_ignore_ascii_case("unix");
     let rest = match rest.split_once(':') {
         Some((scheme, rest)) if is_unix(scheme) => rest,
@@ -59,11 +60,38 @@ fn is_authority(text: &str) -> bool {
         || port
             .strip_prefix(':')
             .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let is_host = |byte: u8| {
-        byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte) || byte >= 0x80
-    };
-    // No name of a host is written with escapes of what is plain.
-    is_user && has_right_escapes(user) && is_port && name.bytes().all(is_host)
+    is_user && has_right_escapes(user) && is_port && is_host(name, host.starts_with('['))
+}
+
+/// A name or an address, which may have a zone where it stands in brackets.
+fn is_host(name: &str, in_brackets: bool) -> bool {
+    let zone_at = name.find(ZONE).filter(|_| in_brackets);
+    let (name, zone) = name.split_at(zone_at.unwrap_or(name.len()));
+    // No name of a host is written with escapes of what is plain, but of `%` itself.
+    let is_escape = |escape: &str, byte: u8| escape == ZONE || byte >= 0x80;
+    let is_zone_escape =
+        |escape: &str, byte: u8| escape == ZONE || byte == b' ' || is_of_host(byte);
+    is_escaped(name, is_escape) && is_escaped(zone, is_zone_escape)
+}
+
+/// The escape of `%`, by which a zone begins (RFC 6874).
+const ZONE: &str = "%25";
+
+/// What a host's name may hold; each escape, and the byte that it stands for, is for `is_right` to say.
+fn is_escaped(text: &str, is_right: impl Fn(&str, u8) -> bool) -> bool {
+    let mut parts = text.split('%');
+    let plain = |text: &str| text.bytes().all(|byte| byte >= 0x80 || is_of_host(byte));
+    parts.next().is_some_and(plain)
+        && has_right_escapes(text)
+        && parts.all(|part| {
+            let (digits, rest) = part.split_at(2);
+            let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+            is_right(&format!("%{digits}"), byte) && plain(rest)
+        })
+}
+
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(&byte)
 }
 
 #[cfg(test)]
@@ -85,6 +113,11 @@ mod tests {
             "unix://host:80/kms.sock",
             "unix:///run/kms.sock?x=%zz",
             "unix://[::1]:80/kms.sock",
+            "unix://a%25b/kms.sock",
+            "unix://%c3%a9/kms.sock",
+            "unix://[fe80::1%25en0]/kms.sock",
+            "unix://[fe80::1%25%41%20%25]/kms.sock",
+            "unix:///run/kms.sock#\u{7f}",
         ] {
             assert_eq!(check(endpoint), Ok(()), "{endpoint}");
         }
@@ -103,6 +136,10 @@ mod tests {
             ("unix://ho st/kms.sock", "is no URL"),
             ("unix://host:port/kms.sock", "is no URL"),
             ("unix://[::1/kms.sock", "is no URL"),
+            ("unix://a%41b/kms.sock", "is no URL"),
+            ("unix://a%2/kms.sock", "is no URL"),
+            ("unix://[fe80::1%41]/kms.sock", "is no URL"),
+            ("unix://[fe80::1%25%0a]/kms.sock", "is no URL"),
             ("unix://us er@host/kms.sock", "is no URL"),
         ] {
             assert_eq!(check(endpoint), Err(why), "{endpoint:?}");

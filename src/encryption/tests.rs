@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod upstream;
 mod verdicts;
 
 const SECRET: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";

@@ -309,8 +309,7 @@ impl Plugin {
 }
 
 fn is_positive(duration: &str) -> bool {
-    let is_some = duration.contains(|char| matches!(char, '1'..='9'));
-    flags::Kind::Duration.accepts(duration) && is_some && !duration.starts_with('-')
+    flags::nanoseconds(duration).is_some_and(|it| it > 0)
 }
 
 /// What names a resource, and its group: `*`, `secrets` of none, `*` of `apps`.

@@ -68,7 +68,7 @@ impl Kind {
                     && integer(value).is_some_and(|number| u64::try_from(number).is_ok())
             }
             Self::Float => value.parse::<f64>().is_ok(),
-            Self::Duration => is_duration(value),
+            Self::Duration => nanoseconds(value).is_some(),
             Self::Ip => value.trim().parse::<IpAddr>().is_ok(),
             Self::Gates => gates(value).all(|gate| gate.is_ok()),
         }
@@ -138,13 +138,17 @@ fn integer(value: &str) -> Option<i128> {
     })
 }
 
-/// As Go's `time.ParseDuration`: numbers with units, or a bare 0.
-fn is_duration(value: &str) -> bool {
-    let mut rest = value.strip_prefix(['+', '-']).unwrap_or(value);
+/// As Go's `time.ParseDuration`: numbers with units, or a bare 0. In nanoseconds, below which it cuts
+/// off; none where they do not fit.
+pub(crate) fn nanoseconds(value: &str) -> Option<i64> {
+    let (is_below, mut rest) = match value.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, value.strip_prefix('+').unwrap_or(value)),
+    };
     if rest == "0" {
-        return true;
+        return Some(0);
     }
-    let mut parts = 0;
+    let mut all: Option<i64> = None;
     while !rest.is_empty() {
         let unit_at = rest
             .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -154,14 +158,42 @@ fn is_duration(value: &str) -> bool {
             .find(|c: char| c.is_ascii_digit() || c == '.')
             .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(next_at);
-        let is_number = number.matches('.').count() < 2 && !number.trim_matches('.').is_empty();
-        if !is_number || !matches!(unit, "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h") {
-            return false;
-        }
+        let part = part(number, unit)?;
+        all = Some(all.unwrap_or_default().checked_add(part)?);
         rest = tail;
-        parts += 1;
     }
-    parts > 0
+    all.map(|all| if is_below { -all } else { all })
+}
+
+/// A number of one unit.
+fn part(number: &str, unit: &str) -> Option<i64> {
+    let unit: i64 = match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60 * 1_000_000_000,
+        "h" => 3600 * 1_000_000_000,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !digits(fraction) {
+        return None;
+    }
+    let whole: i64 = match whole {
+        "" => 0,
+        whole => whole.parse().ok()?,
+    };
+    // More digits are not of any weight.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let fraction: i128 = match fraction {
+        "" => 0,
+        fraction => fraction.parse().ok()?,
+    };
+    let below = i64::try_from(fraction * i128::from(unit) / scale).ok()?;
+    whole.checked_mul(unit)?.checked_add(below)
 }
 
 #[cfg(test)]
@@ -196,7 +228,7 @@ mod tests {
         check(
             Kind::Duration,
             &["0", "30s", "1m30s", "1.5h", ".5s", "-1m"],
-            &["30", "", "s", "1d"],
+            &["30", "", "s", "1d", "1.2.3s", "2562048h", "1h-1m"],
         );
         check(
             Kind::Ip,
@@ -209,5 +241,21 @@ mod tests {
             &["A", "A=on"],
         );
         check(Kind::Text, &["", "anything"], &[]);
+    }
+
+    #[test]
+    fn durations_are_cut_off_below_a_nanosecond() {
+        for (text, expected) in [
+            ("1m30s", Some(90_000_000_000)),
+            ("-1.5us", Some(-1_500)),
+            ("0.9ns", Some(0)),
+            ("1.9999999999999999999999ns", Some(1)),
+            ("9223372036854775807ns", Some(i64::MAX)),
+            ("9223372036854775808ns", None),
+            ("2562047h47m16.854775807s", Some(i64::MAX)),
+            ("2562047h47m16.854775808s", None),
+        ] {
+            assert_eq!(nanoseconds(text), expected, "{text}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::{Random, run};
 use crate::apply::LockAnswer;
 use crate::diff;
+use crate::etcd_users::Wanted;
 use crate::journal;
 use crate::manifest::Manifest;
 use crate::manifest::compose::fixture::{Fixture, manifest};
@@ -96,12 +97,22 @@ fn no_answer_of_a_node_is_too_hostile() {
          entry ./etc/c l 777 root root 5 1700000000.5 1700000001.5 9 b c\nhash ./etc/a {digest}\n\
          show etcd.service ActiveState=active\nshow etcd.service MainPID=12\nshow etcd.service NRestarts=1\n\
          program etcd.service /usr/local/bin/etcd (deleted)\nwanted etcd.service\napplied etcd.service abc\n\
+         users role {{\"perm\":[{{\"permType\":2,\"key\":\"L2s4cy8=\",\"range_end\":\"L2s4czA=\"}}]}}\nusers asks\n\
+         users of root {{\"roles\":[\"root\"]}}\nusers of kube-apiserver {{\"roles\":[\"k8s\"]}}\nusers told 2\n\
          recorded {}\nbegun {}\nran {}\noutcome reverted 1795000000 etcd.service\nversion 12-34\nend\n",
         serde_json::to_string(&recorded).unwrap(),
         serde_json::to_string(&small.entries).unwrap(),
         entry().json(),
     );
-    Snapshot::parse(&observed).unwrap();
+    let users = ["kube-apiserver".to_owned()].into();
+    let wanted = Wanted {
+        admin: "root",
+        role: "k8s",
+        prefix: "/k8s",
+        users: &users,
+    };
+    let sound = Snapshot::parse(&observed).unwrap().users.missing(wanted);
+    assert_eq!(sound.map_or(0, |missing| missing.len()), 1);
     run(|random| {
         let answer = hurt(&observed, random);
         match Snapshot::parse(&answer) {
@@ -116,6 +127,7 @@ fn no_answer_of_a_node_is_too_hostile() {
                 };
                 _ = generation(&view);
                 assert!(snapshot.ours().len() <= answer.len());
+                _ = snapshot.users.missing(wanted);
                 if let Some(ran) = &snapshot.ran {
                     assert!(plain::is_plain(&plain::line(&ran.text())));
                 }

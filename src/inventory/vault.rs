@@ -55,15 +55,20 @@ impl Address {
         is_host.then(|| Self::Url(text.to_owned()))
     }
 
-    /// Whether what is sent there stays on this machine: then an agent may have a token of its own.
-    pub fn is_of_this_machine(&self) -> bool {
-        let Self::Url(url) = self else { return true };
+    /// The name or address of the host, without brackets; none for a socket.
+    pub fn host(&self) -> Option<&str> {
+        let Self::Url(url) = self else { return None };
         let (_, host) = url.split_once("://").unwrap_or_default();
         let bracketed = host.strip_prefix('[').and_then(|it| it.split_once(']'));
-        let host = match (bracketed, host.split_once(':')) {
+        Some(match (bracketed, host.split_once(':')) {
             (Some((host, _)), _) | (None, Some((host, _))) => host,
             (None, None) => host,
-        };
+        })
+    }
+
+    /// Whether what is sent there stays on this machine: then an agent may have a token of its own.
+    pub fn is_of_this_machine(&self) -> bool {
+        let Some(host) = self.host() else { return true };
         let address = host.parse::<IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }

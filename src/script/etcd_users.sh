@@ -1,7 +1,7 @@
 # Makes etcd's users, each known by the common name of its certificate, and has etcd ask who a
-# client is. Arguments: ROOT MODE ROLE PREFIX ADMIN USER... MODE is `look`, which changes nothing,
-# `grant`, or `enable`, which also turns authentication on, last of all. Output: a line for each
-# thing that was missing.
+# client is. Arguments: ROOT MODE ROLE PREFIX ADMIN USER... MODE is `grant`, or `enable`, which also
+# turns authentication on, last of all. Output: a line for each thing that was missing, as
+# `etcd_users.rs` foresees it by what `observe.sh` told.
 set -u
 umask 077
 export LC_ALL=C ETCDCTL_API=3
@@ -16,7 +16,14 @@ ask() {
 do_it() {
   echo "$1"
   shift
-  [ "$mode" = look ] || ask "$@" >/dev/null || exit 3
+  ask "$@" >/dev/null || exit 3
+}
+# USER: makes it, if it is not there. Two certificates may name one.
+user() {
+  ! has "$users" "$1" || return 0
+  do_it "user $1" user add --no-password -- "$1"
+  users="$users
+$1"
 }
 has() { printf '%s\n' "$1" | grep -Fqx -- "$2"; }
 # USER ROLE: one that is not there yet has no role; etcd says a user's roles in one line.
@@ -25,7 +32,7 @@ users=$(ask user list) || exit 3
 roles=$(ask role list) || exit 3
 # etcd's own: it must be there before authentication is turned on. Nobody has its certificate.
 for user in root "$admin"; do
-  has "$users" "$user" || do_it "user $user" user add --no-password -- "$user"
+  user "$user"
   is_granted "$user" root || do_it "role root of user $user" user grant-role -- "$user" root
 done
 may=
@@ -38,7 +45,7 @@ if has "$roles" "$role"; then may=$(ask role get -- "$role") || exit 3; else do_
 [ "$(printf '%s\n' "$may" | grep -cFx '	compact_rev_key')" -ge 2 ] ||
   do_it "compact_rev_key for role $role" role grant-permission -- "$role" readwrite compact_rev_key
 for user in "$@"; do
-  has "$users" "$user" || do_it "user $user" user add --no-password -- "$user"
+  user "$user"
   is_granted "$user" "$role" || do_it "role $role of user $user" user grant-role -- "$user" "$role"
 done
 [ "$mode" = grant ] && exit 0

@@ -1,5 +1,6 @@
 # Prints what a node holds. Arguments: ROOT VERIFY(index|hash). Input: lines `path P` and `unit U`,
-# and, of a member of etcd, `data DIRECTORY`, after `wal DIRECTORY` where its log lies elsewhere.
+# and, of a member of etcd, `data DIRECTORY`, after `wal DIRECTORY` where its log lies elsewhere, and
+# `users ROLE` where it is to say whom it knows.
 # A file whose size, times and inode are those in the index is not read again.
 set -u
 umask 077
@@ -54,6 +55,50 @@ drop_ins() {
     done
   done
 }
+
+# Whom the etcd of this node knows, in etcdctl's words, and what ROLE may touch:
+#   users of NAME JSON, users role JSON, users asks, users told COUNT
+# It is told whole or not at all, and within seconds.
+etcd_users() {
+  role=$(printf '%s\n' "$asked" | sed -n 's/^users //p')
+  if [ -z "$role" ] || [ -n "$root" ] || ! systemctl -q is-active etcd.service; then
+    return 0
+  fi
+  told=$(timeout -k 1 10 sh -c "$users_program" users "$role" 2>/dev/null) || return 0
+  printf '%s\n' "$told" | sed 's/^/users /'
+}
+# shellcheck disable=SC2016 # it is another shell's
+users_program='
+  export ETCDCTL_API=3
+  certs=/etc/etcd/certs
+  ask() {
+    /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 --command-timeout=3s --cacert="$certs/rootCA.pem" \
+      --cert="$certs/healthcheck/etcd-healthcheck-client.pem" \
+      --key="$certs/healthcheck/etcd-healthcheck-client.key" "$@"
+  }
+  names=$(ask user list) || exit 1
+  count=$(printf "%s\n" "$names" | grep -c .)
+  # More are not worth the time.
+  [ "$count" -le 100 ] || exit 1
+  roles=$(ask role list) || exit 1
+  if printf "%s\n" "$roles" | grep -Fqx -- "$1"; then
+    may=$(ask -w json role get -- "$1") || exit 1
+    printf "role %s\n" "$may"
+  fi
+  # `auth status` came with 3.5. A user that cannot be is told from one that nobody asks for.
+  if ask --user=nobody:nobody get nothing 2>&1 | grep -q "authentication failed"; then echo asks; fi
+  begun=0
+  while read -r name; do
+    [ -n "$name" ] || continue
+    printf "of %s %s\n" "$name" "$(ask -w json user get -- "$name")" &
+    begun=$((begun + 1))
+    [ $((begun % 4)) -ne 0 ] || wait
+  done <<END
+$names
+END
+  wait
+  echo "told $count"
+'
 
 echo 'kinstall-observe 1'
 # Asked first: what is looked at below may be half-way otherwise.
@@ -113,6 +158,7 @@ for unit in $units; do
   [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
 done
 etcd_data
+etcd_users
 [ ! -f "$state/kept.json" ] || echo "kept $(cat "$state/kept.json")"
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
 [ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use granit_parser::Tag;
 use serde_json::Value;
 
+use super::shape::decode;
+
 /// How a scalar is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
@@ -15,18 +17,26 @@ pub(crate) enum Meaning {
     Text,
     /// By what it looks like, which must be of its tag.
     Tagged(&'static str),
-    /// As base64 of something: nothing of Kubernetes has it.
+    /// As base64 of a text.
     Binary,
+    /// As a point in time: nothing of Kubernetes has one.
+    Timestamp,
 }
 
 impl Meaning {
     pub(super) fn of(plain: bool, tag: Option<&Tag>) -> Self {
-        let is_binary = |tag: &Tag| {
-            let name = (tag.handle(), tag.suffix());
-            name == ("tag:yaml.org,2002:", "binary") || name.1 == "tag:yaml.org,2002:binary"
+        let is = |word: &str| {
+            let long = format!("tag:yaml.org,2002:{word}");
+            tag.is_some_and(|tag| match tag.handle() {
+                "tag:yaml.org,2002:" => tag.suffix() == word,
+                _ => tag.suffix() == long,
+            })
         };
-        if tag.is_some_and(is_binary) {
+        if is("binary") {
             return Self::Binary;
+        }
+        if is("timestamp") {
+            return Self::Timestamp;
         }
         match tag.map(Tag::core_suffix) {
             None if plain => Self::Plain,
@@ -46,12 +56,16 @@ impl Meaning {
     pub(super) fn value(self, text: &str) -> Result<Value, &'static str> {
         let value = match self {
             Self::Text => return Ok(text.into()),
-            Self::Tagged("null") => return Ok(Value::Null),
-            Self::Binary => return Err("a value with the tag `!!binary`"),
+            Self::Binary => return binary(text),
+            Self::Timestamp if is_date(text) => return Ok(text.into()),
+            Self::Timestamp => return Err("a value that is not what its tag says"),
             Self::Plain | Self::Tagged(_) => resolve(text)?,
         };
         let found = match &value {
+            Value::Null => "null",
             Value::Bool(_) => "bool",
+            // A whole number, and written as another one.
+            Value::Number(_) if self == Self::Tagged("int") && !is_integer(text) => "float",
             Value::Number(number) if number.is_f64() => "float",
             Value::Number(_) => "int",
             _ => "",
@@ -63,6 +77,27 @@ impl Meaning {
             _ => Ok(value),
         }
     }
+}
+
+fn binary(text: &str) -> Result<Value, &'static str> {
+    let bytes = decode(text).ok_or("a value with the tag `!!binary` that is not base64")?;
+    let text = std::str::from_utf8(&bytes);
+    let text = text.map_err(|_| "a value with the tag `!!binary` that is no text")?;
+    Ok(text.into())
+}
+
+/// Whether it begins with a year, a month and a day, as go-yaml's `allowedTimestampFormats` do.
+fn is_date(text: &str) -> bool {
+    let day = text.split(['T', 't', ' ']).next().unwrap_or_default();
+    let parts: Vec<&str> = day.split('-').collect();
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(parts[..], [year, month, day] if year.len() == 4
+        && [month, day].iter().all(|it| matches!(it.len(), 1 | 2))
+        && [year, month, day].iter().all(|it| digits(it)))
+}
+
+fn is_integer(text: &str) -> bool {
+    integer(&text.replace('_', "")).is_some()
 }
 
 fn resolve(text: &str) -> Result<Value, &'static str> {
@@ -192,5 +227,13 @@ mod tests {
         assert_eq!(Meaning::Text.value("0b11"), Ok("0b11".into()));
         assert_eq!(Meaning::Tagged("int").value("12"), Ok(12.into()));
         assert!(Meaning::Tagged("int").value("yes").is_err());
+        // go-yaml: "cannot decode !!float `5.0` as a !!int", and the like.
+        assert!(Meaning::Tagged("int").value("5.0").is_err());
+        assert!(Meaning::Tagged("null").value("x").is_err());
+        assert!(Meaning::Timestamp.value("x").is_err());
+        assert!(Meaning::Timestamp.value("2001-12-14 21:59:43").is_ok());
+        assert_eq!(Meaning::Tagged("null").value("~"), Ok(Value::Null));
+        assert_eq!(Meaning::Binary.value("YQ=="), Ok("a".into()));
+        assert!(Meaning::Binary.value("/w==").is_err());
     }
 }

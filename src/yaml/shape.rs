@@ -45,7 +45,7 @@ impl Shape {
         self.check_at(value, "")
     }
 
-    fn check_at(&self, value: &Value, place: &str) -> Result<(), Misfit> {
+    pub(crate) fn check_at(&self, value: &Value, place: &str) -> Result<(), Misfit> {
         match (self, value) {
             (Self::Text, Value::String(_)) | (Self::Bool, Value::Bool(_)) | (_, Value::Null) => {
                 Ok(())

@@ -51,6 +51,18 @@ fn what_kubernetes_cannot_read_is_named() {
 }
 
 #[test]
+fn what_came_with_yaml_1_2_is_refused() {
+    refuse(
+        "a: 1\nb: \"\\/\"",
+        "line 2 has a `?`, `:`, `!` or `\\/` that YAML 1.1 does not have there, which Kubernetes cannot read",
+    );
+    check("{\"a\": \"\\/\"}", r#"{"a":"/"}"#);
+    let directive =
+        "line 1 has a directive that YAML 1.1 does not have, which Kubernetes cannot read";
+    refuse("%YAML 1.2\n---\na: 1", directive);
+}
+
+#[test]
 fn aliases_take_neither_memory_nor_time() {
     let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for n in 1..9 {

@@ -14,6 +14,8 @@ pub(crate) const ROOT: &str = "root-of-the-tests";
 const START: Duration = Duration::from_secs(60);
 /// How often a server is begun where another program takes its port meanwhile.
 const STARTS_MAX: u32 = 5;
+/// How long an authority lasts: longer than any certificate of a test.
+const LONG: &str = "80000h";
 /// The engine whose authority signs those of all others.
 const ROOT_ENGINE: &str = "pki_root";
 
@@ -44,17 +46,22 @@ fn program(test: &str) -> Option<PathBuf> {
 impl Server {
     /// Starts one, with userpass and a root authority; none where there is no program.
     pub(crate) fn start(test: &str) -> Option<Self> {
-        Some(Self::begin(&program(test)?, false))
+        Some(Self::begin(&program(test)?, false, None))
+    }
+
+    /// The same with what a file of configuration has besides, as another listener.
+    pub(crate) fn start_with(test: &str, configuration: &Path) -> Option<Self> {
+        Some(Self::begin(&program(test)?, false, Some(configuration)))
     }
 
     /// The same with TLS.
     pub(crate) fn start_tls(test: &str) -> Option<Self> {
-        Some(Self::begin(&program(test)?, true))
+        Some(Self::begin(&program(test)?, true, None))
     }
 
-    fn begin(program: &Path, is_tls: bool) -> Self {
+    fn begin(program: &Path, is_tls: bool, more: Option<&Path>) -> Self {
         for _ in 0..STARTS_MAX {
-            if let Some(server) = Self::try_begin(program, is_tls) {
+            if let Some(server) = Self::try_begin(program, is_tls, more) {
                 server.call("POST", "sys/auth/userpass", json!({"type": "userpass"}));
                 server.enable(ROOT_ENGINE);
                 let root = json!({"common_name": "Root of the house", "ttl": "87600h", "key_type": "ec",
@@ -67,7 +74,7 @@ impl Server {
         panic!("no server of Vault's API came up");
     }
 
-    fn try_begin(program: &Path, is_tls: bool) -> Option<Self> {
+    fn try_begin(program: &Path, is_tls: bool, more: Option<&Path>) -> Option<Self> {
         let room = tempfile::tempdir().unwrap();
         // It takes the port after its own, too.
         let port = (0..100).find_map(|_| {
@@ -86,6 +93,9 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.into_file()))
             .stderr(Stdio::null());
+        if let Some(more) = more {
+            command.arg("-config").arg(more);
+        }
         if is_tls {
             let mut place = std::ffi::OsString::from("-dev-tls-cert-dir=");
             place.push(room.path());
@@ -193,7 +203,7 @@ impl Server {
     }
 
     /// Mounts an engine for certificates that last ten years.
-    fn enable(&self, mount: &str) {
+    pub(crate) fn enable(&self, mount: &str) {
         let config = json!({"max_lease_ttl": "87600h", "default_lease_ttl": "43800h"});
         let body = json!({"type": "pki", "config": config});
         self.call("POST", &format!("sys/mounts/{mount}"), body);
@@ -202,7 +212,7 @@ impl Server {
     /// Mounts an engine, with an intermediate authority that the root signed. Vault knows that root.
     pub(crate) fn mount(&self, mount: &str) {
         self.enable(mount);
-        let issuer = self.authority(mount, true);
+        let issuer = self.authority(mount, true, LONG);
         self.call(
             "POST",
             &format!("{mount}/config/issuers"),
@@ -213,7 +223,7 @@ impl Server {
     /// The same, and Vault does not know the root.
     pub(crate) fn mount_without_root(&self, mount: &str) {
         self.enable(mount);
-        let issuer = self.authority(mount, false);
+        let issuer = self.authority(mount, false, LONG);
         self.call(
             "POST",
             &format!("{mount}/config/issuers"),
@@ -223,7 +233,12 @@ impl Server {
 
     /// Gives a mount another authority, which signs from then on.
     pub(crate) fn rotate(&self, mount: &str) {
-        let issuer = self.authority(mount, true);
+        self.mount_for(mount, LONG);
+    }
+
+    /// Gives a mount an authority that lasts as long as said.
+    pub(crate) fn mount_for(&self, mount: &str, ttl: &str) {
+        let issuer = self.authority(mount, true, ttl);
         self.call(
             "POST",
             &format!("{mount}/config/issuers"),
@@ -232,7 +247,7 @@ impl Server {
     }
 
     /// Makes an intermediate authority of a mount; answers its issuer's id.
-    fn authority(&self, mount: &str, with_root: bool) -> Value {
+    fn authority(&self, mount: &str, with_root: bool, ttl: &str) -> Value {
         // X.520: at most 64 characters.
         let name: String = format!("Intermediate CA for {mount}")
             .chars()
@@ -245,7 +260,7 @@ impl Server {
             &format!("{mount}/intermediate/generate/internal"),
             subject,
         );
-        let request = json!({"csr": made["csr"], "ttl": "80000h", "use_csr_values": true,
+        let request = json!({"csr": made["csr"], "ttl": ttl, "use_csr_values": true,
             "format": if with_root { "pem_bundle" } else { "pem" }});
         let path = format!("{ROOT_ENGINE}/root/sign-intermediate");
         let signed = self.call("POST", &path, request);

@@ -6,6 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use super::super::Error;
+use super::http::{IDENTITY_BYTES_MAX, joined};
+use crate::certificate::describe::public_key;
+use crate::certificate::key::public_of;
 use crate::inventory::vault::{self, Address};
 use crate::regular_file;
 use crate::secret::Secret;
@@ -14,6 +17,9 @@ const ADDRESS: &str = "VAULT_ADDR";
 const CA: &str = "VAULT_CACERT";
 const CA_DIRECTORY: &str = "VAULT_CAPATH";
 const NAMESPACE: &str = "VAULT_NAMESPACE";
+const CERTIFICATE: &str = "VAULT_CLIENT_CERT";
+const KEY: &str = "VAULT_CLIENT_KEY";
+const SERVER_NAME: &str = "VAULT_TLS_SERVER_NAME";
 const SKIP_VERIFY: &str = "VAULT_SKIP_VERIFY";
 pub(super) const TOKEN: &str = "VAULT_TOKEN";
 /// Where `vault login` leaves a token, below the home directory.
@@ -32,6 +38,8 @@ pub(super) struct Target {
     pub(super) namespace: Option<String>,
     /// Files of PEM, beside the system's authorities.
     pub(super) authorities: Vec<PathBuf>,
+    /// A certificate and its key, to show where Vault asks who connects: files of PEM.
+    shown: Option<(PathBuf, PathBuf)>,
     pub(super) seconds: u64,
 }
 
@@ -43,6 +51,7 @@ impl Target {
             Some(address) => address.clone(),
             None => address()?,
         };
+        refuse_other_name(&address)?;
         let said = vault.ca.as_ref().map(|path| vec![directory.join(path)]);
         Ok(Self {
             address,
@@ -52,8 +61,48 @@ impl Target {
                 None => namespace()?,
             },
             authorities: said.map_or_else(authorities, Ok)?,
+            shown: shown()?,
             seconds: vault.seconds,
         })
+    }
+
+    /// The PEM of the certificate to show and of its key, if there is one.
+    pub(super) fn identity(&self) -> Result<Option<Secret>, Error> {
+        let Some((certificate, key)) = &self.shown else {
+            return Ok(None);
+        };
+        let (pem, own) = (read(CERTIFICATE, certificate)?, read(KEY, key)?);
+        let text = pem.expose_text().unwrap_or_default();
+        let Ok(public) = public_key(text) else {
+            let why = format!(
+                "names `{}`, which holds no certificate",
+                certificate.display()
+            );
+            return Err(refuse(CERTIFICATE, why, "name a file of PEM, or unset it"));
+        };
+        match public_of(&own) {
+            Some(half) if half == public => Ok(Some(joined(&pem, &own))),
+            Some(_) => {
+                let why = format!(
+                    "names `{}`, which is not the key of the certificate in `{}` (`{CERTIFICATE}`)",
+                    key.display(),
+                    certificate.display()
+                );
+                Err(refuse(
+                    KEY,
+                    why,
+                    "name the two files that were made together",
+                ))
+            }
+            None => {
+                let why = format!("names `{}`, which holds no private key", key.display());
+                Err(refuse(
+                    KEY,
+                    why,
+                    "name a file of PEM that is not encrypted, or unset it",
+                ))
+            }
+        }
     }
 }
 
@@ -90,6 +139,43 @@ fn refuse_skipping() -> Result<(), Error> {
         )),
         _ => Ok(()),
     }
+}
+
+/// By which name Vault is verified is said by its address alone: the name that is sent and the one
+/// that is verified are both those of the URL.
+fn refuse_other_name(address: &Address) -> Result<(), Error> {
+    let is_other = |name: &String| address.host().is_some_and(|host| host != name);
+    let name = variable(SERVER_NAME)?.filter(is_other);
+    name.map_or(Ok(()), |name| {
+        let why = format!("is `{name}`, and the address of Vault has another name");
+        let help = "unset it, and name Vault in `address` of `[pki.vault]`, or in `VAULT_ADDR`, as \
+                    its certificate does";
+        Err(refuse(SERVER_NAME, why, help))
+    })
+}
+
+/// What Vault's own client shows to a server that asks for a certificate.
+fn shown() -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    let lone = |missing, there| {
+        let why = format!("is not set, and `{there}` is");
+        let help = "a certificate is shown with its key: set both, or neither";
+        Err(refuse(missing, why, help))
+    };
+    match (variable(CERTIFICATE)?, variable(KEY)?) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
+        (Some(_), None) => lone(KEY, CERTIFICATE),
+        (None, Some(_)) => lone(CERTIFICATE, KEY),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read(variable: &'static str, path: &Path) -> Result<Secret, Error> {
+    let read = regular_file::read(path, IDENTITY_BYTES_MAX);
+    let read = read.map_err(|error| {
+        let why = format!("names a file that cannot be read: {error}");
+        refuse(variable, why, "name a file of PEM, or unset it")
+    });
+    read.map(Secret::new)
 }
 
 fn address() -> Result<Address, Error> {

@@ -302,6 +302,12 @@ async fn signers(
     now: i64,
     findings: &mut Vec<Finding>,
 ) {
+    // Of the longest life that is asked of each.
+    let mut hours: BTreeMap<(&str, AuthorityName), u32> = BTreeMap::new();
+    for order in groups.iter().flat_map(|group| &group.orders) {
+        let most = hours.entry((&order.mount, order.signer)).or_default();
+        *most = order.hours.max(*most);
+    }
     let mut seen = BTreeSet::new();
     for group in groups {
         let Ok(session) = &sessions[group.login] else {
@@ -321,8 +327,7 @@ async fn signers(
                 continue;
             };
             let Ok(own) = describe(&pem) else {
-                let message = format!("`{}` of Vault has no authority yet", group.mount);
-                let help = "generate one there, or set the certificate that another one signed";
+                let (message, help) = no_authority(group.mount);
                 findings.push(Finding::error(message, help));
                 continue;
             };
@@ -334,17 +339,42 @@ async fn signers(
                     other_authority(group.mount, signer, &own.subject.to_string(), file);
                 findings.push(Finding::error(message, help));
             }
-            let asked = i64::from(order.hours) * 3600;
-            if own.not_after < now + asked {
-                findings.push(Finding::warning(format!(
-                    "the authority of `{}` in Vault ends on {}, before a certificate of {} days would: \
-                     Vault refuses that, unless its issuer cuts short (`leaf_not_after_behavior`)",
-                    group.mount,
-                    day(own.not_after),
-                    order.hours / 24
-                )));
+            let hours = hours[&(group.mount, order.signer)];
+            if own.not_after < now + i64::from(hours) * 3600 {
+                findings.push(ends_early(session, group.mount, own.not_after, hours / 24).await);
             }
         }
+    }
+}
+
+/// That a mount has nothing to sign with, and the way out.
+pub(super) fn no_authority(mount: &str) -> (String, &'static str) {
+    (
+        format!("`{mount}` of Vault has no authority yet"),
+        "generate one there, or set the certificate that another one signed",
+    )
+}
+
+/// That an authority ends before a certificate of so many days would, and what comes of it.
+async fn ends_early(session: &Session, mount: &str, end: i64, days: u32) -> Finding {
+    let message = format!(
+        "the authority of `{mount}` in Vault ends on {}, before a certificate of {days} days would",
+        day(end)
+    );
+    let issuer = session.read(&[mount, "issuer", "default"]).await;
+    let issuer = issuer.unwrap_or_default();
+    match issuer["leaf_not_after_behavior"].as_str() {
+        Some("err") => Finding::error(
+            format!("{message}: Vault refuses that"),
+            "replace the authority, ask for fewer `days`, or have its issuer cut certificates short: \
+             `leaf_not_after_behavior` `truncate`",
+        ),
+        Some("truncate") => Finding::warning(format!(
+            "{message}: Vault cuts certificates short, to that day"
+        )),
+        _ => Finding::warning(format!(
+            "{message}: Vault refuses that, unless its issuer cuts short (`leaf_not_after_behavior`)"
+        )),
     }
 }
 

@@ -26,7 +26,7 @@ const REDIRECTS_MAX: usize = 2;
 /// The most bytes of the authorities that vouch for Vault: more than any system trusts.
 const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 /// A certificate and its key.
-const IDENTITY_BYTES_MAX: u64 = 1 << 20;
+pub(super) const IDENTITY_BYTES_MAX: u64 = 1 << 20;
 /// How often a request is sent, and how long is waited before the first retry and at most as much
 /// longer: as Vault's own client has it (`api.Config`: `MaxRetries`, `MinRetryWait`).
 const TRIES_MAX: u32 = 3;
@@ -335,10 +335,14 @@ pub(super) fn identity(
     certificate: &std::path::Path,
     key: &std::path::Path,
 ) -> std::io::Result<Secret> {
-    let mut pem = regular_file::read(certificate, IDENTITY_BYTES_MAX)?;
-    pem.push(b'\n');
-    pem.extend(Zeroizing::new(regular_file::read(key, IDENTITY_BYTES_MAX)?).iter());
-    Ok(Secret::new(pem))
+    let certificate = regular_file::read(certificate, IDENTITY_BYTES_MAX)?;
+    let key = regular_file::read(key, IDENTITY_BYTES_MAX)?;
+    Ok(joined(&Secret::new(certificate), &Secret::new(key)))
+}
+
+/// The same of texts.
+pub(super) fn joined(certificate: &Secret, key: &Secret) -> Secret {
+    Secret::new([certificate.expose(), b"\n", key.expose()].concat())
 }
 
 /// Whether an answer may be another one in a moment: too many requests, a state that a replica does

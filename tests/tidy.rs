@@ -1,5 +1,6 @@
 //! The rules of the house that a compiler does not know.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -185,6 +186,64 @@ fn core_modules_are_pure() {
         &wrong,
         "core modules do no input or output, and know no edge",
     );
+}
+
+/// What each module of the top level uses of the others.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let tests = unit_tests();
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in files(&["src"], "rs") {
+        let module = name.split('/').nth(1).unwrap_or_default();
+        let module = module.trim_end_matches(".rs").to_owned();
+        if tests.contains(&name) || ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let used = imports.entry(module).or_default();
+        let lines: Vec<&str> = code(&text).map(|(_, line)| line).collect();
+        for part in lines.join("\n").split("crate::").skip(1) {
+            // `use crate::{a, b::C};` names several.
+            let names = match part.strip_prefix('{') {
+                Some(list) => list
+                    .split('}')
+                    .next()
+                    .unwrap_or_default()
+                    .split(',')
+                    .collect(),
+                None => vec![part],
+            };
+            let is_part = |char: char| char.is_ascii_lowercase() || char == '_';
+            let first = names.iter().map(|name| {
+                let name = name.trim_start();
+                &name[..name.find(|char| !is_part(char)).unwrap_or(name.len())]
+            });
+            used.extend(first.map(ToOwned::to_owned));
+        }
+    }
+    let modules: BTreeSet<String> = imports.keys().cloned().collect();
+    for (module, used) in &mut imports {
+        used.retain(|name| modules.contains(name) && name != module);
+    }
+    imports
+}
+
+#[test]
+fn modules_do_not_use_each_other_in_circles() {
+    let mut left = imports();
+    assert!(left["plan"].contains("diff"), "{left:?}");
+    // Whatever uses nothing that is left is in no circle.
+    loop {
+        let done: Vec<String> = left
+            .iter()
+            .filter(|(_, used)| used.iter().all(|name| !left.contains_key(name)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if done.is_empty() {
+            break;
+        }
+        done.iter().for_each(|name| drop(left.remove(name)));
+    }
+    let left: Vec<String> = left.iter().map(|it| format!("{it:?}")).collect();
+    assert_none(&left, "no module uses one that uses it, even by others");
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! A service: its command line, whom it talks to, how it is asked.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Valid, When};
+use crate::credential::{AuthorityName, Kind};
+use crate::template::Builtin;
+
+/// The order in which units are brought up, and which of them may be touched together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// etcd: a new cluster together, a running one member by member.
+    Etcd,
+    /// kube-apiserver: one by one.
+    Apiserver,
+    /// What talks to the kube-apiserver of its own node.
+    Controllers,
+}
+
+/// A systemd service.
+#[derive(Debug)]
+pub struct Service {
+    /// Whom it runs as.
+    pub account: Account,
+    /// When it has its turn.
+    pub stage: Stage,
+    /// The text of its unit file.
+    pub template: Builtin,
+    /// The flags of its command line, in the order they are written.
+    pub flags: &'static [Flag],
+    /// Those of them that only its first start reads.
+    pub first_start: &'static [&'static str],
+    /// Its environment, where kinstall has something to say.
+    pub environment: &'static [Variable],
+    /// Whom it has to talk to.
+    pub reach: Reach,
+    /// How to ask whether it is healthy; none where only systemd can tell.
+    pub probe: Option<Probe>,
+}
+
+/// Whom a service runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// A user and a group of the component's name.
+    Own {
+        /// The user's home; nothing is written there unless the unit says so.
+        home: &'static str,
+    },
+    /// root.
+    Root,
+}
+
+impl Account {
+    /// Whether it can read what those who have this access can.
+    pub fn can_read(self, access: Access) -> bool {
+        self == Self::Root || access != Access::Root
+    }
+}
+
+/// Whom a service has to talk to, beside its own machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The members of etcd and the kube-apiservers, all of which the inventory knows: it is kept
+    /// from anyone else, unless the inventory names further networks.
+    Members,
+    /// All nodes, Pods and Services, and whoever uses the cluster: it is kept from anyone only
+    /// where the inventory names the networks of those.
+    Cluster,
+    /// The kube-apiserver of its own machine, and what its extensions need: as before.
+    Machine,
+}
+
+/// How to ask a service whether it is healthy.
+#[derive(Debug)]
+pub struct Probe {
+    /// How it answers.
+    pub scheme: Scheme,
+    /// The port, unless the flag `secure-port` says another.
+    pub port: u16,
+    /// The path.
+    pub path: &'static str,
+    /// The client certificate to show.
+    pub client: Option<Kind>,
+    /// Who signed what the server shows.
+    pub authority: Option<AuthorityName>,
+}
+
+/// How a service answers whether it is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Over TLS.
+    #[default]
+    Https,
+    /// In the clear, on the node's loopback.
+    Http,
+}
+
+impl Scheme {
+    /// The word in a URL.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+
+    /// Whether it is the usual one.
+    pub fn is_https(&self) -> bool {
+        *self == Self::Https
+    }
+}
+
+/// One flag of a command line, for the versions and clusters in which it is right.
+#[derive(Debug, Clone, Copy)]
+pub struct Flag {
+    /// Its name, without `--`.
+    pub name: &'static str,
+    /// Its value: handlebars text.
+    pub value: &'static str,
+    /// The versions it is written for.
+    pub valid: Valid,
+    /// The clusters and nodes it is written for.
+    pub when: When,
+}
+
+/// A variable of a unit's environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value: handlebars text.
+    pub value: &'static str,
+    /// The versions it is written for.
+    pub valid: Valid,
+    /// The clusters and nodes it is written for.
+    pub when: When,
+}
+
+/// A flag for every version and every cluster.
+pub(super) const fn flag(name: &'static str, value: &'static str) -> Flag {
+    Flag {
+        name,
+        value,
+        valid: Valid::ALWAYS,
+        when: When::Always,
+    }
+}
+
+impl Flag {
+    /// The same flag for some versions only.
+    pub(super) const fn valid(self, valid: Valid) -> Self {
+        Self { valid, ..self }
+    }
+
+    /// The same flag for some clusters or nodes only.
+    pub(super) const fn when(self, when: When) -> Self {
+        Self { when, ..self }
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::inventory::NodeName;
-use crate::manifest::{Entry, Kind, Probe, UnitName};
+use crate::manifest::{Entry, Kind, Probe, Stage, UnitName};
 use crate::membership::Change;
 use crate::remote_path::RemotePath;
 use crate::snapshot::Recorded;
@@ -270,14 +270,8 @@ pub struct Wave {
 pub enum WaveName {
     /// Users, directories, and what no running process reads.
     Base,
-    /// etcd.
-    Etcd,
-    /// kube-apiserver.
-    Apiserver,
-    /// kube-controller-manager and kube-scheduler.
-    Controllers,
-    /// What workers hold.
-    Workers,
+    /// The units of a stage; of workers, everything that they hold.
+    Stage(Stage),
     /// What is no longer wanted goes; the generation is recorded.
     Record,
 }
@@ -287,10 +281,7 @@ impl WaveName {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Base => "base",
-            Self::Etcd => "etcd",
-            Self::Apiserver => "kube-apiserver",
-            Self::Controllers => "controllers",
-            Self::Workers => "workers",
+            Self::Stage(stage) => stage.name(),
             Self::Record => "record",
         }
     }

@@ -28,7 +28,7 @@ use crate::certificate::Credentials;
 use crate::event::{Event, Events};
 use crate::inventory::{NodeName, OnFailure, Rollout};
 use crate::journal::{DONE, Entry};
-use crate::manifest::Desired;
+use crate::manifest::{Desired, Stage};
 use crate::plan::Plan;
 use crate::probe::Prober;
 use crate::script;
@@ -214,7 +214,8 @@ impl Run<'_> {
                 }
             }
             let is_last = self.plan.waves.last() == Some(wave);
-            let asks = wave.name == WaveName::Etcd || (is_last && !self.plan.has(WaveName::Etcd));
+            let of_etcd = WaveName::Stage(Stage::Etcd);
+            let asks = wave.name == of_etcd || (is_last && !self.plan.has(of_etcd));
             if asks {
                 let agreed = agree::wait(self).await;
                 let wave = wave.name;

@@ -47,6 +47,12 @@ pub fn named(name: &str) -> Option<&'static Component> {
         .find(|component| component.name == name)
 }
 
+/// Its place in a rollout; behind all others for one that this kinstall does not know.
+pub fn rank(name: &str) -> usize {
+    let mut names = COMPONENTS.iter().map(|component| component.name);
+    names.position(|it| it == name).unwrap_or(COMPONENTS.len())
+}
+
 /// Which version a component of that name has; what nobody knows has that of Kubernetes.
 pub fn track(name: &str) -> Track {
     let all = COMPONENTS.iter().chain(SHARES);

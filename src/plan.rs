@@ -53,16 +53,17 @@ pub enum Direction {
 }
 
 /// The stages in the order in which they have their turn.
-type Stages = [Stage; 3];
+type Stages = [Stage; Stage::ALL.len()];
 
 impl Direction {
     /// Versions go up kube-apiserver first, and come down in reverse: what talks to
     /// kube-apiserver is never newer than it.
-    const fn stages(self) -> Stages {
-        match self {
-            Self::Forward => [Stage::Etcd, Stage::Apiserver, Stage::Controllers],
-            Self::Back => [Stage::Controllers, Stage::Apiserver, Stage::Etcd],
+    fn stages(self) -> Stages {
+        let mut stages = Stage::ALL;
+        if self == Self::Back {
+            stages.reverse();
         }
+        stages
     }
 }
 
@@ -122,7 +123,9 @@ impl Plan {
             .collect();
         let stages = match changes {
             Some(changes) if changes.only_shrinks() => {
-                [Stage::Apiserver, Stage::Etcd, Stage::Controllers]
+                let mut stages = Stage::ALL;
+                stages.swap(0, 1);
+                stages
             }
             _ => direction.stages(),
         };
@@ -131,7 +134,7 @@ impl Plan {
             .map(|stage| wave::of_stage(stage, stages, views, changes, rollout.width));
         let mut waves: Vec<Wave> = std::iter::once(base(views, stages))
             .chain(turns)
-            .chain([workers(views, stages, rollout.width.workers), record(views)])
+            .chain([record(views)])
             .filter(|wave| !wave.groups.is_empty())
             .collect();
         // What was recorded was made for other members of etcd, and would cut off the new ones.
@@ -229,28 +232,13 @@ fn base(views: &BTreeMap<NodeName, View<'_>>, stages: Stages) -> Wave {
     }
 }
 
-/// Everything of the workers, so many of them at once: their turn comes when the control plane that
-/// they will talk to is through.
-fn workers(views: &BTreeMap<NodeName, View<'_>>, stages: Stages, width: usize) -> Wave {
-    let changing = views.iter().filter(|(_, view)| is_worker(view));
-    let changing: Vec<_> = changing
-        .filter(|(_, view)| !view.difference.is_empty())
-        .collect();
-    let group = |together: &[(&NodeName, &View<'_>)]| Group {
-        steps: together
-            .iter()
-            .map(|(name, view)| ((*name).clone(), base_steps(view, stages)))
-            .collect(),
-    };
-    Wave {
-        name: WaveName::Workers,
-        groups: changing.chunks(width).map(group).collect(),
-    }
-}
-
-/// Whether nothing of the control plane runs on a node, nor shall.
+/// Whether nothing of the control plane runs on a node, nor shall: all of it has its turn when the
+/// control plane that it will talk to is through.
 fn is_worker(view: &View<'_>) -> bool {
-    view.manifest.units.is_empty() && dropped(view).is_empty()
+    let recorded = view.snapshot.recorded.iter();
+    let before = recorded.flat_map(|recorded| recorded.manifest.units.values());
+    let mut units = before.chain(view.manifest.units.values());
+    units.all(|unit| unit.stage == Stage::Workers)
 }
 
 /// A node's users, directories and what no unit reads.
@@ -354,7 +342,7 @@ pub fn is_upgrade(views: &BTreeMap<NodeName, View<'_>>) -> bool {
                 .filter(|state| state.is_active());
             let running = state.and_then(running);
             let wanted = view.manifest.versions.get(&unit.component);
-            unit.stage != Stage::Controllers
+            unit.stage <= Stage::Apiserver
                 && running.is_some_and(|running| wanted != Some(&running.to_string()))
         })
     })

@@ -16,6 +16,28 @@ pub enum Stage {
     Apiserver,
     /// What talks to the kube-apiserver of its own node.
     Controllers,
+    /// What runs Pods: after the control plane that it talks to.
+    Workers,
+}
+
+impl Stage {
+    /// All of them, in the order of a rollout.
+    pub const ALL: [Self; 4] = [
+        Self::Etcd,
+        Self::Apiserver,
+        Self::Controllers,
+        Self::Workers,
+    ];
+
+    /// The word a user is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Apiserver => "kube-apiserver",
+            Self::Controllers => "controllers",
+            Self::Workers => "workers",
+        }
+    }
 }
 
 /// A systemd service.

@@ -501,6 +501,7 @@ impl Model {
                 Stage::Etcd => 1,
                 Stage::Apiserver => self.rollout.width.apiserver,
                 Stage::Controllers => self.rollout.width.controllers,
+                Stage::Workers => self.rollout.width.workers,
             };
             let chosen: Vec<_> = group
                 .steps

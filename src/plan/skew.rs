@@ -40,7 +40,7 @@ pub(super) fn refusals(views: &BTreeMap<NodeName, View<'_>>, direction: Directio
                 Stage::Etcd => step.of_etcd(),
                 Stage::Apiserver => step.of_apiserver(),
                 // They follow the kube-apiserver of their node, which the inventory holds them to.
-                Stage::Controllers => None,
+                Stage::Controllers | Stage::Workers => None,
             };
             if let Some(problem) = problem {
                 let (node, component) = (node.clone(), unit.component.clone());
@@ -71,7 +71,7 @@ pub(super) fn may_go_back(stage: Stage, from: &Manifest, to: &Manifest) -> bool 
     steps.all(|step| match stage {
         Stage::Etcd => step.of_etcd().is_none(),
         Stage::Apiserver => step.of_apiserver().is_none(),
-        Stage::Controllers => true,
+        Stage::Controllers | Stage::Workers => true,
     })
 }
 

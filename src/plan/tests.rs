@@ -11,7 +11,7 @@ use crate::action::{Action, Group, WaveName};
 use crate::diff;
 use crate::digest::Digest;
 use crate::inventory::{NodeName, OnFailure, Rollout};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Stage};
 use crate::membership::Changes;
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Format, FoundKind, Recorded, Snapshot, UnitState};
@@ -193,7 +193,7 @@ fn controllers_that_were_restarted_are_led_again_before_a_run_ends() {
         });
         leads.collect::<Vec<_>>()
     };
-    let once = [(WaveName::Controllers, "c".to_owned(), 2)];
+    let once = [(WaveName::Stage(Stage::Controllers), "c".to_owned(), 2)];
     assert_eq!(cluster(Wish { flag: 2, ..WISH }), once);
     assert_eq!(cluster(Wish { etcd: 2, ..WISH }), []);
 }
@@ -215,10 +215,10 @@ fn workers_come_when_the_control_plane_is_through() {
         let names: Vec<_> = plan.waves.iter().map(|wave| wave.name).collect();
         let due = [
             WaveName::Base,
-            WaveName::Etcd,
-            WaveName::Apiserver,
-            WaveName::Controllers,
-            WaveName::Workers,
+            WaveName::Stage(Stage::Etcd),
+            WaveName::Stage(Stage::Apiserver),
+            WaveName::Stage(Stage::Controllers),
+            WaveName::Stage(Stage::Workers),
             WaveName::Record,
         ];
         assert_eq!(names, due);
@@ -234,6 +234,34 @@ fn workers_come_when_the_control_plane_is_through() {
                 .keys()
                 .any(|name| name.as_str() != "a")
         );
+    }
+}
+
+#[test]
+fn what_runs_on_workers_has_its_turn_with_all_else_of_theirs_and_goes_back_first() {
+    let mut cluster = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    for name in ["b", "c"] {
+        let (wanted, snapshot) = cluster.node(name);
+        let runs = unit_name("kube-scheduler");
+        wanted.units.retain(|unit, _| *unit == runs);
+        wanted.units.get_mut(&runs).unwrap().stage = Stage::Workers;
+        snapshot.recorded.as_mut().unwrap().manifest = wanted.clone();
+    }
+    for direction in [Direction::Forward, Direction::Back] {
+        let plan = cluster.plan(direction, "").unwrap();
+        let at = |stage| {
+            let mut waves = plan.waves.iter();
+            waves.position(|wave| wave.name == WaveName::Stage(stage))
+        };
+        let (servers, workers) = (at(Stage::Apiserver).unwrap(), at(Stage::Workers).unwrap());
+        assert_eq!(workers > servers, direction == Direction::Forward);
+        for group in &plan.waves[workers].groups {
+            for (node, actions) in &group.steps {
+                assert!(["b", "c"].contains(&node.as_str()), "{node}");
+                let words: Vec<_> = actions.iter().map(Action::name).collect();
+                assert_eq!(words, ["begin", "install", "turn", "await"], "{node}");
+            }
+        }
     }
 }
 
@@ -284,7 +312,7 @@ fn before_something_healthy_is_taken_away_the_others_are_asked() {
     let wave = plan
         .waves
         .iter()
-        .find(|wave| wave.name == WaveName::Etcd)
+        .find(|wave| wave.name == WaveName::Stage(Stage::Etcd))
         .unwrap();
     let asked: Vec<Vec<&str>> = wave
         .groups

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Stages, View, back, member, puts};
+use super::{Stages, View, back, base_steps, is_worker, member, puts};
 use crate::action::{Action, Course, Group, Put, Start, Turn, Wave, WaveName};
+use crate::component;
 use crate::diff;
 use crate::inventory::{NodeName, Widths};
 use crate::manifest::{Stage, Unit, UnitName};
@@ -23,16 +24,17 @@ pub(super) fn of_stage(
     changes: Option<&Changes>,
     width: Widths,
 ) -> Wave {
-    let name = match stage {
-        Stage::Etcd => WaveName::Etcd,
-        Stage::Apiserver => WaveName::Apiserver,
-        Stage::Controllers => WaveName::Controllers,
-    };
+    let name = WaveName::Stage(stage);
     let changes = changes.filter(|changes| stage == Stage::Etcd && !changes.steps.is_empty());
-    let rolling = runs_anywhere(stage, views) || changes.is_some();
+    // Workers need not know of each other to start, and there may be any number of them.
+    let is_of_workers = stage == Stage::Workers;
+    let rolling = is_of_workers || runs_anywhere(stage, views) || changes.is_some();
     let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
     for (node, view) in views {
-        let steps = steps(stage, stages, view, rolling);
+        let mut steps = steps(stage, stages, view, rolling);
+        if is_of_workers && is_worker(view) && !view.difference.is_empty() {
+            steps.splice(0..0, base_steps(view, stages));
+        }
         let joins = changes.is_some_and(|it| it.joining().any(|join| join.node == *node));
         if !steps.is_empty() && !joins {
             turns.push((node, steps));
@@ -96,6 +98,7 @@ const fn width_of(stage: Stage, width: Widths) -> usize {
         Stage::Etcd => 1,
         Stage::Apiserver => width.apiserver,
         Stage::Controllers => width.controllers,
+        Stage::Workers => width.workers,
     }
 }
 
@@ -127,7 +130,8 @@ fn in_turns(
             groups.append(&mut first);
         }
         let restarts = |action: &Action| action.starts().iter().any(|start| start.restart);
-        if together.values().flatten().any(restarts) {
+        // What runs on one worker does not stand in for what runs on another.
+        if stage != Stage::Workers && together.values().flatten().any(restarts) {
             let others = views
                 .iter()
                 .filter(|(other, _)| !together.contains_key(other));
@@ -234,14 +238,15 @@ pub(super) fn questions(stage: Stage, view: &View<'_>, done: bool) -> Vec<Action
 /// A unit that a node should have, and how it is.
 type Member<'a> = (&'a UnitName, &'a Unit, Option<&'a UnitState>);
 
+/// The units of a stage, in the order of the table of components.
 fn units<'a>(stage: Stage, view: &View<'a>) -> impl Iterator<Item = Member<'a>> {
     let states = &view.snapshot.units;
-    let units = view
-        .manifest
-        .units
-        .iter()
-        .filter(move |(_, unit)| unit.stage == stage);
-    units.map(|(name, unit)| (name, unit, states.get(name)))
+    let units = view.manifest.units.iter();
+    let mut units: Vec<_> = units.filter(|(_, unit)| unit.stage == stage).collect();
+    units.sort_by_key(|(_, unit)| component::rank(&unit.component));
+    units
+        .into_iter()
+        .map(|(name, unit)| (name, unit, states.get(name)))
 }
 
 fn is_active((_, _, state): Member<'_>) -> bool {

@@ -125,7 +125,8 @@ pub fn read_lockfile(inventory: &Inventory) -> Result<Lockfile, Error> {
     }
 }
 
-/// Writes the lockfile beside an inventory, if its text is another one; says whether it was.
+/// Writes the lockfile beside an inventory, unless the one there pins the same; says whether it was
+/// written.
 pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool, Error> {
     let text = lockfile.to_text();
     let written = (|| {
@@ -136,7 +137,7 @@ pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool
             real => real?,
         };
         let there = regular_file::read_text(&path, lockfile::BYTES_MAX);
-        if there.is_ok_and(|there| there == text) {
+        if there.is_ok_and(|there| Lockfile::parse(&there).as_ref() == Ok(lockfile)) {
             return Ok(false);
         }
         durable::replace(&path, text.as_bytes(), 0o644)?;

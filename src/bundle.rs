@@ -26,7 +26,7 @@ pub use manifest::{BadManifest, Manifest};
 pub use read::{BadBundle, read};
 
 use crate::artifact::{Origin, Program};
-use crate::digest::{Checksum, Digest};
+use crate::digest::Digest;
 use crate::durable;
 use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
 use crate::inventory::Inventory;
@@ -273,12 +273,11 @@ impl Bundle {
             let found = self.lockfile.artifact(program);
             let (artifact, _) = found.expect("a bundle's lockfile pins its programs");
             let theirs = self.lockfile.pin(&artifact).expect("it was just found");
-            let known = artifact
-                .known_checksum()
-                .filter(|_| !inventory.source.rebuilt);
+            let known = artifact.known_digest();
+            let known = known.filter(|_| !inventory.source.rebuilt);
             let trust = match known {
-                Some(Checksum::Sha256(known)) if known == theirs.digest => Trust::BuiltIn,
-                Some(known @ Checksum::Sha256(_)) => {
+                Some(known) if known == theirs.digest => Trust::BuiltIn,
+                Some(known) => {
                     let (name, pinned) = (artifact.to_string(), theirs.digest);
                     let not = fetch::Error::NotUpstreams {
                         name,
@@ -287,8 +286,8 @@ impl Bundle {
                     };
                     return Err(not.into());
                 }
-                _ if artifact.origin == Origin::Own => Trust::Yours,
-                _ => Trust::Bundle,
+                None if artifact.origin == Origin::Own => Trust::Yours,
+                None => Trust::Bundle,
             };
             let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {
                 trust,

@@ -159,12 +159,10 @@ pub async fn pin(
 ) -> Result<PinReport, Error> {
     let run = Run::new(inventory, cache, options, tell)?;
     let choice = run.choice(inventory, lockfile, options);
-    let artifacts = grouped(programs, |program| choice.of(program))?;
-    let covers = |lockfile: &Lockfile, artifact: &Artifact, program: &Program| matches!(lockfile.artifact(program), Some((pinned, _)) if pinned == *artifact);
-    let missing: Vec<_> = (artifacts.iter())
-        .flat_map(|(artifact, programs)| programs.iter().map(move |program| (artifact, program)))
-        .filter(|(artifact, program)| !covers(lockfile, artifact, program))
-        .map(|(_, program)| program.to_string())
+    let artifacts = grouped(programs, |program| Ok(program.artifact()?))?;
+    let missing: Vec<_> = (programs.iter())
+        .filter(|program| lockfile.program(program).is_none())
+        .map(ToString::to_string)
         .collect();
     if options.locked && !missing.is_empty() {
         return Err(Error::Locked { names: missing });
@@ -174,7 +172,7 @@ pub async fn pin(
         let before = lockfile.pin(artifact);
         let covered = programs
             .iter()
-            .all(|program| covers(lockfile, artifact, program));
+            .all(|program| lockfile.program(program).is_some());
         let update = programs
             .iter()
             .any(|program| options.update.covers(program));
@@ -182,14 +180,8 @@ pub async fn pin(
     });
     let pins: Vec<_> = run.together(jobs).await?;
     choice.check(artifacts.keys().zip(&pins))?;
-    for ((artifact, programs), pin) in artifacts.iter().zip(&pins) {
-        check_moved(lockfile, artifact, programs, pin, &options.update)?;
-    }
     let mut report = PinReport::default();
-    for ((artifact, programs), pin) in artifacts.into_iter().zip(pins) {
-        for program in programs {
-            lockfile.unpin_elsewhere(program, &artifact);
-        }
+    for (artifact, pin) in artifacts.into_keys().zip(pins) {
         let before = lockfile.insert(artifact.clone(), pin.clone());
         if before.as_ref() == Some(&pin) {
             report.kept += 1;
@@ -278,32 +270,6 @@ pub fn address(inventory: &Inventory, artifact: &Artifact) -> Option<String> {
     };
     let base = source::Base::parse(bases.first()?).ok()?;
     Some(base.file(artifact).shown())
-}
-
-/// A program that moves from one artifact to another keeps its digest.
-fn check_moved(
-    lockfile: &Lockfile,
-    artifact: &Artifact,
-    programs: &BTreeSet<&Program>,
-    pin: &Pin,
-    update: &Update,
-) -> Result<(), Error> {
-    for program in programs.iter().filter(|program| !update.covers(program)) {
-        let before = lockfile.artifact(program);
-        let found = pin.members.get(&program.name);
-        if let (Some((elsewhere, pinned)), Some(found)) = (before, found)
-            && elsewhere != *artifact
-            && pinned.digest != found.digest
-        {
-            return Err(Error::OtherInArchive {
-                archive: artifact.to_string(),
-                member: program.name.clone(),
-                pinned: pinned.digest,
-                found: found.digest,
-            });
-        }
-    }
-    Ok(())
 }
 
 type Artifacts<'a> = BTreeMap<Artifact, BTreeSet<&'a Program>>;

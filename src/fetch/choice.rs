@@ -1,4 +1,4 @@
-//! Which artifact a program is taken from, and whether what it rests on is enough.
+//! Whether what a pin rests on is enough.
 
 use std::collections::BTreeSet;
 
@@ -36,36 +36,9 @@ pub(super) struct Choice<'a> {
     pub(super) lockfile: &'a Lockfile,
     pub(super) update: &'a Update,
     pub(super) require: Option<Trust>,
-    /// `[source] archive`.
-    pub(super) archive: bool,
 }
 
 impl Choice<'_> {
-    /// The artifact that a program is taken from: what the lockfile says, unless that is not
-    /// trusted enough and another one would be.
-    pub(super) fn of(&self, program: &Program) -> Result<Artifact, Error> {
-        let usual = program.artifact()?;
-        if usual.origin == Origin::Own {
-            return Ok(usual);
-        }
-        let pinned = self
-            .lockfile
-            .artifact(program)
-            .map(|(artifact, _)| artifact);
-        let pinned = pinned.filter(|_| !self.update.covers(program));
-        let archive = program.server_archive();
-        let preferred = pinned.unwrap_or_else(|| match &archive {
-            Some(archive) if self.archive => archive.clone(),
-            _ => usual.clone(),
-        });
-        if self.promises_enough(&preferred) {
-            return Ok(preferred);
-        }
-        let better = [Some(usual), archive].into_iter().flatten();
-        let better = better.into_iter().find(|other| self.promises_enough(other));
-        Ok(better.unwrap_or(preferred))
-    }
-
     /// Refuses what is known beforehand to rest on too little.
     pub(super) fn check_before<'b>(
         &self,

@@ -23,7 +23,7 @@ use super::patience::{Limits, Patience, Rounds};
 use super::source::{Address, shown};
 use super::tail::Tail;
 use super::unpacking::{Member, Unpacking};
-use crate::digest::{Checksum, Digest, Hashes};
+use crate::digest::Digest;
 use crate::lockfile::PinnedProgram;
 use crate::regular_file;
 
@@ -37,8 +37,10 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 pub(super) struct Wanted {
     /// What it is called in events.
     pub(super) name: String,
-    /// Every checksum it must have, and what says so; at least one.
-    pub(super) expected: Vec<(Checksum, ExpectedBy)>,
+    /// The digest it must have, which its unfinished download is kept under.
+    pub(super) expected: Digest,
+    /// What says so.
+    pub(super) expected_by: ExpectedBy,
     /// The pinned size in bytes, if there is a pin.
     pub(super) size: Option<u64>,
     /// The programs to take out of it while it comes, if it is an archive: they are kept, and it
@@ -55,50 +57,6 @@ pub(super) struct Received {
     pub(super) size: u64,
     /// The programs that were taken out of it.
     pub(super) members: BTreeMap<String, PinnedProgram>,
-}
-
-impl Wanted {
-    /// What its unfinished download is kept under.
-    fn key(&self) -> String {
-        self.expected[0].0.digits()
-    }
-
-    /// Its SHA-256, where that is expected.
-    fn digest(&self) -> Option<Digest> {
-        self.expected
-            .iter()
-            .find_map(|(checksum, _)| match checksum {
-                Checksum::Sha256(digest) => Some(*digest),
-                Checksum::Sha512(_) => None,
-            })
-    }
-
-    fn hashes(&self) -> Hashes {
-        let checksums: Vec<_> = self
-            .expected
-            .iter()
-            .map(|(checksum, _)| *checksum)
-            .collect();
-        Hashes::comparable_with(&checksums)
-    }
-
-    /// What is said otherwise of what came.
-    fn contradiction(&self, hashes: &Hashes) -> Option<Mismatch> {
-        self.expected.iter().find_map(|&(expected, expected_by)| {
-            let found = hashes.like(&expected)?;
-            (found != expected).then_some(Mismatch {
-                found,
-                size: 0,
-                expected,
-                expected_by,
-                published: None,
-            })
-        })
-    }
-
-    fn is_met_by(&self, hashes: &Hashes) -> bool {
-        self.contradiction(hashes).is_none()
-    }
 }
 
 /// Downloads into a cache.
@@ -144,7 +102,7 @@ impl Downloader<'_> {
         let since = Instant::now();
         let mut told = false;
         loop {
-            if let Some(lock) = self.cache.try_lock(&wanted.key())? {
+            if let Some(lock) = self.cache.try_lock(&wanted.expected.to_string())? {
                 return Ok(lock);
             }
             let name = wanted.name.clone();
@@ -172,16 +130,14 @@ impl Downloader<'_> {
         (self.tell)(Event::Verified {
             name: wanted.name.clone(),
             digest: received.digest,
-            trust: wanted.expected[0].1.trust(),
+            trust: wanted.expected_by.trust(),
         });
         Ok(received)
     }
 
     /// What another process may have brought in the meantime.
     async fn there(&self, wanted: &Wanted) -> Result<Option<Received>, Fault> {
-        let Some(digest) = wanted.digest() else {
-            return Ok(None);
-        };
+        let digest = wanted.expected;
         let mut received = Received {
             digest,
             size: wanted.size.unwrap_or(0),
@@ -228,9 +184,9 @@ impl Downloader<'_> {
         let temporary = self.cache.temporary()?.into_temp_path();
         let tail = Arc::<Tail>::default();
         let unpacking = self.unpacking(&temporary, &tail, wanted);
-        let (cache, from, hashes) = (self.cache.clone(), path.to_owned(), wanted.hashes());
+        let (cache, from) = (self.cache.clone(), path.to_owned());
         let copied = tokio::task::spawn_blocking(move || {
-            let mut partial = Partial::open(&cache, temporary, hashes, tail)?;
+            let mut partial = Partial::open(&cache, temporary, tail)?;
             let mut file = regular_file::open(&from).map_err(Fault::File)?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
@@ -260,12 +216,11 @@ impl Downloader<'_> {
     }
 
     async fn download(&self, url: &reqwest::Url, wanted: &Wanted) -> Result<Received, Fault> {
-        let (cache, path) = (self.cache.clone(), self.cache.partial(&wanted.key()));
-        let hashes = wanted.hashes();
+        let path = self.cache.partial(&wanted.expected.to_string());
+        let cache = self.cache.clone();
         let tail = Arc::<Tail>::default();
         let (opened, reads) = (path.clone(), Arc::clone(&tail));
-        let partial =
-            tokio::task::spawn_blocking(move || Partial::open(&cache, opened, hashes, reads));
+        let partial = tokio::task::spawn_blocking(move || Partial::open(&cache, opened, reads));
         let mut partial = partial
             .await
             .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
@@ -307,7 +262,7 @@ impl Downloader<'_> {
                     continue;
                 }
             }
-            if resumed && !wanted.is_met_by(&partial.hashes) {
+            if resumed && partial.digest() != wanted.expected {
                 // What was there from before may have been of another file; once from the start.
                 partial.clear()?;
                 resumed = false;
@@ -401,11 +356,17 @@ impl Downloader<'_> {
         wanted: &Wanted,
         unpacking: Option<Unpacking>,
     ) -> Result<Received, Fault> {
-        let (digest, size) = (partial.hashes.sha256(), partial.bytes);
-        if let Some(mismatch) = wanted.contradiction(&partial.hashes) {
+        let (digest, size) = (partial.digest(), partial.bytes);
+        if digest != wanted.expected {
             let page = partial.page();
             partial.remove();
-            let mismatch = Mismatch { size, ..mismatch };
+            let mismatch = Mismatch {
+                found: digest,
+                size,
+                expected: wanted.expected,
+                expected_by: wanted.expected_by,
+                published: None,
+            };
             return Err(page.map_or_else(|| Fault::Digest(Box::new(mismatch)), Fault::Page));
         }
         self.check_length(size, wanted)?;

@@ -11,11 +11,11 @@ use super::download::{Downloader, Received, Wanted};
 use super::error::{Attempt, Error};
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault};
-use super::source::{Address, BadSource, Base};
+use super::source::{BadSource, Base};
 use super::unpacking::Member;
 use super::{Options, elf, trust};
 use crate::artifact::{Artifact, Origin};
-use crate::digest::{Checksum, Digest};
+use crate::digest::Digest;
 use crate::inventory::Source;
 use crate::lockfile::{Pin, Trust};
 
@@ -84,15 +84,12 @@ impl<'a> Origins<'a> {
 
     /// Refuses a pin that is not of upstream's build.
     pub(super) fn check_known(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
-        let pinned = Checksum::from(pin.digest);
         match self.known(artifact) {
-            Some(known) if known.is_comparable(&pinned) && known != pinned => {
-                Err(Error::NotUpstreams {
-                    name: artifact.to_string(),
-                    pinned: pin.digest,
-                    known,
-                })
-            }
+            Some(known) if known != pin.digest => Err(Error::NotUpstreams {
+                name: artifact.to_string(),
+                pinned: pin.digest,
+                known,
+            }),
             _ => Ok(()),
         }
     }
@@ -126,32 +123,27 @@ impl<'a> Origins<'a> {
         if !self.strict || settled || !self.may_be_published(artifact, pin) {
             return Ok(());
         }
-        let (name, pinned) = (artifact.to_string(), Checksum::from(pin.digest));
+        let (name, pinned) = (artifact.to_string(), pin.digest);
         let mut attempts = Vec::new();
         for mirror in self.in_order(artifact.origin) {
             if !mirror.base.is_protected() {
                 continue;
             }
-            for address in mirror.base.checksums(artifact) {
-                match self.published_at(&address, artifact).await {
-                    Ok(published) if published == pinned => {
-                        self.published_lock().insert(pin.digest);
-                        return Ok(());
-                    }
-                    Ok(published) if published.is_comparable(&pinned) => {
-                        return Err(Error::NotPublished {
-                            name,
-                            pinned: pin.digest,
-                            published,
-                            url: address.shown(),
-                        });
-                    }
-                    Ok(_) => {}
-                    Err(fault) => attempts.push(Attempt {
-                        url: address.shown(),
-                        fault,
-                    }),
+            let url = mirror.base.checksum(artifact).shown();
+            match self.published(&mirror.base, artifact).await {
+                Ok(published) if published == pinned => {
+                    self.published_lock().insert(pinned);
+                    return Ok(());
                 }
+                Ok(published) => {
+                    return Err(Error::NotPublished {
+                        name,
+                        pinned,
+                        published,
+                        url,
+                    });
+                }
+                Err(fault) => attempts.push(Attempt { url, fault }),
             }
         }
         if attempts.is_empty() {
@@ -165,9 +157,9 @@ impl<'a> Origins<'a> {
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The checksum that is built in, where it says something of these sources.
-    pub(super) fn known(&self, artifact: &Artifact) -> Option<Checksum> {
-        artifact.known_checksum().filter(|_| !self.source.rebuilt)
+    /// The digest that is built in, where it says something of these sources.
+    pub(super) fn known(&self, artifact: &Artifact) -> Option<Digest> {
+        artifact.known_digest().filter(|_| !self.source.rebuilt)
     }
 
     /// Whether the sources hold builds of their own.
@@ -247,14 +239,15 @@ impl<'a> Origins<'a> {
         members: &[Member],
         pin: Option<&Pin>,
     ) -> Result<Obtained, Fault> {
-        let expected = match pin {
-            Some(pin) => self.pinned(artifact, pin),
-            None => vec![self.first_pin(base, artifact).await?],
+        let (expected, expected_by) = match pin {
+            Some(pin) => (pin.digest, ExpectedBy::Lockfile(pin.trust)),
+            None => self.first_pin(base, artifact).await?,
         };
-        let trust = expected[0].1.trust();
+        let trust = expected_by.trust();
         let wanted = Wanted {
             name: artifact.to_string(),
             expected,
+            expected_by,
             size: pin.map(|pin| pin.size),
             members: members.to_vec(),
             pinned: pin.map(|pin| pin.members.clone()).unwrap_or_default(),
@@ -276,8 +269,7 @@ impl<'a> Origins<'a> {
             }
             Err(Fault::Digest(mut mismatch)) if pin.is_some() => {
                 // Who is wrong? The source's own checksum may tell.
-                let published = self.published(base, artifact).await.ok();
-                mismatch.published = published.filter(|it| it.is_comparable(&mismatch.expected));
+                mismatch.published = self.published(base, artifact).await.ok();
                 Err(Fault::Digest(mismatch))
             }
             Err(fault) => Err(fault),
@@ -309,32 +301,18 @@ impl<'a> Origins<'a> {
         Ok(())
     }
 
-    /// What must be true of what is pinned: the pin, and what is built in, where that is of
-    /// another kind and so was not compared with the pin.
-    fn pinned(&self, artifact: &Artifact, pin: &Pin) -> Vec<(Checksum, ExpectedBy)> {
-        let pinned = Checksum::from(pin.digest);
-        let known = self
-            .known(artifact)
-            .filter(|known| !known.is_comparable(&pinned));
-        let known = known.map(|known| (known, ExpectedBy::FirstPin(Trust::BuiltIn)));
-        let pinned = (pinned, ExpectedBy::Lockfile(pin.trust));
-        [pinned].into_iter().chain(known).collect()
-    }
-
-    /// The checksum that an artifact must have when it is pinned for the first time, and what says
+    /// The digest that an artifact must have when it is pinned for the first time, and what says
     /// so. What is built in and what is published must not contradict each other.
     async fn first_pin(
         &self,
         base: &Base,
         artifact: &Artifact,
-    ) -> Result<(Checksum, ExpectedBy), Fault> {
+    ) -> Result<(Digest, ExpectedBy), Fault> {
         let published = self.published(base, artifact).await;
         if let Some(known) = self.known(artifact) {
             let known_by = (known, ExpectedBy::FirstPin(Trust::BuiltIn));
             return match published {
-                Ok(published) if published.is_comparable(&known) && published != known => {
-                    Err(Fault::Replaced { published, known })
-                }
+                Ok(published) if published != known => Err(Fault::Replaced { published, known }),
                 // Who cannot be asked for the checksum cannot be asked for the file.
                 Err(Fault::NoChecksum { fault, .. }) if fault.passes() => Err(*fault),
                 // A mirror without checksums is as good as one with, where we know better.
@@ -346,30 +324,13 @@ impl<'a> Origins<'a> {
         } else {
             Trust::Mirror
         };
-        published.map(|checksum| (checksum, ExpectedBy::FirstPin(trust)))
+        published.map(|digest| (digest, ExpectedBy::FirstPin(trust)))
     }
 
-    /// The checksum that a source publishes for an artifact, from the first place that has it.
-    async fn published(&self, base: &Base, artifact: &Artifact) -> Result<Checksum, Fault> {
-        let mut missing = None;
-        for address in base.checksums(artifact) {
-            match self.published_at(&address, artifact).await {
-                Err(fault) if fault.is_missing_checksum() => {
-                    missing.get_or_insert(fault);
-                }
-                found => return found,
-            }
-        }
-        Err(missing.expect("what is downloaded has a place for its checksum"))
-    }
-
-    async fn published_at(
-        &self,
-        address: &Address,
-        artifact: &Artifact,
-    ) -> Result<Checksum, Fault> {
-        let name = artifact.to_string();
-        let text = self.downloader.text(&name, address).await;
+    /// The digest that a source publishes for an artifact.
+    async fn published(&self, base: &Base, artifact: &Artifact) -> Result<Digest, Fault> {
+        let (name, address) = (artifact.to_string(), base.checksum(artifact));
+        let text = self.downloader.text(&name, &address).await;
         let url = address.shown();
         let text = text.map_err(|fault| match fault {
             Fault::Here(_) => fault,

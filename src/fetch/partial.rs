@@ -10,7 +10,7 @@ use super::cache::Cache;
 use super::checksum;
 use super::fault::Fault;
 use super::tail::Tail;
-use crate::digest::Hashes;
+use crate::digest::{Digest, Hasher};
 
 /// An unfinished download.
 pub(super) struct Partial<P> {
@@ -19,19 +19,14 @@ pub(super) struct Partial<P> {
     cache: Cache,
     /// Who reads along.
     tail: Arc<Tail>,
-    pub(super) hashes: Hashes,
+    hasher: Hasher,
     pub(super) bytes: u64,
     pub(super) validator: Option<String>,
 }
 
 impl<P: AsRef<Path>> Partial<P> {
     /// Opens it, and hashes what is there from an earlier run.
-    pub(super) fn open(
-        cache: &Cache,
-        path: P,
-        hashes: Hashes,
-        tail: Arc<Tail>,
-    ) -> Result<Self, Fault> {
+    pub(super) fn open(cache: &Cache, path: P, tail: Arc<Tail>) -> Result<Self, Fault> {
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(false).read(true).append(true);
         let file = options
@@ -43,11 +38,11 @@ impl<P: AsRef<Path>> Partial<P> {
             file,
             cache: cache.clone(),
             tail,
-            hashes,
+            hasher: Hasher::default(),
             bytes: 0,
             validator,
         };
-        let hashed = io::copy(&mut partial.file, &mut partial.hashes);
+        let hashed = io::copy(&mut partial.file, &mut partial.hasher);
         partial.bytes = hashed.map_err(|error| cache.failed(error))?;
         partial.tail.reach(partial.bytes);
         Ok(partial)
@@ -57,11 +52,11 @@ impl<P: AsRef<Path>> Partial<P> {
     pub(super) fn write(&mut self, piece: &[u8]) -> Result<(), Fault> {
         let written = self.file.write_all(piece);
         if let Err(error) = written {
-            // Some of it may be on the disk, and the hashes do not know how much.
+            // Some of it may be on the disk, and the hasher does not know how much.
             let _ = self.file.set_len(self.bytes);
             return Err(self.cache.failed(error).into());
         }
-        self.hashes.update(piece);
+        self.hasher.update(piece);
         self.bytes += piece.len() as u64;
         self.tail.reach(self.bytes);
         Ok(())
@@ -70,7 +65,7 @@ impl<P: AsRef<Path>> Partial<P> {
     pub(super) fn clear(&mut self) -> Result<(), Fault> {
         let cleared = self.file.set_len(0);
         cleared.map_err(|error| self.cache.failed(error))?;
-        self.hashes = self.hashes.anew();
+        self.hasher = Hasher::default();
         self.bytes = 0;
         self.tail.reach(0);
         self.note_validator(None);
@@ -85,6 +80,11 @@ impl<P: AsRef<Path>> Partial<P> {
             None => fs::remove_file(path),
         };
         self.validator = validator;
+    }
+
+    /// The digest of what is there.
+    pub(super) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
     }
 
     /// What it says, if it is a page.

@@ -63,7 +63,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// What decides where programs are taken from.
+    /// What decides whether pins rest on enough.
     pub(super) fn choice<'b>(
         &'b self,
         inventory: &Inventory,
@@ -76,7 +76,6 @@ impl<'a> Run<'a> {
             update: &options.update,
             // The stricter of both.
             require: required(inventory).into_iter().chain(options.require).min(),
-            archive: inventory.source.archive,
         }
     }
 

@@ -4,7 +4,6 @@
 //! stricter; its words would make it look better than it is.
 
 use crate::artifact::{Artifact, Origin};
-use crate::digest::Checksum;
 use crate::inventory::Source;
 use crate::lockfile::{Pin, Trust};
 
@@ -13,12 +12,9 @@ pub(super) fn trust(source: &Source, artifact: &Artifact, pin: &Pin) -> Trust {
     if artifact.origin == Origin::Own {
         return Trust::Yours;
     }
-    let pinned = Checksum::from(pin.digest);
-    let known = artifact.known_checksum().filter(|_| !source.rebuilt);
+    let known = artifact.known_digest().filter(|_| !source.rebuilt);
     match (known, pin.trust) {
-        (Some(known), _) if known == pinned => Trust::BuiltIn,
-        // Of another kind, as of Kubernetes' archives: what comes is compared with both.
-        (Some(known), Trust::BuiltIn) if !known.is_comparable(&pinned) => Trust::BuiltIn,
+        (Some(known), _) if known == pin.digest => Trust::BuiltIn,
         (_, Trust::Published) if has_https(source, artifact.origin) => Trust::Published,
         (_, Trust::Mirror | Trust::Bundle) => pin.trust,
         // A digest that another kinstall knows, https that is nowhere, a build of the user's own that
@@ -86,25 +82,22 @@ mod tests {
 
     #[test]
     fn what_is_built_in_and_what_is_the_users_own_need_no_word() {
-        let of = |program: Program, digest: Option<Checksum>| {
+        let of = |program: Program| {
             let artifact = program.artifact().unwrap();
-            let digest = match digest.or_else(|| artifact.known_checksum()) {
-                Some(Checksum::Sha256(digest)) => digest,
-                _ => Digest::of(b"mine"),
-            };
+            let known = artifact.known_digest();
             let pin = Pin {
                 size: 1,
-                digest,
+                digest: known.unwrap_or(Digest::of(b"mine")),
                 trust: Trust::Mirror,
                 members: BTreeMap::new(),
             };
             trust(&Source::default(), &artifact, &pin)
         };
-        assert_eq!(of(program("1.32.3"), None), Trust::BuiltIn);
+        assert_eq!(of(program("1.32.3")), Trust::BuiltIn);
         let own = Program {
             own: Some("build/kubectl".to_owned()),
             ..program("1.32.3")
         };
-        assert_eq!(of(own, None), Trust::Yours);
+        assert_eq!(of(own), Trust::Yours);
     }
 }

@@ -22,9 +22,7 @@ pub(crate) mod ratio;
 mod run;
 mod source;
 pub mod stream;
-mod tail;
 mod trust;
-mod unpacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,18 +1,17 @@
 //! Brings one artifact into the cache: attempts, retries, resumption, verification.
 //!
 //! Bytes are hashed while they are written to `partial/<expected digest>`; only a file with the
-//! right digest gets a name in the cache. An archive is unpacked while it comes, and its programs
-//! get their names once all of it was right. What is left unfinished is gone on with by the next run.
+//! right digest gets a name in the cache. An archive that was found to be right is unpacked, and its
+//! programs get their names. What is left unfinished is gone on with by the next run.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::archive::BadArchive;
+use super::archive::{self, BadArchive, Member};
 use super::cache::{self, Cache, Found, Lock};
 use super::checksum;
 use super::event::Event;
@@ -21,8 +20,6 @@ use super::http::{Answer, Http, Resume};
 use super::partial::Partial;
 use super::patience::{Limits, Patience, Rounds};
 use super::source::{Address, shown};
-use super::tail::Tail;
-use super::unpacking::{Member, Unpacking};
 use crate::digest::Digest;
 use crate::lockfile::PinnedProgram;
 use crate::regular_file;
@@ -43,8 +40,7 @@ pub(super) struct Wanted {
     pub(super) expected_by: ExpectedBy,
     /// The pinned size in bytes, if there is a pin.
     pub(super) size: Option<u64>,
-    /// The programs to take out of it while it comes, if it is an archive: they are kept, and it
-    /// is not.
+    /// The programs to take out of it, if it is an archive: they are kept, and it is not.
     pub(super) members: Vec<Member>,
     /// What is pinned of those programs.
     pub(super) pinned: BTreeMap<String, PinnedProgram>,
@@ -182,11 +178,9 @@ impl Downloader<'_> {
             resumed: 0,
         });
         let temporary = self.cache.temporary()?.into_temp_path();
-        let tail = Arc::<Tail>::default();
-        let unpacking = self.unpacking(&temporary, &tail, wanted);
         let (cache, from) = (self.cache.clone(), path.to_owned());
-        let copied = tokio::task::spawn_blocking(move || {
-            let mut partial = Partial::open(&cache, temporary, tail)?;
+        let copied = blocking(move || {
+            let mut partial = Partial::open(&cache, temporary)?;
             let mut file = regular_file::open(&from).map_err(Fault::File)?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
@@ -202,37 +196,23 @@ impl Downloader<'_> {
                 }
             }
         });
-        let partial = copied
-            .await
-            .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
-        self.accept(partial, wanted, unpacking).await
-    }
-
-    /// Who reads along while a file comes, if it is an archive.
-    fn unpacking(&self, path: &Path, tail: &Arc<Tail>, wanted: &Wanted) -> Option<Unpacking> {
-        let members = wanted.members.clone();
-        let start = || Unpacking::start(self.cache, path.to_owned(), Arc::clone(tail), members);
-        (!wanted.members.is_empty()).then(start)
+        self.accept(copied.await?, wanted).await
     }
 
     async fn download(&self, url: &reqwest::Url, wanted: &Wanted) -> Result<Received, Fault> {
         let path = self.cache.partial(&wanted.expected.to_string());
         let cache = self.cache.clone();
-        let tail = Arc::<Tail>::default();
-        let (opened, reads) = (path.clone(), Arc::clone(&tail));
-        let partial = tokio::task::spawn_blocking(move || Partial::open(&cache, opened, reads));
-        let mut partial = partial
-            .await
-            .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
-        let unpacking = self.unpacking(&path, &tail, wanted);
-        if let Err(fault) = self.complete(url, wanted, &mut partial).await {
+        let mut partial = blocking(move || Partial::open(&cache, path)).await?;
+        // Whoever was killed while it unpacked, or had no room to, has left all of it.
+        let whole = partial.bytes > 0 && partial.digest() == wanted.expected;
+        if !whole && let Err(fault) = self.complete(url, wanted, &mut partial).await {
             // Nothing to go on with is nothing to keep.
             if partial.bytes == 0 {
                 partial.remove();
             }
             return Err(fault);
         }
-        self.accept(partial, wanted, unpacking).await
+        self.accept(partial, wanted).await
     }
 
     /// Asks until there is a whole file, which need not be the right one.
@@ -354,7 +334,6 @@ impl Downloader<'_> {
         &self,
         partial: Partial<P>,
         wanted: &Wanted,
-        unpacking: Option<Unpacking>,
     ) -> Result<Received, Fault> {
         let (digest, size) = (partial.digest(), partial.bytes);
         if digest != wanted.expected {
@@ -370,14 +349,15 @@ impl Downloader<'_> {
             return Err(page.map_or_else(|| Fault::Digest(Box::new(mismatch)), Fault::Page));
         }
         self.check_length(size, wanted)?;
-        let mut members = BTreeMap::new();
-        if let Some(unpacking) = unpacking {
-            members = unpacking.admit(self.cache).await.map_err(bad_archive)?;
-            partial.remove();
-        } else {
-            let admit = move |cache: &Cache| cache.admit(digest, partial.finish());
-            self.cache.blocking(admit).await?;
-        }
+        let (cache, programs) = (self.cache.clone(), wanted.members.clone());
+        let members = blocking(move || {
+            if programs.is_empty() {
+                cache.admit(digest, partial.finish())?;
+                return Ok(BTreeMap::new());
+            }
+            unpack(&cache, partial, &programs)
+        });
+        let members = members.await?;
         Ok(Received {
             digest,
             size,
@@ -446,11 +426,32 @@ fn lacks_start(wanted: &Wanted, start: &[u8]) -> Option<&'static str> {
     (wanted.size.is_none() && !start.starts_with(magic)).then_some(what)
 }
 
-fn bad_archive(problem: BadArchive) -> Fault {
-    match problem {
-        BadArchive::Write(error) => Fault::Here(error),
-        problem => Fault::Archive(problem),
+/// Takes programs out of an archive that was found to be right, and forgets it unless there was no
+/// room for them.
+fn unpack<P: AsRef<Path>>(
+    cache: &Cache,
+    archive: Partial<P>,
+    programs: &[Member],
+) -> Result<BTreeMap<String, PinnedProgram>, Fault> {
+    let staged = archive::unpack(archive.read()?, programs, |content| cache.stage(content));
+    if let Err(BadArchive::Write(error)) = staged {
+        return Err(error.into());
     }
+    archive.remove();
+    let mut members = BTreeMap::new();
+    for (name, (pinned, file)) in staged.map_err(Fault::Archive)? {
+        cache.admit(pinned.digest, file)?;
+        members.insert(name.to_owned(), pinned);
+    }
+    Ok(members)
+}
+
+/// Runs work that hashes or unpacks where it holds up nothing else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|stopped| Fault::File(io::Error::other(stopped)))?
 }
 
 fn no_file(path: &Path, error: io::Error) -> Fault {

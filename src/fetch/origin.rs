@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::archive::Member;
 use super::checksum;
 use super::download::{Downloader, Received, Wanted};
 use super::error::{Attempt, Error};
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault};
 use super::source::{BadSource, Base};
-use super::unpacking::Member;
 use super::{Options, elf, trust};
 use crate::artifact::{Artifact, Origin};
 use crate::digest::Digest;

@@ -2,14 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use fs_err as fs;
 
 use super::cache::Cache;
 use super::checksum;
 use super::fault::Fault;
-use super::tail::Tail;
 use crate::digest::{Digest, Hasher};
 
 /// An unfinished download.
@@ -17,8 +15,6 @@ pub(super) struct Partial<P> {
     path: P,
     file: fs::File,
     cache: Cache,
-    /// Who reads along.
-    tail: Arc<Tail>,
     hasher: Hasher,
     pub(super) bytes: u64,
     pub(super) validator: Option<String>,
@@ -26,7 +22,7 @@ pub(super) struct Partial<P> {
 
 impl<P: AsRef<Path>> Partial<P> {
     /// Opens it, and hashes what is there from an earlier run.
-    pub(super) fn open(cache: &Cache, path: P, tail: Arc<Tail>) -> Result<Self, Fault> {
+    pub(super) fn open(cache: &Cache, path: P) -> Result<Self, Fault> {
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(false).read(true).append(true);
         let file = options
@@ -37,14 +33,12 @@ impl<P: AsRef<Path>> Partial<P> {
             path,
             file,
             cache: cache.clone(),
-            tail,
             hasher: Hasher::default(),
             bytes: 0,
             validator,
         };
         let hashed = io::copy(&mut partial.file, &mut partial.hasher);
         partial.bytes = hashed.map_err(|error| cache.failed(error))?;
-        partial.tail.reach(partial.bytes);
         Ok(partial)
     }
 
@@ -58,7 +52,6 @@ impl<P: AsRef<Path>> Partial<P> {
         }
         self.hasher.update(piece);
         self.bytes += piece.len() as u64;
-        self.tail.reach(self.bytes);
         Ok(())
     }
 
@@ -67,7 +60,6 @@ impl<P: AsRef<Path>> Partial<P> {
         cleared.map_err(|error| self.cache.failed(error))?;
         self.hasher = Hasher::default();
         self.bytes = 0;
-        self.tail.reach(0);
         self.note_validator(None);
         Ok(())
     }
@@ -102,6 +94,12 @@ impl<P: AsRef<Path>> Partial<P> {
         });
         // What cannot be read is told when it is hashed.
         read.map(|_| start).unwrap_or_default()
+    }
+
+    /// Opens it, to be read from its start.
+    pub(super) fn read(&self) -> Result<fs::File, Fault> {
+        let opened = fs::File::open(self.path.as_ref());
+        Ok(opened.map_err(|error| self.cache.failed(error))?)
     }
 
     /// Forgets it: what was in it is kept otherwise.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream as tasks};
 
+use super::archive::Member;
 use super::cache::{About, Cache, Found};
 use super::choice::Choice;
 use super::download::Downloader;
@@ -13,7 +14,6 @@ use super::event::Event;
 use super::http::Http;
 use super::origin::Origins;
 use super::stream::Encoding;
-use super::unpacking::Member;
 use super::{Options, elf};
 use crate::artifact::{Artifact, Origin, Program};
 use crate::inventory::{Inventory, Requirement};

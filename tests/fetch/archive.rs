@@ -5,7 +5,7 @@ use kinstall::artifact::Program;
 use kinstall::digest::Digest;
 use kinstall::lockfile::Lockfile;
 
-use super::bench::{Bench, ETCD, SUMS, elf, program};
+use super::bench::{Bench, ETCD, SUMS, elf, etcd_archive, program};
 use crate::mirror::Mood;
 
 /// The names in the cache.
@@ -60,6 +60,8 @@ async fn an_archive_that_leads_out_of_itself_is_refused_whatever_its_checksum_sa
             .contains("`../../evil.txt`, a path that leads out of it")
     );
     assert_eq!(bench.lockfile, Lockfile::default());
+    let partial = fs::read_dir(bench.cache.directory().join("partial")).unwrap();
+    assert_eq!((cached(&bench), partial.count()), (0, 0));
 }
 
 #[tokio::test]
@@ -147,6 +149,21 @@ async fn an_interrupted_archive_goes_on_where_the_last_run_stopped() {
     assert!(requests[0].headers.contains_key("range"));
     bench.ensure(&both()).await.unwrap();
     bench.assert_sound();
+}
+
+/// As a run leaves it that is killed while it unpacks.
+#[tokio::test]
+async fn an_archive_that_came_whole_is_not_asked_for_again() {
+    let mut bench = Bench::new();
+    let archive = etcd_archive();
+    let name = Digest::of(&archive).to_string();
+    let partial = bench.cache.directory().join("partial");
+    fs::write(partial.join(name), archive).unwrap();
+    bench.pin(&both()).await.unwrap();
+    bench.ensure(&both()).await.unwrap();
+    bench.assert_sound();
+    assert!(bench.mirror.requests(ETCD).is_empty());
+    assert_eq!(fs::read_dir(partial).unwrap().count(), 0);
 }
 
 #[tokio::test]

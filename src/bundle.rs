@@ -224,6 +224,7 @@ pub async fn admit(path: &Path, cache: &Cache) -> Result<Bundle, Error> {
     let (from, held) = (path.clone(), cache.clone());
     let admitted = tokio::task::spawn_blocking(move || {
         let file = fs::File::open(&from)?;
+        held.hold()?;
         let begin = |manifest: &Manifest| held.check_room(manifest.contents().values().sum());
         let staged = read(file, begin, |content| {
             let (pinned, file) = held.stage(content)?;
@@ -231,7 +232,6 @@ pub async fn admit(path: &Path, cache: &Cache) -> Result<Bundle, Error> {
         });
         let (bundle, staged) = staged.map_err(|problem| bad(&from, problem))?;
         for (digest, file) in staged {
-            held.hold(digest)?;
             held.admit(digest, file)?;
         }
         let about = Some(format!("file://{}", std::path::absolute(&from)?.display()));

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
 use super::archive::{self, BadArchive, Member};
-use super::cache::{self, Cache, Found, Lock};
+use super::cache::{self, Cache, Found};
 use super::checksum;
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault, Mismatch};
@@ -70,9 +70,9 @@ impl Downloader<'_> {
         address: &Address,
         wanted: &Wanted,
     ) -> Result<Received, Fault> {
-        let _alone = self.alone(wanted).await?;
+        let partial = self.claim(wanted).await?;
         let seconds = self.limits.total_seconds;
-        let done = self.obtain_alone(address, wanted);
+        let done = self.obtain_alone(partial, address, wanted);
         tokio::time::timeout(Duration::from_secs(seconds), done)
             .await
             .map_err(|_| Fault::TooSlow { seconds })?
@@ -94,12 +94,12 @@ impl Downloader<'_> {
     }
 
     /// Waits until no other process, nor another job of this one, fetches the same.
-    async fn alone(&self, wanted: &Wanted) -> Result<Lock, Fault> {
+    async fn claim(&self, wanted: &Wanted) -> Result<Partial, Fault> {
         let since = Instant::now();
         let mut told = false;
         loop {
-            if let Some(lock) = self.cache.try_lock(&wanted.expected.to_string())? {
-                return Ok(lock);
+            if let Some(partial) = Partial::claim(self.cache, wanted.expected)? {
+                return Ok(partial);
             }
             let name = wanted.name.clone();
             if since.elapsed().as_secs() >= self.limits.total_seconds {
@@ -113,16 +113,30 @@ impl Downloader<'_> {
         }
     }
 
-    async fn obtain_alone(&self, address: &Address, wanted: &Wanted) -> Result<Received, Fault> {
+    async fn obtain_alone(
+        &self,
+        partial: Partial,
+        address: &Address,
+        wanted: &Wanted,
+    ) -> Result<Received, Fault> {
         if let Some(received) = self.there(wanted).await? {
+            partial.remove();
             let (name, digest) = (wanted.name.clone(), received.digest);
             (self.tell)(Event::Cached { name, digest });
             return Ok(received);
         }
-        let received = match address {
-            Address::File(path) => self.copy(path, wanted).await?,
-            Address::Web(url) => self.download(url, wanted).await?,
-        };
+        let mut partial = blocking(move || Ok(partial.resume()?)).await?;
+        // Whoever was killed while it unpacked, or had no room to, has left all of it.
+        if partial.bytes == 0 || partial.digest() != wanted.expected {
+            partial = match address {
+                Address::File(path) => self.copy(path, wanted, partial).await?,
+                Address::Web(url) => {
+                    self.complete(url, wanted, &mut partial).await?;
+                    partial
+                }
+            };
+        }
+        let received = self.accept(partial, wanted).await?;
         (self.tell)(Event::Verified {
             name: wanted.name.clone(),
             digest: received.digest,
@@ -165,7 +179,13 @@ impl Downloader<'_> {
         Ok(Some(received))
     }
 
-    async fn copy(&self, path: &Path, wanted: &Wanted) -> Result<Received, Fault> {
+    async fn copy(
+        &self,
+        path: &Path,
+        wanted: &Wanted,
+        mut partial: Partial,
+    ) -> Result<Partial, Fault> {
+        partial.clear()?;
         let length = fs::metadata(path)
             .map_err(|error| no_file(path, error))?
             .len();
@@ -177,10 +197,8 @@ impl Downloader<'_> {
             size: Some(length),
             resumed: 0,
         });
-        let temporary = self.cache.temporary()?.into_temp_path();
-        let (cache, from) = (self.cache.clone(), path.to_owned());
+        let from = path.to_owned();
         let copied = blocking(move || {
-            let mut partial = Partial::open(&cache, temporary)?;
             let mut file = regular_file::open(&from).map_err(Fault::File)?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
@@ -196,23 +214,7 @@ impl Downloader<'_> {
                 }
             }
         });
-        self.accept(copied.await?, wanted).await
-    }
-
-    async fn download(&self, url: &reqwest::Url, wanted: &Wanted) -> Result<Received, Fault> {
-        let path = self.cache.partial(&wanted.expected.to_string());
-        let cache = self.cache.clone();
-        let mut partial = blocking(move || Partial::open(&cache, path)).await?;
-        // Whoever was killed while it unpacked, or had no room to, has left all of it.
-        let whole = partial.bytes > 0 && partial.digest() == wanted.expected;
-        if !whole && let Err(fault) = self.complete(url, wanted, &mut partial).await {
-            // Nothing to go on with is nothing to keep.
-            if partial.bytes == 0 {
-                partial.remove();
-            }
-            return Err(fault);
-        }
-        self.accept(partial, wanted).await
+        copied.await
     }
 
     /// Asks until there is a whole file, which need not be the right one.
@@ -220,7 +222,7 @@ impl Downloader<'_> {
         &self,
         url: &reqwest::Url,
         wanted: &Wanted,
-        partial: &mut Partial<PathBuf>,
+        partial: &mut Partial,
     ) -> Result<(), Fault> {
         let mut patience = self.patience(&wanted.name);
         // What another source left may be the start of nothing.
@@ -257,7 +259,7 @@ impl Downloader<'_> {
         &self,
         url: &reqwest::Url,
         wanted: &Wanted,
-        partial: &mut Partial<PathBuf>,
+        partial: &mut Partial,
     ) -> Result<u64, Fault> {
         let validator = partial.validator.clone();
         let resume = Resume {
@@ -298,7 +300,7 @@ impl Downloader<'_> {
         &self,
         answer: &mut Answer,
         wanted: &Wanted,
-        partial: &mut Partial<PathBuf>,
+        partial: &mut Partial,
     ) -> Result<(), Fault> {
         let limit = wanted.size.unwrap_or(self.limits.artifact_bytes_max);
         let mut told = partial.bytes;
@@ -330,11 +332,7 @@ impl Downloader<'_> {
     }
 
     /// Gives a complete file, or the programs in it, a name in the cache if it is what is wanted.
-    async fn accept<P: AsRef<Path> + Send + 'static>(
-        &self,
-        partial: Partial<P>,
-        wanted: &Wanted,
-    ) -> Result<Received, Fault> {
+    async fn accept(&self, partial: Partial, wanted: &Wanted) -> Result<Received, Fault> {
         let (digest, size) = (partial.digest(), partial.bytes);
         if digest != wanted.expected {
             let page = partial.page();
@@ -352,7 +350,7 @@ impl Downloader<'_> {
         let (cache, programs) = (self.cache.clone(), wanted.members.clone());
         let members = blocking(move || {
             if programs.is_empty() {
-                cache.admit(digest, partial.finish())?;
+                partial.admit()?;
                 return Ok(BTreeMap::new());
             }
             unpack(&cache, partial, &programs)
@@ -407,7 +405,7 @@ impl Downloader<'_> {
 }
 
 /// Refuses what is not pinned and does not begin as it should, before all of it came: it might never end.
-fn check_start(wanted: &Wanted, partial: &mut Partial<PathBuf>) -> Result<(), Fault> {
+fn check_start(wanted: &Wanted, partial: &mut Partial) -> Result<(), Fault> {
     let start = partial.start();
     let Some(what) = lacks_start(wanted, &start) else {
         return Ok(());
@@ -428,9 +426,9 @@ fn lacks_start(wanted: &Wanted, start: &[u8]) -> Option<&'static str> {
 
 /// Takes programs out of an archive that was found to be right, and forgets it unless there was no
 /// room for them.
-fn unpack<P: AsRef<Path>>(
+fn unpack(
     cache: &Cache,
-    archive: Partial<P>,
+    archive: Partial,
     programs: &[Member],
 ) -> Result<BTreeMap<String, PinnedProgram>, Fault> {
     let staged = archive::unpack(archive.read()?, programs, |content| cache.stage(content));

@@ -45,6 +45,7 @@ impl<'a> Run<'a> {
         options: &Options,
         tell: &'a (dyn Fn(Event) + Sync),
     ) -> Result<Self, Error> {
+        cache.hold()?;
         let ca = inventory.source.ca.as_ref();
         let ca = ca.map(|path| inventory.directory.join(path));
         let downloader = Downloader {
@@ -183,9 +184,6 @@ impl<'a> Run<'a> {
             let name = program.to_string();
             let there = lockfile.program(program);
             pinned.insert(*program, there.ok_or(Error::NotPinned { name })?);
-        }
-        for PinnedProgram { digest, .. } in pinned.values() {
-            cache.hold(*digest)?;
         }
         let complete = self.has_all(&pinned).await?;
         let pin = lockfile.pin(artifact).expect("its programs are pinned");

@@ -25,7 +25,7 @@ use fs_err as fs;
 pub use manifest::{BadManifest, Manifest};
 pub use read::{BadBundle, read};
 
-use crate::artifact::{Origin, Program};
+use crate::artifact::Program;
 use crate::digest::Digest;
 use crate::durable;
 use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
@@ -273,25 +273,14 @@ impl Bundle {
             let found = self.lockfile.artifact(program);
             let (artifact, _) = found.expect("a bundle's lockfile pins its programs");
             let theirs = self.lockfile.pin(&artifact).expect("it was just found");
-            let known = artifact.known_digest();
-            let known = known.filter(|_| !inventory.source.rebuilt);
-            let trust = match known {
-                Some(known) if known == theirs.digest => Trust::BuiltIn,
-                Some(known) => {
-                    let (name, pinned) = (artifact.to_string(), theirs.digest);
-                    let not = fetch::Error::NotUpstreams {
-                        name,
-                        pinned,
-                        known,
-                    };
-                    return Err(not.into());
-                }
-                None if artifact.origin == Origin::Own => Trust::Yours,
-                None => Trust::Bundle,
-            };
-            let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {
-                trust,
+            let theirs = Pin {
+                trust: Trust::Bundle,
                 members: BTreeMap::new(),
+                ..theirs.clone()
+            };
+            fetch::check_known(inventory, &artifact, &theirs)?;
+            let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {
+                trust: fetch::trust(inventory, &artifact, &theirs),
                 ..theirs.clone()
             });
             if pin.digest != theirs.digest {

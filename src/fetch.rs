@@ -6,7 +6,6 @@
 pub mod archive;
 mod cache;
 mod checksum;
-mod choice;
 mod download;
 mod elf;
 mod error;
@@ -30,7 +29,6 @@ use std::path::PathBuf;
 pub use archive::BadArchive;
 pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
 pub use checksum::BadChecksum;
-pub use choice::Update;
 pub use elf::WrongProgram;
 pub use error::{Attempt, Error};
 pub use event::Event;
@@ -48,9 +46,33 @@ use crate::inventory::Inventory;
 use crate::lockfile::{self, Lockfile, Pin, Trust};
 use crate::regular_file;
 use run::Run;
+use trust::Policy;
 
 /// The name of the lockfile, beside the inventory.
 pub const LOCKFILE: &str = "kinstall.lock";
+
+/// What is pinned anew although it is pinned already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Update {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Everything.
+    All,
+    /// Programs of these names, and what comes in the same archive.
+    Programs(BTreeSet<String>),
+}
+
+impl Update {
+    /// Whether a program is pinned anew.
+    pub fn covers(&self, program: &Program) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Programs(names) => names.contains(&program.name),
+        }
+    }
+}
 
 /// How to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +178,7 @@ pub async fn pin(
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<PinReport, Error> {
     let run = Run::new(inventory, cache, options, tell)?;
-    let choice = run.choice(inventory, lockfile, options);
+    let policy = &run.origins.policy;
     let artifacts = grouped(programs, |program| Ok(program.artifact()?))?;
     let missing: Vec<_> = (programs.iter())
         .filter(|program| lockfile.program(program).is_none())
@@ -165,7 +187,7 @@ pub async fn pin(
     if options.locked && !missing.is_empty() {
         return Err(Error::Locked { names: missing });
     }
-    choice.check_before(artifacts.keys())?;
+    policy.check_before(artifacts.keys(), lockfile, &options.update)?;
     let jobs = artifacts.iter().map(|(artifact, programs)| {
         let before = lockfile.pin(artifact);
         let covered = programs
@@ -177,7 +199,7 @@ pub async fn pin(
         run.resolve(artifact, programs, before, covered, update)
     });
     let pins: Vec<_> = run.together(jobs).await?;
-    choice.check(artifacts.keys().zip(&pins))?;
+    policy.check(artifacts.keys().zip(&pins))?;
     let mut report = PinReport::default();
     for (artifact, pin) in artifacts.into_keys().zip(pins) {
         let before = lockfile.insert(artifact.clone(), pin.clone());
@@ -225,38 +247,23 @@ pub fn check_required(
     programs: &BTreeSet<Program>,
     lockfile: &Lockfile,
 ) -> Result<(), Error> {
-    let Some(required) = run::required(inventory) else {
-        return Ok(());
-    };
     let artifacts: BTreeSet<_> = programs
         .iter()
         .filter_map(|program| Some(lockfile.artifact(program)?.0))
         .collect();
-    let weak: Vec<_> = artifacts
-        .into_iter()
-        .filter_map(|artifact| {
-            Some((
-                trust(inventory, &artifact, lockfile.pin(&artifact)?),
-                artifact,
-            ))
-        })
-        .map(|(trust, artifact)| (artifact.to_string(), trust))
-        .filter(|(_, trust)| *trust > required && *trust != Trust::Yours)
-        .map(|(artifact, trust)| (artifact, Some(trust)))
-        .collect();
-    if weak.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Weak {
-        required,
-        weak,
-        rebuilt: inventory.source.rebuilt,
-    })
+    let pins = artifacts.iter();
+    Policy::new(&inventory.source)
+        .check(pins.filter_map(|artifact| Some((artifact, lockfile.pin(artifact)?))))
+}
+
+/// Refuses a pin that is not of upstream's build, where that is built in.
+pub fn check_known(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
+    Policy::new(&inventory.source).check_known(artifact, pin)
 }
 
 /// What a pin of a lockfile rests on, by what this kinstall and the inventory know of it.
 pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
-    trust::trust(&inventory.source, artifact, pin)
+    Policy::new(&inventory.source).trust(artifact, pin)
 }
 
 /// Where the first source of an inventory keeps an artifact: the address to show.

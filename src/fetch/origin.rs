@@ -1,10 +1,9 @@
-//! Where artifacts come from: the sources of an origin in order, what each of them publishes, and
-//! what a pin rests on.
+//! Where artifacts come from: the sources of an origin in order, and what each of them publishes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::archive::Member;
 use super::checksum;
@@ -13,7 +12,8 @@ use super::error::{Attempt, Error};
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault};
 use super::source::{BadSource, Base};
-use super::{Options, elf, trust};
+use super::trust::Policy;
+use super::{Options, elf};
 use crate::artifact::{Artifact, Origin};
 use crate::digest::Digest;
 use crate::inventory::Source;
@@ -23,11 +23,7 @@ use crate::lockfile::{Pin, Trust};
 pub(super) struct Origins<'a> {
     kubernetes: Vec<Mirror>,
     etcd: Vec<Mirror>,
-    source: Source,
-    /// Whether the lockfile's word that something was published is not enough.
-    strict: bool,
-    /// What a source published to us, over https.
-    published: Mutex<BTreeSet<Digest>>,
+    pub(super) policy: Policy<'a>,
     /// The bundle that stands in for all of them, where there is one.
     bundle: Option<PathBuf>,
     downloader: Downloader<'a>,
@@ -66,7 +62,7 @@ pub(super) struct Obtained {
 
 impl<'a> Origins<'a> {
     pub(super) fn new(
-        source: &Source,
+        source: &'a Source,
         options: &Options,
         downloader: Downloader<'a>,
     ) -> Result<Self, BadSource> {
@@ -74,53 +70,16 @@ impl<'a> Origins<'a> {
         Ok(Self {
             kubernetes: Mirror::all(&source.kubernetes, &mut hosts)?,
             etcd: Mirror::all(&source.etcd, &mut hosts)?,
-            source: source.clone(),
-            strict: options.require.is_some(),
-            published: Mutex::default(),
+            policy: Policy::with_options(source, options),
             bundle: options.bundle.clone(),
             downloader,
         })
     }
 
-    /// Refuses a pin that is not of upstream's build.
-    pub(super) fn check_known(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
-        match self.known(artifact) {
-            Some(known) if known != pin.digest => Err(Error::NotUpstreams {
-                name: artifact.to_string(),
-                pinned: pin.digest,
-                known,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// What a pin rests on. Where somebody asks for it, `published` is what a source published to us.
-    pub(super) fn trust(&self, artifact: &Artifact, pin: &Pin) -> Trust {
-        let trust = trust::trust(&self.source, artifact, pin);
-        let (trusted, claimed) = (Trust::Published, Trust::Claimed);
-        if trust == trusted || trust == claimed {
-            let found = self.published_lock().contains(&pin.digest);
-            if found {
-                return trusted;
-            }
-            if self.strict {
-                return claimed;
-            }
-        }
-        trust
-    }
-
-    /// Whether a pin may rest on what a source publishes over https, once that was asked.
-    pub(super) fn may_be_published(&self, artifact: &Artifact, pin: &Pin) -> bool {
-        let can_ask = self.bundle.is_none() && trust::has_https(&self.source, artifact.origin);
-        self.trust(artifact, pin) <= Trust::Published || pin.trust <= Trust::Published && can_ask
-    }
-
     /// Asks sources with https for the checksum of a pin that only the lockfile says something of,
     /// where somebody asked for more than that.
     pub(super) async fn verify(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
-        let settled = self.trust(artifact, pin) <= Trust::Published;
-        if !self.strict || settled || !self.may_be_published(artifact, pin) {
+        if !self.policy.must_ask(artifact, pin) {
             return Ok(());
         }
         let (name, pinned) = (artifact.to_string(), pin.digest);
@@ -132,7 +91,7 @@ impl<'a> Origins<'a> {
             let url = mirror.base.checksum(artifact).shown();
             match self.published(&mirror.base, artifact).await {
                 Ok(published) if published == pinned => {
-                    self.published_lock().insert(pinned);
+                    self.policy.note_published(pinned);
                     return Ok(());
                 }
                 Ok(published) => {
@@ -150,21 +109,6 @@ impl<'a> Origins<'a> {
             return Ok(());
         }
         Err(Error::Unavailable { name, attempts })
-    }
-
-    fn published_lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
-        let locked = self.published.lock();
-        locked.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The digest that is built in, where it says something of these sources.
-    pub(super) fn known(&self, artifact: &Artifact) -> Option<Digest> {
-        artifact.known_digest().filter(|_| !self.source.rebuilt)
-    }
-
-    /// Whether the sources hold builds of their own.
-    pub(super) const fn is_rebuilt(&self) -> bool {
-        self.source.rebuilt
     }
 
     /// Brings an artifact, or these programs of it, into the cache from the first source that has
@@ -259,7 +203,7 @@ impl<'a> Origins<'a> {
                     self.check_programs(artifact, &received).await?;
                 }
                 if pin.is_none() && trust == Trust::Published {
-                    self.published_lock().insert(received.digest);
+                    self.policy.note_published(received.digest);
                 }
                 Ok(Obtained {
                     received,
@@ -309,7 +253,7 @@ impl<'a> Origins<'a> {
         artifact: &Artifact,
     ) -> Result<(Digest, ExpectedBy), Fault> {
         let published = self.published(base, artifact).await;
-        if let Some(known) = self.known(artifact) {
+        if let Some(known) = self.policy.known(artifact) {
             let known_by = (known, ExpectedBy::FirstPin(Trust::BuiltIn));
             return match published {
                 Ok(published) if published != known => Err(Fault::Replaced { published, known }),

@@ -81,27 +81,11 @@ impl Artifact {
         self.origin != Origin::Own && self.path.ends_with(".tar.gz")
     }
 
-    /// What follows its path in the names of the files that may publish its checksum, the usual
-    /// one first; empty where it is listed in `SHA256SUMS` beside it, and for the user's own.
-    ///
-    /// Kubernetes keeps a bare digest beside each file; etcd keeps one list for each release.
-    pub fn checksum_suffixes(&self) -> &'static [&'static str] {
-        match self.origin {
-            Origin::Kubernetes if self.is_archive() => &[".sha512", ".sha256"],
-            Origin::Kubernetes => &[".sha256", ".sha512"],
-            Origin::Etcd | Origin::Own => &[],
-        }
-    }
-
     /// The programs that can be taken out of it, each with its path inside; empty if it is itself
     /// the program.
     pub fn members(&self) -> Vec<(&'static str, String)> {
         if !self.is_archive() {
             return Vec::new();
-        }
-        if self.origin == Origin::Kubernetes {
-            let member = |name| (name, format!("kubernetes/server/bin/{name}"));
-            return SERVER_ARCHIVE.map(member).into();
         }
         let folder = self.file_name().trim_end_matches(".tar.gz");
         let member = |name| (name, format!("{folder}/{name}"));
@@ -134,43 +118,8 @@ pub struct NeverBuilt {
     pub way_out: &'static str,
 }
 
-/// What `kubernetes-server-linux-<arch>.tar.gz` holds of what kinstall may install, below
-/// `kubernetes/server/bin` (the same since before 1.20).
-const SERVER_ARCHIVE: [&str; 6] = [
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubectl",
-    "kubelet",
-];
-
 impl Program {
-    /// Upstream's archive of all servers, where the program comes in it too.
-    pub fn server_archive(&self) -> Option<Artifact> {
-        let Self { version, arch, .. } = self;
-        let published = *arch != Arch::Armhf || version.minor() <= LAST_ARMHF_SERVER;
-        if self.own.is_some() || !published || !SERVER_ARCHIVE.contains(&self.name.as_str()) {
-            return None;
-        }
-        let name = format!("kubernetes-server-linux-{}.tar.gz", arch.upstream());
-        Some(Artifact {
-            origin: Origin::Kubernetes,
-            version: *version,
-            arch: *arch,
-            path: format!("v{version}/{name}"),
-        })
-    }
-
-    /// Everything that the program may come out of, the usual one first.
-    pub fn artifacts(&self) -> impl Iterator<Item = Artifact> {
-        self.artifact()
-            .ok()
-            .into_iter()
-            .chain(self.server_archive())
-    }
-
-    /// The artifact that the program usually is, or comes out of.
+    /// The artifact that the program is, or comes out of.
     pub fn artifact(&self) -> Result<Artifact, NeverBuilt> {
         let Self {
             name,
@@ -328,22 +277,6 @@ mod tests {
     }
 
     #[test]
-    fn servers_and_kubectl_come_in_an_archive_too_where_upstream_made_one() {
-        let archive = |name, version, arch| program(name, version, arch).server_archive();
-        let path = |artifact: Option<Artifact>| artifact.map(|artifact| artifact.path);
-        assert_eq!(
-            path(archive("kube-scheduler", "1.26.15", Arch::Armhf)).unwrap(),
-            "v1.26.15/kubernetes-server-linux-arm.tar.gz"
-        );
-        let kubectl = archive("kubectl", "1.22.17", Arch::Arm64).unwrap();
-        assert!(kubectl.is_archive());
-        let members = kubectl.members();
-        assert!(members.contains(&("kubectl", "kubernetes/server/bin/kubectl".to_owned())));
-        assert_eq!(archive("kubectl", "1.27.0", Arch::Armhf), None);
-        assert_eq!(archive("etcd", "3.5.21", Arch::Arm64), None);
-    }
-
-    #[test]
     fn what_was_never_built_for_armhf_is_said_with_a_way_out() {
         for (name, version) in [("kube-scheduler", "1.27.0"), ("etcd", "3.5.21")] {
             let error = program(name, version, Arch::Armhf).artifact().unwrap_err();
@@ -367,7 +300,6 @@ mod tests {
             (artifact.origin, artifact.path.as_str()),
             (Origin::Own, "build/armhf/etcd")
         );
-        assert_eq!(own.server_archive(), None);
         assert!(artifact.members().is_empty());
     }
 }

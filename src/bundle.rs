@@ -25,8 +25,8 @@ use fs_err as fs;
 pub use manifest::{BadManifest, Manifest};
 pub use read::{BadBundle, read};
 
-use crate::artifact::{Origin, Program};
-use crate::digest::{Checksum, Digest};
+use crate::artifact::Program;
+use crate::digest::Digest;
 use crate::durable;
 use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
 use crate::inventory::Inventory;
@@ -224,6 +224,7 @@ pub async fn admit(path: &Path, cache: &Cache) -> Result<Bundle, Error> {
     let (from, held) = (path.clone(), cache.clone());
     let admitted = tokio::task::spawn_blocking(move || {
         let file = fs::File::open(&from)?;
+        held.hold()?;
         let begin = |manifest: &Manifest| held.check_room(manifest.contents().values().sum());
         let staged = read(file, begin, |content| {
             let (pinned, file) = held.stage(content)?;
@@ -231,7 +232,6 @@ pub async fn admit(path: &Path, cache: &Cache) -> Result<Bundle, Error> {
         });
         let (bundle, staged) = staged.map_err(|problem| bad(&from, problem))?;
         for (digest, file) in staged {
-            held.hold(digest)?;
             held.admit(digest, file)?;
         }
         let about = Some(format!("file://{}", std::path::absolute(&from)?.display()));
@@ -273,26 +273,14 @@ impl Bundle {
             let found = self.lockfile.artifact(program);
             let (artifact, _) = found.expect("a bundle's lockfile pins its programs");
             let theirs = self.lockfile.pin(&artifact).expect("it was just found");
-            let known = artifact
-                .known_checksum()
-                .filter(|_| !inventory.source.rebuilt);
-            let trust = match known {
-                Some(Checksum::Sha256(known)) if known == theirs.digest => Trust::BuiltIn,
-                Some(known @ Checksum::Sha256(_)) => {
-                    let (name, pinned) = (artifact.to_string(), theirs.digest);
-                    let not = fetch::Error::NotUpstreams {
-                        name,
-                        pinned,
-                        known,
-                    };
-                    return Err(not.into());
-                }
-                _ if artifact.origin == Origin::Own => Trust::Yours,
-                _ => Trust::Bundle,
-            };
-            let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {
-                trust,
+            let theirs = Pin {
+                trust: Trust::Bundle,
                 members: BTreeMap::new(),
+                ..theirs.clone()
+            };
+            fetch::check_known(inventory, &artifact, &theirs)?;
+            let mut pin = adopted.pin(&artifact).cloned().unwrap_or(Pin {
+                trust: fetch::trust(inventory, &artifact, &theirs),
                 ..theirs.clone()
             });
             if pin.digest != theirs.digest {

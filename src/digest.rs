@@ -1,14 +1,11 @@
 //! A SHA-256 digest: the name of every content kinstall handles, on the operator's machine and on
 //! a node. Not a check of who made the content; that is the lockfile's part.
 
-mod sha512;
-
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-pub use sha512::{Checksum, Hashes, NotAChecksum, Sha512};
 
 /// The SHA-256 of some bytes, shown as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,20 +51,17 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let refuse = || NotADigest(text.chars().take(80).collect());
-        from_hex(text).map(Self).ok_or_else(refuse)
+        // Digits and nothing else: `from_str_radix` would take a sign.
+        if text.len() != 64 || text.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
+            return Err(refuse());
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let digits = &text[2 * index..2 * index + 2];
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| refuse())?;
+        }
+        Ok(Self(bytes))
     }
-}
-
-/// Bytes written as two hexadecimal digits each, and nothing else: no sign, no space.
-fn from_hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
-    if text.len() != 2 * BYTES || text.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; BYTES];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 impl TryFrom<String> for Digest {

@@ -6,7 +6,6 @@
 pub mod archive;
 mod cache;
 mod checksum;
-mod choice;
 mod download;
 mod elf;
 mod error;
@@ -22,9 +21,7 @@ pub(crate) mod ratio;
 mod run;
 mod source;
 pub mod stream;
-mod tail;
 mod trust;
-mod unpacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -32,7 +29,6 @@ use std::path::PathBuf;
 pub use archive::BadArchive;
 pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
 pub use checksum::BadChecksum;
-pub use choice::Update;
 pub use elf::WrongProgram;
 pub use error::{Attempt, Error};
 pub use event::Event;
@@ -50,9 +46,33 @@ use crate::inventory::Inventory;
 use crate::lockfile::{self, Lockfile, Pin, Trust};
 use crate::regular_file;
 use run::Run;
+use trust::Policy;
 
 /// The name of the lockfile, beside the inventory.
 pub const LOCKFILE: &str = "kinstall.lock";
+
+/// What is pinned anew although it is pinned already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Update {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Everything.
+    All,
+    /// Programs of these names, and what comes in the same archive.
+    Programs(BTreeSet<String>),
+}
+
+impl Update {
+    /// Whether a program is pinned anew.
+    pub fn covers(&self, program: &Program) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Programs(names) => names.contains(&program.name),
+        }
+    }
+}
 
 /// How to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +145,8 @@ pub fn read_lockfile(inventory: &Inventory) -> Result<Lockfile, Error> {
     }
 }
 
-/// Writes the lockfile beside an inventory, if its text is another one; says whether it was.
+/// Writes the lockfile beside an inventory, unless the one there pins the same; says whether it was
+/// written.
 pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool, Error> {
     let text = lockfile.to_text();
     let written = (|| {
@@ -136,7 +157,7 @@ pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool
             real => real?,
         };
         let there = regular_file::read_text(&path, lockfile::BYTES_MAX);
-        if there.is_ok_and(|there| there == text) {
+        if there.is_ok_and(|there| Lockfile::parse(&there).as_ref() == Ok(lockfile)) {
             return Ok(false);
         }
         durable::replace(&path, text.as_bytes(), 0o644)?;
@@ -157,38 +178,30 @@ pub async fn pin(
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<PinReport, Error> {
     let run = Run::new(inventory, cache, options, tell)?;
-    let choice = run.choice(inventory, lockfile, options);
-    let artifacts = grouped(programs, |program| choice.of(program))?;
-    let covers = |lockfile: &Lockfile, artifact: &Artifact, program: &Program| matches!(lockfile.artifact(program), Some((pinned, _)) if pinned == *artifact);
-    let missing: Vec<_> = (artifacts.iter())
-        .flat_map(|(artifact, programs)| programs.iter().map(move |program| (artifact, program)))
-        .filter(|(artifact, program)| !covers(lockfile, artifact, program))
-        .map(|(_, program)| program.to_string())
+    let policy = &run.origins.policy;
+    let artifacts = grouped(programs, |program| Ok(program.artifact()?))?;
+    let missing: Vec<_> = (programs.iter())
+        .filter(|program| lockfile.program(program).is_none())
+        .map(ToString::to_string)
         .collect();
     if options.locked && !missing.is_empty() {
         return Err(Error::Locked { names: missing });
     }
-    choice.check_before(artifacts.keys())?;
+    policy.check_before(artifacts.keys(), lockfile, &options.update)?;
     let jobs = artifacts.iter().map(|(artifact, programs)| {
         let before = lockfile.pin(artifact);
         let covered = programs
             .iter()
-            .all(|program| covers(lockfile, artifact, program));
+            .all(|program| lockfile.program(program).is_some());
         let update = programs
             .iter()
             .any(|program| options.update.covers(program));
         run.resolve(artifact, programs, before, covered, update)
     });
     let pins: Vec<_> = run.together(jobs).await?;
-    choice.check(artifacts.keys().zip(&pins))?;
-    for ((artifact, programs), pin) in artifacts.iter().zip(&pins) {
-        check_moved(lockfile, artifact, programs, pin, &options.update)?;
-    }
+    policy.check(artifacts.keys().zip(&pins))?;
     let mut report = PinReport::default();
-    for ((artifact, programs), pin) in artifacts.into_iter().zip(pins) {
-        for program in programs {
-            lockfile.unpin_elsewhere(program, &artifact);
-        }
+    for (artifact, pin) in artifacts.into_keys().zip(pins) {
         let before = lockfile.insert(artifact.clone(), pin.clone());
         if before.as_ref() == Some(&pin) {
             report.kept += 1;
@@ -234,38 +247,23 @@ pub fn check_required(
     programs: &BTreeSet<Program>,
     lockfile: &Lockfile,
 ) -> Result<(), Error> {
-    let Some(required) = run::required(inventory) else {
-        return Ok(());
-    };
     let artifacts: BTreeSet<_> = programs
         .iter()
         .filter_map(|program| Some(lockfile.artifact(program)?.0))
         .collect();
-    let weak: Vec<_> = artifacts
-        .into_iter()
-        .filter_map(|artifact| {
-            Some((
-                trust(inventory, &artifact, lockfile.pin(&artifact)?),
-                artifact,
-            ))
-        })
-        .map(|(trust, artifact)| (artifact.to_string(), trust))
-        .filter(|(_, trust)| *trust > required && *trust != Trust::Yours)
-        .map(|(artifact, trust)| (artifact, Some(trust)))
-        .collect();
-    if weak.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Weak {
-        required,
-        weak,
-        rebuilt: inventory.source.rebuilt,
-    })
+    let pins = artifacts.iter();
+    Policy::new(&inventory.source)
+        .check(pins.filter_map(|artifact| Some((artifact, lockfile.pin(artifact)?))))
+}
+
+/// Refuses a pin that is not of upstream's build, where that is built in.
+pub fn check_known(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
+    Policy::new(&inventory.source).check_known(artifact, pin)
 }
 
 /// What a pin of a lockfile rests on, by what this kinstall and the inventory know of it.
 pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
-    trust::trust(&inventory.source, artifact, pin)
+    Policy::new(&inventory.source).trust(artifact, pin)
 }
 
 /// Where the first source of an inventory keeps an artifact: the address to show.
@@ -277,32 +275,6 @@ pub fn address(inventory: &Inventory, artifact: &Artifact) -> Option<String> {
     };
     let base = source::Base::parse(bases.first()?).ok()?;
     Some(base.file(artifact).shown())
-}
-
-/// A program that moves from one artifact to another keeps its digest.
-fn check_moved(
-    lockfile: &Lockfile,
-    artifact: &Artifact,
-    programs: &BTreeSet<&Program>,
-    pin: &Pin,
-    update: &Update,
-) -> Result<(), Error> {
-    for program in programs.iter().filter(|program| !update.covers(program)) {
-        let before = lockfile.artifact(program);
-        let found = pin.members.get(&program.name);
-        if let (Some((elsewhere, pinned)), Some(found)) = (before, found)
-            && elsewhere != *artifact
-            && pinned.digest != found.digest
-        {
-            return Err(Error::OtherInArchive {
-                archive: artifact.to_string(),
-                member: program.name.clone(),
-                pinned: pinned.digest,
-                found: found.digest,
-            });
-        }
-    }
-    Ok(())
 }
 
 type Artifacts<'a> = BTreeMap<Artifact, BTreeSet<&'a Program>>;

@@ -3,6 +3,7 @@
 //! Text that is meant to be committed and read in a diff: one block an artifact, in a stable
 //! order, without the name of a host. Reading and writing the file is [`crate::fetch`]'s part.
 
+mod earlier;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ pub use text::Malformed;
 pub(crate) use text::{BYTES_MAX, is_name};
 
 /// Nothing that is pinned, fetched or taken out of an archive is longer, in bytes: the largest
-/// archive of Kubernetes has about 450 MB, the largest program about 130.
+/// program of Kubernetes has about 130 MB.
 pub const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
 
 /// What is pinned of a program: enough to plan with, without having it.
@@ -121,17 +122,15 @@ impl Lockfile {
 
     /// The artifact that a program is pinned as, or in; and what is pinned of the program.
     pub fn artifact(&self, program: &Program) -> Option<(Artifact, PinnedProgram)> {
-        let pinned = |artifact: Artifact| {
-            let pin = self.pins.get(&artifact)?;
-            let pinned = if artifact.is_archive() {
-                *pin.members.get(&program.name)?
-            } else {
-                let Pin { digest, size, .. } = *pin;
-                PinnedProgram { digest, size }
-            };
-            Some((artifact, pinned))
+        let artifact = program.artifact().ok()?;
+        let pin = self.pins.get(&artifact)?;
+        let pinned = if artifact.is_archive() {
+            *pin.members.get(&program.name)?
+        } else {
+            let Pin { digest, size, .. } = *pin;
+            PinnedProgram { digest, size }
         };
-        program.artifacts().find_map(pinned)
+        Some((artifact, pinned))
     }
 
     /// What is pinned of an artifact.
@@ -147,19 +146,6 @@ impl Lockfile {
     /// Pins an artifact, and gives back what was pinned of it before.
     pub fn insert(&mut self, artifact: Artifact, pin: Pin) -> Option<Pin> {
         self.pins.insert(artifact, pin)
-    }
-
-    /// Forgets what is pinned of a program by anything but this artifact.
-    pub fn unpin_elsewhere(&mut self, program: &Program, artifact: &Artifact) {
-        for other in program.artifacts().filter(|other| other != artifact) {
-            let Some(pin) = self.pins.get_mut(&other) else {
-                continue;
-            };
-            pin.members.remove(&program.name);
-            if pin.members.is_empty() {
-                self.pins.remove(&other);
-            }
-        }
     }
 
     /// Supposes a pin for a program that has none, so that what it would be part of can be shown

@@ -329,7 +329,7 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
         version: "1.32.3".parse().unwrap(),
         ..program("kube-scheduler")
     };
-    let digest = known.artifact().unwrap().known_checksum().unwrap();
+    let digest = known.artifact().unwrap().known_digest().unwrap();
     let path = format!("/{}", known.artifact().unwrap().path);
     bench.mirror.put(&path, elf("replaced"));
     bench.mirror.put(
@@ -347,7 +347,9 @@ async fn a_release_that_kinstall_knows_is_not_taken_from_who_says_otherwise() {
 
     // Without a checksum of its own, or with the right one, the file itself is compared.
     for checksum in [Mood::Page(404, ""), Mood::Right] {
-        bench.mirror.put(&format!("{path}.sha256"), digest.digits());
+        bench
+            .mirror
+            .put(&format!("{path}.sha256"), digest.to_string());
         bench.mirror.mood(&format!("{path}.sha256"), [checksum]);
         let text = bench
             .pin(std::slice::from_ref(&known))

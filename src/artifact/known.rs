@@ -1,32 +1,28 @@
 //! The digests of releases that ship inside kinstall. Pure.
 //!
 //! They are what a first pin is compared with before anything that a mirror says of itself. The
-//! tables have the form of `sha256sum` and `sha512sum`, with paths below a base URL, so that
-//! `sha256sum --ignore-missing -c` checks a mirror directory against them. `cargo xtask checksums`
-//! adds to them.
+//! table has the form of `sha256sum`, with paths below a base URL, so that
+//! `sha256sum --ignore-missing -c` checks a mirror directory against it. `cargo xtask checksums`
+//! adds to it.
 
 use super::{Artifact, Origin};
-use crate::digest::Checksum;
+use crate::digest::Digest;
 use crate::version::{Minor, Version};
 
 /// Programs and etcd's archives.
 const TABLE: &str = include_str!("SHA256SUMS");
-/// Archives of Kubernetes' servers, as the changelogs list them.
-const ARCHIVE_TABLE: &str = include_str!("SHA512SUMS");
 
 impl Artifact {
-    /// The checksum that ships inside kinstall, if this release is known.
-    pub fn known_checksum(&self) -> Option<Checksum> {
-        let table = match self.origin {
-            Origin::Own => return None,
-            Origin::Kubernetes if self.is_archive() => ARCHIVE_TABLE,
-            Origin::Kubernetes | Origin::Etcd => TABLE,
-        };
-        let line = table.lines().find_map(|line| {
+    /// The digest that ships inside kinstall, if this release is known.
+    pub fn known_digest(&self) -> Option<Digest> {
+        if self.origin == Origin::Own {
+            return None;
+        }
+        let line = TABLE.lines().find_map(|line| {
             let (digest, path) = line.split_once("  ")?;
             (path == self.path).then_some(digest)
         })?;
-        Some(line.parse().expect("a test reads every line of the tables"))
+        Some(line.parse().expect("a test reads every line of the table"))
     }
 }
 
@@ -55,37 +51,32 @@ mod tests {
         }
     }
 
-    fn known(name: &str, version: &str, arch: Arch) -> Option<Checksum> {
+    fn known(name: &str, version: &str, arch: Arch) -> Option<Digest> {
         program(name, version, arch)
             .artifact()
             .unwrap()
-            .known_checksum()
+            .known_digest()
     }
 
     #[test]
     fn every_line_is_a_digest_and_a_path_that_stands_there_once() {
-        for (table, digits, least) in [(TABLE, 64, 2900), (ARCHIVE_TABLE, 128, 362)] {
-            let mut paths = BTreeSet::new();
-            for line in table.lines() {
-                let (digest, path) = line.split_once("  ").unwrap();
-                assert_eq!(digest.parse::<Checksum>().unwrap().digits(), digest);
-                assert_eq!(digest.len(), digits);
-                assert!(paths.insert(path), "{path}");
-            }
-            assert!(paths.len() >= least);
+        let mut paths = BTreeSet::new();
+        for line in TABLE.lines() {
+            let (digest, path) = line.split_once("  ").unwrap();
+            assert_eq!(digest.parse::<Digest>().unwrap().to_string(), digest);
+            assert!(paths.insert(path), "{path}");
         }
+        assert!(paths.len() >= 2900);
     }
 
     #[test]
-    fn where_servers_are_not_known_their_archive_is() {
+    fn no_server_before_1_24_is_known() {
         for version in ["1.20.0", "1.21.14", "1.22.17", "1.23.15"] {
             for arch in Arch::ALL {
-                let server = program("kube-apiserver", version, arch);
-                assert_eq!(server.artifact().unwrap().known_checksum(), None);
-                let archive = server.server_archive().unwrap();
-                assert!(archive.known_checksum().is_some(), "{version} {arch}");
+                assert_eq!(known("kube-apiserver", version, arch), None);
             }
         }
+        assert!(known("kubectl", "1.20.0", Arch::Armhf).is_some());
     }
 
     #[test]
@@ -119,6 +110,6 @@ mod tests {
             arch: Arch::Arm64,
             own: Some("release/v1.32.3/bin/linux/arm64/kubectl".to_owned()),
         };
-        assert_eq!(own.artifact().unwrap().known_checksum(), None);
+        assert_eq!(own.artifact().unwrap().known_digest(), None);
     }
 }

@@ -108,6 +108,56 @@ fn a_sound_bundle_is_read_either_way() {
     }
 }
 
+/// An earlier kinstall took programs out of Kubernetes' archive of servers, and its bundles say so.
+#[test]
+fn a_bundle_whose_lockfile_pins_the_archive_of_servers_is_adopted_as_single_programs() {
+    let program = |name, content: &[u8]| {
+        let (size, digest) = (content.len(), Digest::of(content));
+        format!("[[artifact.program]]\nname = \"{name}\"\nsize = {size}\nsha256 = \"{digest}\"\n")
+    };
+    let lock = format!(
+        "format = 1\n\n[[artifact]]\nsource = \"kubernetes\"\n\
+         path = \"v1.99.3/kubernetes-server-linux-arm64.tar.gz\"\n\
+         version = \"1.99.3\"\narch = \"arm64\"\nsize = 300000000\n\
+         sha256 = \"{}\"\ntrust = \"built-in\"\n\n{}\n{}",
+        Digest::of(b"archive"),
+        program("kube-scheduler", CONTENTS[1].1),
+        program("kubectl", CONTENTS[0].1),
+    );
+    let mut blocks = sound();
+    let manifest = Manifest {
+        cluster: "home".to_owned(),
+        lock_size: lock.len() as u64,
+        lock_digest: Digest::of(lock.as_bytes()),
+        programs: CONTENTS
+            .map(|(name, content)| (self::program(name), pinned(content)))
+            .into(),
+        templates: BTreeMap::new(),
+    };
+    blocks[0] = member(manifest::NAME, manifest.to_text().as_bytes());
+    blocks[1] = member(fetch::LOCKFILE, lock.as_bytes());
+    let (bundle, contents) = read_all(&gzip(&blocks.concat())).unwrap();
+    assert_eq!(contents.len(), 2);
+
+    let inventory = "cluster = { name = \"home\", kubernetes = \"1.32.3\" }\n\
+                     node = [{ name = \"n1\", address = \"10.0.12.1\", domain = \"n1.home\" }]\n";
+    let inventory = Inventory::parse(inventory, "inventory.toml", Path::new("/home"));
+    let (inventory, _) = inventory.unwrap();
+    // A site without a lockfile believes the bundle, and one that has the same old lockfile agrees.
+    let mut fresh = Lockfile::default();
+    assert!(bundle.adopt(&inventory, &mut fresh).unwrap());
+    let mut old = Lockfile::parse(&lock).unwrap();
+    assert!(!bundle.adopt(&inventory, &mut old).unwrap());
+    for (lockfile, trust) in [(&fresh, Trust::Bundle), (&old, Trust::Published)] {
+        for (name, content) in CONTENTS {
+            let (artifact, found) = lockfile.artifact(&self::program(name)).unwrap();
+            assert_eq!(found, pinned(content));
+            assert!(artifact.path.ends_with(&format!("/bin/linux/arm64/{name}")));
+            assert_eq!(lockfile.pin(&artifact).unwrap().trust, trust);
+        }
+    }
+}
+
 #[test]
 fn what_is_not_due_is_refused_whatever_it_is() {
     let insert = |at: usize, bytes: Vec<u8>| move |blocks: &mut Blocks| blocks.insert(at, bytes);

@@ -135,7 +135,7 @@ impl Clean {
             // Writing to a String cannot fail.
             _ = write!(
                 text,
-                "; another kinstall uses {count} that would have been removed"
+                "; {count} that would have been removed were kept, for another kinstall uses the cache"
             );
         }
         Ok(text + "\n")

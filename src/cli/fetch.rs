@@ -28,8 +28,7 @@ pub(super) struct Fetch {
     /// Refuse to pin anything: everything must be in kinstall.lock already
     #[arg(long)]
     locked: bool,
-    /// Refuse what rests on less; where only the digest of Kubernetes' archive of servers is built
-    /// in, take that
+    /// Refuse what rests on less
     #[arg(long, value_name = "TRUST")]
     require: Option<Required>,
     /// Take everything out of a bundle, and ask no source

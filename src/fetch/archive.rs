@@ -13,13 +13,16 @@ use tar::EntryType;
 use super::ratio::{Counted, Plain};
 use crate::lockfile::ARTIFACT_BYTES_MAX;
 
-/// An archive may hold this many entries: etcd's holds about 60, Kubernetes' about 30.
+/// An archive may hold this many entries: etcd's holds about 60.
 const ENTRIES_MAX: usize = 10_000;
-/// And unpack to this many bytes: Kubernetes' server archive unpacks to about 1.5 GB.
+/// And unpack to this many bytes: etcd's unpacks to about 60 MB.
 const UNPACKED_BYTES_MAX: u64 = 4 << 30;
 
 /// An entry that only states the name of the next one may have so many bytes.
 const EXTENSION_BYTES_MAX: u64 = 64 * 1024;
+
+/// A program and its path inside an archive.
+pub(super) type Member = (&'static str, String);
 
 /// Why an archive is not unpacked.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,9 @@
 //! member/<digest>.tar.zst  the content as a piece of a push's stream (also .tar.gz)
 //! about/<digest>           what it is and where it came from; its time is when it was last used
 //! partial/                 what is on its way: `<digest>` is gone on with by the next run, for 30 days
-//!                          and up to 4 GiB in all; `new-*` is a file that is being written
-//! lock/<digest>            held by the one process that is fetching it
-//! lock/<digest>.use        held, shared, by every process that uses it
+//!                          and up to 4 GiB in all, and locked while it is written to; `new-*` is
+//!                          a file that is being written
+//! use.lock                 held, shared, by every process that uses the cache, and alone by who cleans it
 //! ```
 //!
 //! An entry whose index differs is hashed again before it is used, as git does with its index; one
@@ -23,7 +23,7 @@ mod room;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -35,7 +35,6 @@ use crate::digest::{Digest, Hasher};
 use crate::lockfile::PinnedProgram;
 pub use about::About;
 pub use entry::{Cleaned, Entry, Keep};
-use hold::Holds;
 
 /// What the names of temporary files begin with.
 const TEMPORARY: &str = "new-";
@@ -116,14 +115,8 @@ pub struct Cache {
     index: Index,
     /// One program is compressed at a time, by several threads, so that memory stays bounded.
     compressing: Arc<tokio::sync::Mutex<Compressor>>,
-    /// What this process uses, so that no other one removes it.
-    holds: Arc<Holds>,
-}
-
-/// Held while content of a digest is fetched.
-#[derive(Debug)]
-pub(super) struct Lock {
-    _file: fs::File,
+    /// Locked as soon as this process uses the cache, so that no other one removes anything of it.
+    held: Arc<Mutex<Option<fs::File>>>,
 }
 
 impl Cache {
@@ -142,9 +135,9 @@ impl Cache {
             index: Index::new(directory.join("index")),
             directory,
             compressing: Arc::default(),
-            holds: Arc::default(),
+            held: Arc::default(),
         };
-        for part in ["sha256", "index", "member", "about", "partial", "lock"] {
+        for part in ["sha256", "index", "member", "about", "partial"] {
             fs::create_dir_all(cache.directory.join(part)).map_err(|error| cache.failed(error))?;
         }
         cache.sweep();
@@ -242,28 +235,15 @@ impl Cache {
         Ok(())
     }
 
-    /// Where an unfinished download is kept, by the checksum it must have.
-    pub(super) fn partial(&self, checksum: &str) -> PathBuf {
-        self.directory.join("partial").join(checksum)
+    /// Where an unfinished download is kept, by the digest it must have.
+    pub(super) fn partial(&self, digest: Digest) -> PathBuf {
+        self.directory.join("partial").join(digest.to_string())
     }
 
     /// A new file among the unfinished, removed when it is dropped.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
         let folder = self.directory.join("partial");
         NamedTempFile::with_prefix_in(TEMPORARY, folder).map_err(|error| self.failed(error))
-    }
-
-    /// Tries to become the one who fetches what has a checksum.
-    pub(super) fn try_lock(&self, checksum: &str) -> Result<Option<Lock>, Error> {
-        let path = self.directory.join("lock").join(checksum);
-        let mut options = fs::OpenOptions::new();
-        options.create(true).truncate(false).write(true);
-        let file = options.open(path).map_err(|error| self.failed(error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(self.failed(error)),
-        }
     }
 
     /// An error of the file system as one of the cache.
@@ -334,12 +314,8 @@ impl Cache {
                     PARTIAL_KEPT
                 };
             let too_much = !temporary && bytes > PARTIAL_BYTES_MAX;
-            // Whoever is at it has its lock.
-            let free = |key: &str| self.try_lock(key).is_ok_and(|lock| lock.is_some());
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            if old || too_much && stem.is_some_and(free) {
-                // Another process may have swept it just now.
-                let _ = fs::remove_file(path);
+            if old || too_much {
+                discard(&path);
             }
         }
     }
@@ -384,7 +360,6 @@ impl Cache {
             self.index.path(&zstd.1),
             self.index.path(&gzip.1),
             self.path(digest),
-            self.partial(&digest.to_string()),
             self.about_path(digest),
             zstd.0,
             gzip.0,
@@ -411,6 +386,19 @@ fn usual_place(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Er
     }
     let home = set("HOME").ok_or(Error::NoPlace)?;
     Ok(home.join(".cache").join("kinstall"))
+}
+
+/// Removes a file of an unfinished download unless a process is at that; says whether it did.
+fn discard(path: &Path) -> bool {
+    let download = fs::OpenOptions::new()
+        .append(true)
+        .open(path.with_extension(""));
+    let free = match &download {
+        Ok(file) => file.try_lock().is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    // Another process may have removed it just now.
+    free && fs::remove_file(path).is_ok()
 }
 
 fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<(Digest, u64)> {

@@ -1,9 +1,9 @@
 //! Checksums as upstream and mirrors publish them. Pure.
 //!
-//! `dl.k8s.io` serves the bare digest without a newline, SHA-256 or SHA-512; etcd's `SHA256SUMS` and what `sha256sum`
-//! writes have one `digest  name` a line.
+//! `dl.k8s.io` serves the bare digest without a newline; etcd's `SHA256SUMS` and what `sha256sum` writes have one
+//! `digest  name` a line. Nothing but SHA-256 is read.
 
-use crate::digest::Checksum;
+use crate::digest::Digest;
 
 /// A checksum file is refused when it is longer than this, in bytes: etcd's is about 2 KiB.
 pub(super) const CHECKSUM_BYTES_MAX: usize = 64 * 1024;
@@ -35,7 +35,7 @@ pub enum BadChecksum {
 }
 
 /// The digest that a checksum file states for the file of a name.
-pub(super) fn parse(text: &[u8], name: &str) -> Result<Checksum, BadChecksum> {
+pub(super) fn parse(text: &[u8], name: &str) -> Result<Digest, BadChecksum> {
     if text.len() > CHECKSUM_BYTES_MAX {
         return Err(BadChecksum::TooLong);
     }
@@ -56,14 +56,14 @@ pub(super) fn parse(text: &[u8], name: &str) -> Result<Checksum, BadChecksum> {
     listed(text, name)
 }
 
-fn listed(text: &str, name: &str) -> Result<Checksum, BadChecksum> {
+fn listed(text: &str, name: &str) -> Result<Digest, BadChecksum> {
     let mut found = None;
     let mut digests = 0;
     for line in text.lines().map(str::trim) {
         let Some((word, file)) = line.split_once(|c: char| c.is_ascii_whitespace()) else {
             continue;
         };
-        let Ok(digest) = word.parse::<Checksum>() else {
+        let Ok(digest) = word.parse::<Digest>() else {
             continue;
         };
         digests += 1;
@@ -152,6 +152,8 @@ mod tests {
         refuse(" \r\n", "the checksum file is empty");
         refuse("not found", "`not found` is not a digest");
         refuse(&A[1..], &format!("`{}` is not a digest", &A[1..61]));
+        // A SHA-512.
+        refuse(&A.repeat(2), &format!("`{}` is not a digest", &A[..60]));
         refuse(
             &format!("{A}  kubelet\n"),
             "the checksum file does not list `kubectl`",

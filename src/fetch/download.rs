@@ -1,19 +1,18 @@
 //! Brings one artifact into the cache: attempts, retries, resumption, verification.
 //!
 //! Bytes are hashed while they are written to `partial/<expected digest>`; only a file with the
-//! right digest gets a name in the cache. An archive is unpacked while it comes, and its programs
-//! get their names once all of it was right. What is left unfinished is gone on with by the next run.
+//! right digest gets a name in the cache. An archive that was found to be right is unpacked, and its
+//! programs get their names. What is left unfinished is gone on with by the next run.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::archive::BadArchive;
-use super::cache::{self, Cache, Found, Lock};
+use super::archive::{self, BadArchive, Member};
+use super::cache::{self, Cache, Found};
 use super::checksum;
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault, Mismatch};
@@ -21,9 +20,7 @@ use super::http::{Answer, Http, Resume};
 use super::partial::Partial;
 use super::patience::{Limits, Patience, Rounds};
 use super::source::{Address, shown};
-use super::tail::Tail;
-use super::unpacking::{Member, Unpacking};
-use crate::digest::{Checksum, Digest, Hashes};
+use crate::digest::Digest;
 use crate::lockfile::PinnedProgram;
 use crate::regular_file;
 
@@ -37,12 +34,13 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 pub(super) struct Wanted {
     /// What it is called in events.
     pub(super) name: String,
-    /// Every checksum it must have, and what says so; at least one.
-    pub(super) expected: Vec<(Checksum, ExpectedBy)>,
+    /// The digest it must have, which its unfinished download is kept under.
+    pub(super) expected: Digest,
+    /// What says so.
+    pub(super) expected_by: ExpectedBy,
     /// The pinned size in bytes, if there is a pin.
     pub(super) size: Option<u64>,
-    /// The programs to take out of it while it comes, if it is an archive: they are kept, and it
-    /// is not.
+    /// The programs to take out of it, if it is an archive: they are kept, and it is not.
     pub(super) members: Vec<Member>,
     /// What is pinned of those programs.
     pub(super) pinned: BTreeMap<String, PinnedProgram>,
@@ -55,50 +53,6 @@ pub(super) struct Received {
     pub(super) size: u64,
     /// The programs that were taken out of it.
     pub(super) members: BTreeMap<String, PinnedProgram>,
-}
-
-impl Wanted {
-    /// What its unfinished download is kept under.
-    fn key(&self) -> String {
-        self.expected[0].0.digits()
-    }
-
-    /// Its SHA-256, where that is expected.
-    fn digest(&self) -> Option<Digest> {
-        self.expected
-            .iter()
-            .find_map(|(checksum, _)| match checksum {
-                Checksum::Sha256(digest) => Some(*digest),
-                Checksum::Sha512(_) => None,
-            })
-    }
-
-    fn hashes(&self) -> Hashes {
-        let checksums: Vec<_> = self
-            .expected
-            .iter()
-            .map(|(checksum, _)| *checksum)
-            .collect();
-        Hashes::comparable_with(&checksums)
-    }
-
-    /// What is said otherwise of what came.
-    fn contradiction(&self, hashes: &Hashes) -> Option<Mismatch> {
-        self.expected.iter().find_map(|&(expected, expected_by)| {
-            let found = hashes.like(&expected)?;
-            (found != expected).then_some(Mismatch {
-                found,
-                size: 0,
-                expected,
-                expected_by,
-                published: None,
-            })
-        })
-    }
-
-    fn is_met_by(&self, hashes: &Hashes) -> bool {
-        self.contradiction(hashes).is_none()
-    }
 }
 
 /// Downloads into a cache.
@@ -116,9 +70,9 @@ impl Downloader<'_> {
         address: &Address,
         wanted: &Wanted,
     ) -> Result<Received, Fault> {
-        let _alone = self.alone(wanted).await?;
+        let partial = self.claim(wanted).await?;
         let seconds = self.limits.total_seconds;
-        let done = self.obtain_alone(address, wanted);
+        let done = self.obtain_alone(partial, address, wanted);
         tokio::time::timeout(Duration::from_secs(seconds), done)
             .await
             .map_err(|_| Fault::TooSlow { seconds })?
@@ -140,12 +94,12 @@ impl Downloader<'_> {
     }
 
     /// Waits until no other process, nor another job of this one, fetches the same.
-    async fn alone(&self, wanted: &Wanted) -> Result<Lock, Fault> {
+    async fn claim(&self, wanted: &Wanted) -> Result<Partial, Fault> {
         let since = Instant::now();
         let mut told = false;
         loop {
-            if let Some(lock) = self.cache.try_lock(&wanted.key())? {
-                return Ok(lock);
+            if let Some(partial) = Partial::claim(self.cache, wanted.expected)? {
+                return Ok(partial);
             }
             let name = wanted.name.clone();
             if since.elapsed().as_secs() >= self.limits.total_seconds {
@@ -159,29 +113,41 @@ impl Downloader<'_> {
         }
     }
 
-    async fn obtain_alone(&self, address: &Address, wanted: &Wanted) -> Result<Received, Fault> {
+    async fn obtain_alone(
+        &self,
+        partial: Partial,
+        address: &Address,
+        wanted: &Wanted,
+    ) -> Result<Received, Fault> {
         if let Some(received) = self.there(wanted).await? {
+            partial.remove();
             let (name, digest) = (wanted.name.clone(), received.digest);
             (self.tell)(Event::Cached { name, digest });
             return Ok(received);
         }
-        let received = match address {
-            Address::File(path) => self.copy(path, wanted).await?,
-            Address::Web(url) => self.download(url, wanted).await?,
-        };
+        let mut partial = blocking(move || Ok(partial.resume()?)).await?;
+        // Whoever was killed while it unpacked, or had no room to, has left all of it.
+        if partial.bytes == 0 || partial.digest() != wanted.expected {
+            partial = match address {
+                Address::File(path) => self.copy(path, wanted, partial).await?,
+                Address::Web(url) => {
+                    self.complete(url, wanted, &mut partial).await?;
+                    partial
+                }
+            };
+        }
+        let received = self.accept(partial, wanted).await?;
         (self.tell)(Event::Verified {
             name: wanted.name.clone(),
             digest: received.digest,
-            trust: wanted.expected[0].1.trust(),
+            trust: wanted.expected_by.trust(),
         });
         Ok(received)
     }
 
     /// What another process may have brought in the meantime.
     async fn there(&self, wanted: &Wanted) -> Result<Option<Received>, Fault> {
-        let Some(digest) = wanted.digest() else {
-            return Ok(None);
-        };
+        let digest = wanted.expected;
         let mut received = Received {
             digest,
             size: wanted.size.unwrap_or(0),
@@ -213,7 +179,13 @@ impl Downloader<'_> {
         Ok(Some(received))
     }
 
-    async fn copy(&self, path: &Path, wanted: &Wanted) -> Result<Received, Fault> {
+    async fn copy(
+        &self,
+        path: &Path,
+        wanted: &Wanted,
+        mut partial: Partial,
+    ) -> Result<Partial, Fault> {
+        partial.clear()?;
         let length = fs::metadata(path)
             .map_err(|error| no_file(path, error))?
             .len();
@@ -225,12 +197,8 @@ impl Downloader<'_> {
             size: Some(length),
             resumed: 0,
         });
-        let temporary = self.cache.temporary()?.into_temp_path();
-        let tail = Arc::<Tail>::default();
-        let unpacking = self.unpacking(&temporary, &tail, wanted);
-        let (cache, from, hashes) = (self.cache.clone(), path.to_owned(), wanted.hashes());
-        let copied = tokio::task::spawn_blocking(move || {
-            let mut partial = Partial::open(&cache, temporary, hashes, tail)?;
+        let from = path.to_owned();
+        let copied = blocking(move || {
             let mut file = regular_file::open(&from).map_err(Fault::File)?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
@@ -246,38 +214,7 @@ impl Downloader<'_> {
                 }
             }
         });
-        let partial = copied
-            .await
-            .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
-        self.accept(partial, wanted, unpacking).await
-    }
-
-    /// Who reads along while a file comes, if it is an archive.
-    fn unpacking(&self, path: &Path, tail: &Arc<Tail>, wanted: &Wanted) -> Option<Unpacking> {
-        let members = wanted.members.clone();
-        let start = || Unpacking::start(self.cache, path.to_owned(), Arc::clone(tail), members);
-        (!wanted.members.is_empty()).then(start)
-    }
-
-    async fn download(&self, url: &reqwest::Url, wanted: &Wanted) -> Result<Received, Fault> {
-        let (cache, path) = (self.cache.clone(), self.cache.partial(&wanted.key()));
-        let hashes = wanted.hashes();
-        let tail = Arc::<Tail>::default();
-        let (opened, reads) = (path.clone(), Arc::clone(&tail));
-        let partial =
-            tokio::task::spawn_blocking(move || Partial::open(&cache, opened, hashes, reads));
-        let mut partial = partial
-            .await
-            .map_err(|stopped| Fault::File(io::Error::other(stopped)))??;
-        let unpacking = self.unpacking(&path, &tail, wanted);
-        if let Err(fault) = self.complete(url, wanted, &mut partial).await {
-            // Nothing to go on with is nothing to keep.
-            if partial.bytes == 0 {
-                partial.remove();
-            }
-            return Err(fault);
-        }
-        self.accept(partial, wanted, unpacking).await
+        copied.await
     }
 
     /// Asks until there is a whole file, which need not be the right one.
@@ -285,7 +222,7 @@ impl Downloader<'_> {
         &self,
         url: &reqwest::Url,
         wanted: &Wanted,
-        partial: &mut Partial<PathBuf>,
+        partial: &mut Partial,
     ) -> Result<(), Fault> {
         let mut patience = self.patience(&wanted.name);
         // What another source left may be the start of nothing.
@@ -307,7 +244,7 @@ impl Downloader<'_> {
                     continue;
                 }
             }
-            if resumed && !wanted.is_met_by(&partial.hashes) {
+            if resumed && partial.digest() != wanted.expected {
                 // What was there from before may have been of another file; once from the start.
                 partial.clear()?;
                 resumed = false;
@@ -322,7 +259,7 @@ impl Downloader<'_> {
         &self,
         url: &reqwest::Url,
         wanted: &Wanted,
-        partial: &mut Partial<PathBuf>,
+        partial: &mut Partial,
     ) -> Result<u64, Fault> {
         let validator = partial.validator.clone();
         let resume = Resume {
@@ -363,7 +300,7 @@ impl Downloader<'_> {
         &self,
         answer: &mut Answer,
         wanted: &Wanted,
-        partial: &mut Partial<PathBuf>,
+        partial: &mut Partial,
     ) -> Result<(), Fault> {
         let limit = wanted.size.unwrap_or(self.limits.artifact_bytes_max);
         let mut told = partial.bytes;
@@ -395,28 +332,30 @@ impl Downloader<'_> {
     }
 
     /// Gives a complete file, or the programs in it, a name in the cache if it is what is wanted.
-    async fn accept<P: AsRef<Path> + Send + 'static>(
-        &self,
-        partial: Partial<P>,
-        wanted: &Wanted,
-        unpacking: Option<Unpacking>,
-    ) -> Result<Received, Fault> {
-        let (digest, size) = (partial.hashes.sha256(), partial.bytes);
-        if let Some(mismatch) = wanted.contradiction(&partial.hashes) {
+    async fn accept(&self, partial: Partial, wanted: &Wanted) -> Result<Received, Fault> {
+        let (digest, size) = (partial.digest(), partial.bytes);
+        if digest != wanted.expected {
             let page = partial.page();
             partial.remove();
-            let mismatch = Mismatch { size, ..mismatch };
+            let mismatch = Mismatch {
+                found: digest,
+                size,
+                expected: wanted.expected,
+                expected_by: wanted.expected_by,
+                published: None,
+            };
             return Err(page.map_or_else(|| Fault::Digest(Box::new(mismatch)), Fault::Page));
         }
         self.check_length(size, wanted)?;
-        let mut members = BTreeMap::new();
-        if let Some(unpacking) = unpacking {
-            members = unpacking.admit(self.cache).await.map_err(bad_archive)?;
-            partial.remove();
-        } else {
-            let admit = move |cache: &Cache| cache.admit(digest, partial.finish());
-            self.cache.blocking(admit).await?;
-        }
+        let (cache, programs) = (self.cache.clone(), wanted.members.clone());
+        let members = blocking(move || {
+            if programs.is_empty() {
+                partial.admit()?;
+                return Ok(BTreeMap::new());
+            }
+            unpack(&cache, partial, &programs)
+        });
+        let members = members.await?;
         Ok(Received {
             digest,
             size,
@@ -466,7 +405,7 @@ impl Downloader<'_> {
 }
 
 /// Refuses what is not pinned and does not begin as it should, before all of it came: it might never end.
-fn check_start(wanted: &Wanted, partial: &mut Partial<PathBuf>) -> Result<(), Fault> {
+fn check_start(wanted: &Wanted, partial: &mut Partial) -> Result<(), Fault> {
     let start = partial.start();
     let Some(what) = lacks_start(wanted, &start) else {
         return Ok(());
@@ -485,11 +424,32 @@ fn lacks_start(wanted: &Wanted, start: &[u8]) -> Option<&'static str> {
     (wanted.size.is_none() && !start.starts_with(magic)).then_some(what)
 }
 
-fn bad_archive(problem: BadArchive) -> Fault {
-    match problem {
-        BadArchive::Write(error) => Fault::Here(error),
-        problem => Fault::Archive(problem),
+/// Takes programs out of an archive that was found to be right, and forgets it unless there was no
+/// room for them.
+fn unpack(
+    cache: &Cache,
+    archive: Partial,
+    programs: &[Member],
+) -> Result<BTreeMap<String, PinnedProgram>, Fault> {
+    let staged = archive::unpack(archive.read()?, programs, |content| cache.stage(content));
+    if let Err(BadArchive::Write(error)) = staged {
+        return Err(error.into());
     }
+    archive.remove();
+    let mut members = BTreeMap::new();
+    for (name, (pinned, file)) in staged.map_err(Fault::Archive)? {
+        cache.admit(pinned.digest, file)?;
+        members.insert(name.to_owned(), pinned);
+    }
+    Ok(members)
+}
+
+/// Runs work that hashes or unpacks where it holds up nothing else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|stopped| Fault::File(io::Error::other(stopped)))?
 }
 
 fn no_file(path: &Path, error: io::Error) -> Fault {

@@ -7,7 +7,7 @@ use super::elf::WrongProgram;
 use super::fault::Fault;
 use super::{cache, source};
 use crate::artifact::NeverBuilt;
-use crate::digest::{Checksum, Digest};
+use crate::digest::Digest;
 use crate::lockfile::{Malformed, Trust};
 
 /// Why a fetch ends without what it was to fetch.
@@ -124,23 +124,6 @@ pub enum Error {
         /// What it is.
         found: Digest,
     },
-    /// A program is pinned by itself, and another build of it is in the archive.
-    #[error(
-        "{archive} holds `{member}` with sha256 {found}, but `kinstall.lock` pins sha256 {pinned}: the source of one of them replaced a release"
-    )]
-    #[diagnostic(help(
-        "nothing was pinned or used; find out where the pin is from (`git log kinstall.lock`), or pin anew with `kinstall fetch --update`"
-    ))]
-    OtherInArchive {
-        /// The archive, its version and architecture.
-        archive: String,
-        /// The program in it.
-        member: String,
-        /// What the lockfile says.
-        pinned: Digest,
-        /// What it is.
-        found: Digest,
-    },
     /// What was asked for rests on less than was asked for.
     #[error("{}{}", weakness(*required), weak.iter().map(weak_line).collect::<String>())]
     #[diagnostic(help("{}", way_to_more_trust(*required, *rebuilt)))]
@@ -187,7 +170,7 @@ pub enum Error {
     },
     /// The lockfile pins something else than upstream's build.
     #[error(
-        "`kinstall.lock` pins {name} as sha256 {pinned}, but upstream's build has {known}: suspect the lockfile, or the source it was made from"
+        "`kinstall.lock` pins {name} as sha256 {pinned}, but upstream's build has sha256 {known}: suspect the lockfile, or the source it was made from"
     )]
     #[diagnostic(help(
         "`git log kinstall.lock` tells who changed it; `kinstall fetch --update` pins upstream's build"
@@ -198,11 +181,11 @@ pub enum Error {
         /// What the lockfile says.
         pinned: Digest,
         /// What is built in.
-        known: Checksum,
+        known: Digest,
     },
     /// The lockfile says `published`, and something else is.
     #[error(
-        "`kinstall.lock` pins {name} as sha256 {pinned}, but {url} publishes {published}: suspect the lockfile, or the source"
+        "`kinstall.lock` pins {name} as sha256 {pinned}, but {url} publishes sha256 {published}: suspect the lockfile, or the source"
     )]
     #[diagnostic(help(
         "`git log kinstall.lock` tells who changed it; `kinstall fetch --update` pins what is published"
@@ -213,7 +196,7 @@ pub enum Error {
         /// What the lockfile says.
         pinned: Digest,
         /// What the source publishes.
-        published: Checksum,
+        published: Digest,
         /// Where.
         url: String,
     },
@@ -248,7 +231,6 @@ impl Error {
             | Self::Size { .. }
             | Self::NotUpstreams { .. }
             | Self::NotPublished { .. }
-            | Self::OtherInArchive { .. }
             | Self::Weak { .. }
             | Self::Contradiction { .. } => 5,
             // A link that leads out of the directory, a device.

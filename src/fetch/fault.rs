@@ -8,7 +8,7 @@ use super::cache;
 use super::checksum::BadChecksum;
 use super::elf::WrongProgram;
 use super::proxy::{BadProxy, Proxy};
-use crate::digest::Checksum;
+use crate::digest::Digest;
 use crate::lockfile::Trust;
 
 /// Why a source was given up.
@@ -139,13 +139,13 @@ pub enum Fault {
     },
     /// It publishes another digest than the one built into kinstall.
     #[error(
-        "it publishes {published}, but kinstall knows this release as {known}: suspect the source"
+        "it publishes sha256 {published}, but kinstall knows this release as sha256 {known}: suspect the source"
     )]
     Replaced {
         /// What its checksum file says.
-        published: Checksum,
+        published: Digest,
         /// What is built in.
-        known: Checksum,
+        known: Digest,
     },
     /// Its bytes are right, but they are no archive that a release would be.
     #[error(transparent)]
@@ -247,11 +247,6 @@ impl Fault {
         }
     }
 
-    /// Whether there may be a checksum elsewhere.
-    pub(super) fn is_missing_checksum(&self) -> bool {
-        matches!(self, Self::NoChecksum { fault, .. } if fault.is_missing())
-    }
-
     /// Whether the source is right otherwise, and only does not have it.
     fn is_missing(&self) -> bool {
         match self {
@@ -326,16 +321,16 @@ impl Fault {
 /// Bytes that are not the right ones.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// The checksum that came.
-    pub found: Checksum,
+    /// The digest of what came.
+    pub found: Digest,
     /// How many bytes came.
     pub size: u64,
-    /// The checksum that should have come.
-    pub expected: Checksum,
+    /// The digest that should have come.
+    pub expected: Digest,
     /// What says so.
     pub expected_by: ExpectedBy,
     /// What the source itself publishes as checksum, where it was asked.
-    pub published: Option<Checksum>,
+    pub published: Option<Digest>,
 }
 
 /// What says which bytes are right.
@@ -407,7 +402,7 @@ impl fmt::Display for Mismatch {
         };
         write!(
             f,
-            "its {} bytes have {}, but {by} {}; {}",
+            "its {} bytes have sha256 {}, but {by} sha256 {}; {}",
             self.size,
             self.found,
             self.expected,

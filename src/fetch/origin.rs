@@ -1,21 +1,21 @@
-//! Where artifacts come from: the sources of an origin in order, what each of them publishes, and
-//! what a pin rests on.
+//! Where artifacts come from: the sources of an origin in order, and what each of them publishes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::archive::Member;
 use super::checksum;
 use super::download::{Downloader, Received, Wanted};
 use super::error::{Attempt, Error};
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault};
-use super::source::{Address, BadSource, Base};
-use super::unpacking::Member;
-use super::{Options, elf, trust};
+use super::source::{BadSource, Base};
+use super::trust::Policy;
+use super::{Options, elf};
 use crate::artifact::{Artifact, Origin};
-use crate::digest::{Checksum, Digest};
+use crate::digest::Digest;
 use crate::inventory::Source;
 use crate::lockfile::{Pin, Trust};
 
@@ -23,11 +23,7 @@ use crate::lockfile::{Pin, Trust};
 pub(super) struct Origins<'a> {
     kubernetes: Vec<Mirror>,
     etcd: Vec<Mirror>,
-    source: Source,
-    /// Whether the lockfile's word that something was published is not enough.
-    strict: bool,
-    /// What a source published to us, over https.
-    published: Mutex<BTreeSet<Digest>>,
+    pub(super) policy: Policy<'a>,
     /// The bundle that stands in for all of them, where there is one.
     bundle: Option<PathBuf>,
     downloader: Downloader<'a>,
@@ -66,7 +62,7 @@ pub(super) struct Obtained {
 
 impl<'a> Origins<'a> {
     pub(super) fn new(
-        source: &Source,
+        source: &'a Source,
         options: &Options,
         downloader: Downloader<'a>,
     ) -> Result<Self, BadSource> {
@@ -74,105 +70,45 @@ impl<'a> Origins<'a> {
         Ok(Self {
             kubernetes: Mirror::all(&source.kubernetes, &mut hosts)?,
             etcd: Mirror::all(&source.etcd, &mut hosts)?,
-            source: source.clone(),
-            strict: options.require.is_some(),
-            published: Mutex::default(),
+            policy: Policy::with_options(source, options),
             bundle: options.bundle.clone(),
             downloader,
         })
     }
 
-    /// Refuses a pin that is not of upstream's build.
-    pub(super) fn check_known(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
-        let pinned = Checksum::from(pin.digest);
-        match self.known(artifact) {
-            Some(known) if known.is_comparable(&pinned) && known != pinned => {
-                Err(Error::NotUpstreams {
-                    name: artifact.to_string(),
-                    pinned: pin.digest,
-                    known,
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What a pin rests on. Where somebody asks for it, `published` is what a source published to us.
-    pub(super) fn trust(&self, artifact: &Artifact, pin: &Pin) -> Trust {
-        let trust = trust::trust(&self.source, artifact, pin);
-        let (trusted, claimed) = (Trust::Published, Trust::Claimed);
-        if trust == trusted || trust == claimed {
-            let found = self.published_lock().contains(&pin.digest);
-            if found {
-                return trusted;
-            }
-            if self.strict {
-                return claimed;
-            }
-        }
-        trust
-    }
-
-    /// Whether a pin may rest on what a source publishes over https, once that was asked.
-    pub(super) fn may_be_published(&self, artifact: &Artifact, pin: &Pin) -> bool {
-        let can_ask = self.bundle.is_none() && trust::has_https(&self.source, artifact.origin);
-        self.trust(artifact, pin) <= Trust::Published || pin.trust <= Trust::Published && can_ask
-    }
-
     /// Asks sources with https for the checksum of a pin that only the lockfile says something of,
     /// where somebody asked for more than that.
     pub(super) async fn verify(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
-        let settled = self.trust(artifact, pin) <= Trust::Published;
-        if !self.strict || settled || !self.may_be_published(artifact, pin) {
+        if !self.policy.must_ask(artifact, pin) {
             return Ok(());
         }
-        let (name, pinned) = (artifact.to_string(), Checksum::from(pin.digest));
+        let (name, pinned) = (artifact.to_string(), pin.digest);
         let mut attempts = Vec::new();
         for mirror in self.in_order(artifact.origin) {
             if !mirror.base.is_protected() {
                 continue;
             }
-            for address in mirror.base.checksums(artifact) {
-                match self.published_at(&address, artifact).await {
-                    Ok(published) if published == pinned => {
-                        self.published_lock().insert(pin.digest);
-                        return Ok(());
-                    }
-                    Ok(published) if published.is_comparable(&pinned) => {
-                        return Err(Error::NotPublished {
-                            name,
-                            pinned: pin.digest,
-                            published,
-                            url: address.shown(),
-                        });
-                    }
-                    Ok(_) => {}
-                    Err(fault) => attempts.push(Attempt {
-                        url: address.shown(),
-                        fault,
-                    }),
+            let url = mirror.base.checksum(artifact).shown();
+            match self.published(&mirror.base, artifact).await {
+                Ok(published) if published == pinned => {
+                    self.policy.note_published(pinned);
+                    return Ok(());
                 }
+                Ok(published) => {
+                    return Err(Error::NotPublished {
+                        name,
+                        pinned,
+                        published,
+                        url,
+                    });
+                }
+                Err(fault) => attempts.push(Attempt { url, fault }),
             }
         }
         if attempts.is_empty() {
             return Ok(());
         }
         Err(Error::Unavailable { name, attempts })
-    }
-
-    fn published_lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
-        let locked = self.published.lock();
-        locked.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The checksum that is built in, where it says something of these sources.
-    pub(super) fn known(&self, artifact: &Artifact) -> Option<Checksum> {
-        artifact.known_checksum().filter(|_| !self.source.rebuilt)
-    }
-
-    /// Whether the sources hold builds of their own.
-    pub(super) const fn is_rebuilt(&self) -> bool {
-        self.source.rebuilt
     }
 
     /// Brings an artifact, or these programs of it, into the cache from the first source that has
@@ -247,14 +183,15 @@ impl<'a> Origins<'a> {
         members: &[Member],
         pin: Option<&Pin>,
     ) -> Result<Obtained, Fault> {
-        let expected = match pin {
-            Some(pin) => self.pinned(artifact, pin),
-            None => vec![self.first_pin(base, artifact).await?],
+        let (expected, expected_by) = match pin {
+            Some(pin) => (pin.digest, ExpectedBy::Lockfile(pin.trust)),
+            None => self.first_pin(base, artifact).await?,
         };
-        let trust = expected[0].1.trust();
+        let trust = expected_by.trust();
         let wanted = Wanted {
             name: artifact.to_string(),
             expected,
+            expected_by,
             size: pin.map(|pin| pin.size),
             members: members.to_vec(),
             pinned: pin.map(|pin| pin.members.clone()).unwrap_or_default(),
@@ -266,7 +203,7 @@ impl<'a> Origins<'a> {
                     self.check_programs(artifact, &received).await?;
                 }
                 if pin.is_none() && trust == Trust::Published {
-                    self.published_lock().insert(received.digest);
+                    self.policy.note_published(received.digest);
                 }
                 Ok(Obtained {
                     received,
@@ -276,8 +213,7 @@ impl<'a> Origins<'a> {
             }
             Err(Fault::Digest(mut mismatch)) if pin.is_some() => {
                 // Who is wrong? The source's own checksum may tell.
-                let published = self.published(base, artifact).await.ok();
-                mismatch.published = published.filter(|it| it.is_comparable(&mismatch.expected));
+                mismatch.published = self.published(base, artifact).await.ok();
                 Err(Fault::Digest(mismatch))
             }
             Err(fault) => Err(fault),
@@ -309,32 +245,18 @@ impl<'a> Origins<'a> {
         Ok(())
     }
 
-    /// What must be true of what is pinned: the pin, and what is built in, where that is of
-    /// another kind and so was not compared with the pin.
-    fn pinned(&self, artifact: &Artifact, pin: &Pin) -> Vec<(Checksum, ExpectedBy)> {
-        let pinned = Checksum::from(pin.digest);
-        let known = self
-            .known(artifact)
-            .filter(|known| !known.is_comparable(&pinned));
-        let known = known.map(|known| (known, ExpectedBy::FirstPin(Trust::BuiltIn)));
-        let pinned = (pinned, ExpectedBy::Lockfile(pin.trust));
-        [pinned].into_iter().chain(known).collect()
-    }
-
-    /// The checksum that an artifact must have when it is pinned for the first time, and what says
+    /// The digest that an artifact must have when it is pinned for the first time, and what says
     /// so. What is built in and what is published must not contradict each other.
     async fn first_pin(
         &self,
         base: &Base,
         artifact: &Artifact,
-    ) -> Result<(Checksum, ExpectedBy), Fault> {
+    ) -> Result<(Digest, ExpectedBy), Fault> {
         let published = self.published(base, artifact).await;
-        if let Some(known) = self.known(artifact) {
+        if let Some(known) = self.policy.known(artifact) {
             let known_by = (known, ExpectedBy::FirstPin(Trust::BuiltIn));
             return match published {
-                Ok(published) if published.is_comparable(&known) && published != known => {
-                    Err(Fault::Replaced { published, known })
-                }
+                Ok(published) if published != known => Err(Fault::Replaced { published, known }),
                 // Who cannot be asked for the checksum cannot be asked for the file.
                 Err(Fault::NoChecksum { fault, .. }) if fault.passes() => Err(*fault),
                 // A mirror without checksums is as good as one with, where we know better.
@@ -346,30 +268,13 @@ impl<'a> Origins<'a> {
         } else {
             Trust::Mirror
         };
-        published.map(|checksum| (checksum, ExpectedBy::FirstPin(trust)))
+        published.map(|digest| (digest, ExpectedBy::FirstPin(trust)))
     }
 
-    /// The checksum that a source publishes for an artifact, from the first place that has it.
-    async fn published(&self, base: &Base, artifact: &Artifact) -> Result<Checksum, Fault> {
-        let mut missing = None;
-        for address in base.checksums(artifact) {
-            match self.published_at(&address, artifact).await {
-                Err(fault) if fault.is_missing_checksum() => {
-                    missing.get_or_insert(fault);
-                }
-                found => return found,
-            }
-        }
-        Err(missing.expect("what is downloaded has a place for its checksum"))
-    }
-
-    async fn published_at(
-        &self,
-        address: &Address,
-        artifact: &Artifact,
-    ) -> Result<Checksum, Fault> {
-        let name = artifact.to_string();
-        let text = self.downloader.text(&name, address).await;
+    /// The digest that a source publishes for an artifact.
+    async fn published(&self, base: &Base, artifact: &Artifact) -> Result<Digest, Fault> {
+        let (name, address) = (artifact.to_string(), base.checksum(artifact));
+        let text = self.downloader.text(&name, &address).await;
         let url = address.shown();
         let text = text.map_err(|fault| match fault {
             Fault::Here(_) => fault,

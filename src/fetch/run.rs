@@ -5,34 +5,25 @@ use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt, stream as tasks};
 
+use super::archive::Member;
 use super::cache::{About, Cache, Found};
-use super::choice::Choice;
 use super::download::Downloader;
 use super::error::Error;
 use super::event::Event;
 use super::http::Http;
 use super::origin::Origins;
 use super::stream::Encoding;
-use super::unpacking::Member;
 use super::{Options, elf};
 use crate::artifact::{Artifact, Origin, Program};
-use crate::inventory::{Inventory, Requirement};
+use crate::inventory::Inventory;
 use crate::lockfile::{Lockfile, Pin, PinnedProgram, Trust};
 use crate::regular_file;
-
-/// What an inventory requires pins to rest on: `[source] require`.
-pub(super) fn required(inventory: &Inventory) -> Option<Trust> {
-    inventory.source.require.map(|require| match require {
-        Requirement::BuiltIn => Trust::BuiltIn,
-        Requirement::Published => Trust::Published,
-    })
-}
 
 /// One call of [`super::pin`] or [`super::ensure`].
 pub(super) struct Run<'a> {
     directory: &'a Path,
     cache: &'a Cache,
-    origins: Origins<'a>,
+    pub(super) origins: Origins<'a>,
     jobs: usize,
     compress: bool,
     tell: &'a (dyn Fn(Event) + Sync),
@@ -45,6 +36,7 @@ impl<'a> Run<'a> {
         options: &Options,
         tell: &'a (dyn Fn(Event) + Sync),
     ) -> Result<Self, Error> {
+        cache.hold()?;
         let ca = inventory.source.ca.as_ref();
         let ca = ca.map(|path| inventory.directory.join(path));
         let downloader = Downloader {
@@ -61,23 +53,6 @@ impl<'a> Run<'a> {
             compress: options.compress,
             tell,
         })
-    }
-
-    /// What decides where programs are taken from.
-    pub(super) fn choice<'b>(
-        &'b self,
-        inventory: &Inventory,
-        lockfile: &'b Lockfile,
-        options: &'b Options,
-    ) -> Choice<'b> {
-        Choice {
-            origins: &self.origins,
-            lockfile,
-            update: &options.update,
-            // The stricter of both.
-            require: required(inventory).into_iter().chain(options.require).min(),
-            archive: inventory.source.archive,
-        }
     }
 
     /// Runs so many jobs at a time, and stops at the first that fails.
@@ -103,7 +78,7 @@ impl<'a> Run<'a> {
             return self.resolve_own(artifact, programs, before, update).await;
         }
         if let Some(pin) = kept {
-            self.origins.check_known(artifact, pin)?;
+            self.origins.policy.check_known(artifact, pin)?;
             self.origins.verify(artifact, pin).await?;
             if covered {
                 return Ok(pin.clone());
@@ -185,12 +160,9 @@ impl<'a> Run<'a> {
             let there = lockfile.program(program);
             pinned.insert(*program, there.ok_or(Error::NotPinned { name })?);
         }
-        for PinnedProgram { digest, .. } in pinned.values() {
-            cache.hold(*digest)?;
-        }
         let complete = self.has_all(&pinned).await?;
         let pin = lockfile.pin(artifact).expect("its programs are pinned");
-        self.origins.check_known(artifact, pin)?;
+        self.origins.policy.check_known(artifact, pin)?;
         if complete {
             (self.tell)(Event::Cached {
                 name: artifact.to_string(),

@@ -78,22 +78,18 @@ impl Base {
         self.url(artifact).into()
     }
 
-    /// Where its checksum may lie, the usual place first.
-    pub(super) fn checksums(&self, artifact: &Artifact) -> Vec<Address> {
-        let url = self.url(artifact);
+    /// Where its checksum lies: Kubernetes keeps a bare digest beside each file, etcd one list for
+    /// each release.
+    pub(super) fn checksum(&self, artifact: &Artifact) -> Address {
+        let mut url = self.url(artifact);
         if artifact.origin == Origin::Etcd {
-            let mut list = url;
-            if let Ok(mut segments) = list.path_segments_mut() {
+            if let Ok(mut segments) = url.path_segments_mut() {
                 segments.pop().push("SHA256SUMS");
             }
-            return vec![list.into()];
+        } else {
+            url.set_path(&format!("{}.sha256", url.path()));
         }
-        let beside = |suffix: &&str| {
-            let mut beside = url.clone();
-            beside.set_path(&format!("{}{suffix}", url.path()));
-            beside.into()
-        };
-        artifact.checksum_suffixes().iter().map(beside).collect()
+        url.into()
     }
 
     fn url(&self, artifact: &Artifact) -> Url {
@@ -217,9 +213,8 @@ mod tests {
         assert!(base.is_protected());
         let file = "https://mirror.home/1.32.3/kubectl_arm.bin";
         assert_eq!(base.file(&kubectl()).shown(), file);
-        let shown = |address: &Address| address.shown();
-        let beside: Vec<_> = base.checksums(&kubectl()).iter().map(shown).collect();
-        assert_eq!(beside, [format!("{file}.sha256"), format!("{file}.sha512")]);
+        let beside = base.checksum(&kubectl()).shown();
+        assert_eq!(beside, format!("{file}.sha256"));
 
         let etcd = Program {
             name: "etcd".to_owned(),
@@ -233,8 +228,8 @@ mod tests {
             base.file(&etcd).shown(),
             "file:///srv/etcd/etcd-v3.5.21-linux-arm64.tar.gz"
         );
-        let lists: Vec<_> = base.checksums(&etcd).iter().map(shown).collect();
-        assert_eq!(lists, ["file:///srv/etcd/SHA256SUMS"]);
+        let list = base.checksum(&etcd).shown();
+        assert_eq!(list, "file:///srv/etcd/SHA256SUMS");
     }
 
     #[test]

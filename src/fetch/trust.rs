@@ -1,41 +1,183 @@
-//! What a pin rests on, whatever the lockfile says of it. Pure.
+//! What a pin rests on, whatever the lockfile says of it, and whether that is enough.
 //!
 //! A lockfile comes with an inventory, perhaps from somebody else. Its digests can only make a fetch
 //! stricter; its words would make it look better than it is.
 
-use crate::artifact::{Artifact, Origin};
-use crate::digest::Checksum;
-use crate::inventory::Source;
-use crate::lockfile::{Pin, Trust};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a pin rests on, as far as this kinstall can tell by itself.
-pub(super) fn trust(source: &Source, artifact: &Artifact, pin: &Pin) -> Trust {
-    if artifact.origin == Origin::Own {
-        return Trust::Yours;
-    }
-    let pinned = Checksum::from(pin.digest);
-    let known = artifact.known_checksum().filter(|_| !source.rebuilt);
-    match (known, pin.trust) {
-        (Some(known), _) if known == pinned => Trust::BuiltIn,
-        // Of another kind, as of Kubernetes' archives: what comes is compared with both.
-        (Some(known), Trust::BuiltIn) if !known.is_comparable(&pinned) => Trust::BuiltIn,
-        (_, Trust::Published) if has_https(source, artifact.origin) => Trust::Published,
-        (_, Trust::Mirror | Trust::Bundle) => pin.trust,
-        // A digest that another kinstall knows, https that is nowhere, a build of the user's own that
-        // the inventory does not name.
-        _ => Trust::Claimed,
-    }
+use super::error::Error;
+use super::{Options, Update};
+use crate::artifact::{Artifact, Origin};
+use crate::digest::Digest;
+use crate::inventory::{Requirement, Source};
+use crate::lockfile::{Lockfile, Pin, Trust};
+
+/// What decides.
+pub(super) struct Policy<'a> {
+    source: &'a Source,
+    /// What a pin must at least rest on; a build of the user's own passes.
+    required: Option<Trust>,
+    /// Whether the lockfile's word that something was published is not enough.
+    strict: bool,
+    /// Whether no source can be asked.
+    offline: bool,
+    /// What a source published to this run, over https.
+    published: Mutex<BTreeSet<Digest>>,
 }
 
-/// Whether any source of an origin can publish a checksum over https.
-pub(super) fn has_https(source: &Source, origin: Origin) -> bool {
-    let bases = match origin {
-        Origin::Etcd => &source.etcd,
-        Origin::Kubernetes => &source.kubernetes,
-        Origin::Own => return false,
-    };
-    let is_https = |base: &String| base.trim_start().to_ascii_lowercase().starts_with("https:");
-    bases.iter().any(is_https)
+impl<'a> Policy<'a> {
+    /// What an inventory requires: `[source] require`.
+    pub(super) fn new(source: &'a Source) -> Self {
+        let required = source.require.map(|require| match require {
+            Requirement::BuiltIn => Trust::BuiltIn,
+            Requirement::Published => Trust::Published,
+        });
+        Self {
+            source,
+            required,
+            strict: false,
+            offline: false,
+            published: Mutex::default(),
+        }
+    }
+
+    /// The stricter of what an inventory and the options require.
+    pub(super) fn with_options(source: &'a Source, options: &Options) -> Self {
+        let policy = Self::new(source);
+        Self {
+            required: policy.required.into_iter().chain(options.require).min(),
+            strict: options.require.is_some(),
+            offline: options.bundle.is_some(),
+            ..policy
+        }
+    }
+
+    /// The digest that is built in, where it says something of these sources.
+    pub(super) fn known(&self, artifact: &Artifact) -> Option<Digest> {
+        artifact.known_digest().filter(|_| !self.source.rebuilt)
+    }
+
+    /// Refuses a pin that is not of upstream's build.
+    pub(super) fn check_known(&self, artifact: &Artifact, pin: &Pin) -> Result<(), Error> {
+        match self.known(artifact) {
+            Some(known) if known != pin.digest => Err(Error::NotUpstreams {
+                name: artifact.to_string(),
+                pinned: pin.digest,
+                known,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a pin rests on, as far as this kinstall can tell by itself.
+    pub(super) fn trust(&self, artifact: &Artifact, pin: &Pin) -> Trust {
+        if artifact.origin == Origin::Own {
+            return Trust::Yours;
+        }
+        let claims_published = pin.trust == Trust::Published && self.has_https(artifact.origin);
+        match pin.trust {
+            _ if self.known(artifact) == Some(pin.digest) => Trust::BuiltIn,
+            Trust::Mirror | Trust::Bundle => pin.trust,
+            _ if self.published().contains(&pin.digest) => Trust::Published,
+            _ if claims_published && !self.strict => Trust::Published,
+            // A digest that another kinstall knows, https that is nowhere, a build of the user's own
+            // that the inventory does not name.
+            _ => Trust::Claimed,
+        }
+    }
+
+    /// Notes what a source published over https.
+    pub(super) fn note_published(&self, digest: Digest) {
+        self.published().insert(digest);
+    }
+
+    /// Whether sources are to be asked for the checksum of a pin: the lockfile says that it was
+    /// published, and that is not enough.
+    pub(super) fn must_ask(&self, artifact: &Artifact, pin: &Pin) -> bool {
+        let settled = self.trust(artifact, pin) <= Trust::Published;
+        self.strict && !settled && self.may_be_published(artifact, pin)
+    }
+
+    /// Refuses what is known beforehand to rest on too little.
+    pub(super) fn check_before<'b>(
+        &self,
+        artifacts: impl Iterator<Item = &'b Artifact>,
+        lockfile: &Lockfile,
+        update: &Update,
+    ) -> Result<(), Error> {
+        let is_weak = |artifact: &&Artifact| {
+            if artifact.origin == Origin::Own || self.known(artifact).is_some() {
+                return false;
+            }
+            match lockfile.pin(artifact) {
+                Some(pin) if *update == Update::Nothing => {
+                    let published = self.required == Some(Trust::Published)
+                        && self.may_be_published(artifact, pin);
+                    !published && !self.is_enough(self.trust(artifact, pin))
+                }
+                _ => self.required == Some(Trust::BuiltIn),
+            }
+        };
+        let weak = artifacts.filter(is_weak);
+        self.refuse(weak.map(|artifact| (artifact, lockfile.pin(artifact))))
+    }
+
+    /// Refuses pins that rest on too little.
+    pub(super) fn check<'b>(
+        &self,
+        pins: impl Iterator<Item = (&'b Artifact, &'b Pin)>,
+    ) -> Result<(), Error> {
+        let weak = pins.filter(|(artifact, pin)| !self.is_enough(self.trust(artifact, pin)));
+        self.refuse(weak.map(|(artifact, pin)| (artifact, Some(pin))))
+    }
+
+    fn refuse<'b>(
+        &self,
+        weak: impl Iterator<Item = (&'b Artifact, Option<&'b Pin>)>,
+    ) -> Result<(), Error> {
+        let told = |(artifact, pin): (&Artifact, Option<&Pin>)| {
+            let trust = pin.map(|pin| self.trust(artifact, pin));
+            (artifact.to_string(), trust)
+        };
+        let weak: Vec<_> = weak.map(told).collect();
+        match self.required {
+            Some(required) if !weak.is_empty() => Err(Error::Weak {
+                required,
+                weak,
+                rebuilt: self.source.rebuilt,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The user vouches for a build of their own.
+    fn is_enough(&self, trust: Trust) -> bool {
+        self.required
+            .is_none_or(|required| trust <= required || trust == Trust::Yours)
+    }
+
+    /// Whether a pin may rest on what a source publishes over https, once that was asked.
+    fn may_be_published(&self, artifact: &Artifact, pin: &Pin) -> bool {
+        let can_ask = !self.offline && self.has_https(artifact.origin);
+        self.trust(artifact, pin) <= Trust::Published || pin.trust <= Trust::Published && can_ask
+    }
+
+    /// Whether any source of an origin can publish a checksum over https.
+    fn has_https(&self, origin: Origin) -> bool {
+        let bases = match origin {
+            Origin::Etcd => &self.source.etcd,
+            Origin::Kubernetes => &self.source.kubernetes,
+            Origin::Own => return false,
+        };
+        let is_https = |base: &String| base.trim_start().to_ascii_lowercase().starts_with("https:");
+        bases.iter().any(is_https)
+    }
+
+    fn published(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        let locked = self.published.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +187,6 @@ mod tests {
     use super::*;
     use crate::arch::Arch;
     use crate::artifact::Program;
-    use crate::digest::Digest;
 
     fn program(version: &str) -> Program {
         Program {
@@ -69,7 +210,8 @@ mod tests {
             trust: says,
             members: BTreeMap::new(),
         };
-        assert_eq!(trust(&source, &artifact, &pin), expected, "{base} {says}");
+        let found = Policy::new(&source).trust(&artifact, &pin);
+        assert_eq!(found, expected, "{base} {says}");
     }
 
     #[test]
@@ -86,25 +228,22 @@ mod tests {
 
     #[test]
     fn what_is_built_in_and_what_is_the_users_own_need_no_word() {
-        let of = |program: Program, digest: Option<Checksum>| {
+        let of = |program: Program| {
             let artifact = program.artifact().unwrap();
-            let digest = match digest.or_else(|| artifact.known_checksum()) {
-                Some(Checksum::Sha256(digest)) => digest,
-                _ => Digest::of(b"mine"),
-            };
+            let known = artifact.known_digest();
             let pin = Pin {
                 size: 1,
-                digest,
+                digest: known.unwrap_or(Digest::of(b"mine")),
                 trust: Trust::Mirror,
                 members: BTreeMap::new(),
             };
-            trust(&Source::default(), &artifact, &pin)
+            Policy::new(&Source::default()).trust(&artifact, &pin)
         };
-        assert_eq!(of(program("1.32.3"), None), Trust::BuiltIn);
+        assert_eq!(of(program("1.32.3")), Trust::BuiltIn);
         let own = Program {
             own: Some("build/kubectl".to_owned()),
             ..program("1.32.3")
         };
-        assert_eq!(of(own, None), Trust::Yours);
+        assert_eq!(of(own), Trust::Yours);
     }
 }

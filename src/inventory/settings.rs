@@ -27,13 +27,10 @@ pub enum HostKeys {
 /// file's name at upstream) are filled in. Checksums lie beside the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below, and
-    /// `v<version>/kubernetes-server-linux-<arch>.tar.gz`.
+    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below.
     pub kubernetes: Vec<String>,
     /// Where `v<version>/etcd-v<version>-linux-<arch>.tar.gz` lies below.
     pub etcd: Vec<String>,
-    /// Whether Kubernetes' programs are taken out of the archive of all servers.
-    pub archive: bool,
     /// Whether the sources hold builds of their own under upstream's versions (a distribution's, a
     /// test's), which are not compared with the digests of upstream's builds.
     pub rebuilt: bool,
@@ -57,7 +54,6 @@ impl Default for Source {
         Self {
             kubernetes: vec!["https://dl.k8s.io".to_owned()],
             etcd: vec!["https://github.com/etcd-io/etcd/releases/download".to_owned()],
-            archive: false,
             rebuilt: false,
             require: None,
             ca: None,

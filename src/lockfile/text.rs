@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{ARTIFACT_BYTES_MAX, Pin, PinnedProgram, Trust};
+use super::{ARTIFACT_BYTES_MAX, Pin, PinnedProgram, Trust, earlier};
 use crate::arch::Arch;
 use crate::artifact::{Artifact, Origin};
 use crate::digest::Digest;
@@ -212,9 +212,11 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<Artifact, Pin>, Malformed> {
     for block in read.artifacts {
         let at = block.path.span().start;
         let (artifact, pin) = pinned(text, block)?;
-        let path = artifact.path.clone();
-        if pins.insert(artifact, pin).is_some() {
-            return Err(twice(text, at, path));
+        for (artifact, pin) in earlier::read(artifact, pin) {
+            let path = artifact.path.clone();
+            if pins.insert(artifact, pin).is_some() {
+                return Err(twice(text, at, path));
+            }
         }
     }
     Ok(pins)

@@ -1,10 +1,8 @@
-//! The digests that ship inside kinstall: `src/artifact/SHA256SUMS` and `SHA512SUMS`, merged from a
-//! collection.
+//! The digests that ship inside kinstall: `src/artifact/SHA256SUMS`, merged from a collection.
 //!
 //! The collection is JSON: `kubernetes_binary_sha256` by version, architecture and program,
-//! `etcd_tarball_sha256` and `kubernetes_server_tarball_sha512` by version and architecture; each
-//! value is a list whose first element is the digest. What the tables have already is never
-//! changed: a contradiction stops the chore.
+//! `etcd_tarball_sha256` by version and architecture; each value is a list whose first element is
+//! the digest. What the table has already is never changed: a contradiction stops the chore.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +14,6 @@ use serde_json::Value;
 use crate::say;
 
 const TABLE: &str = "src/artifact/SHA256SUMS";
-const ARCHIVE_TABLE: &str = "src/artifact/SHA512SUMS";
 
 /// The programs that kinstall may install.
 const PROGRAMS: [&str; 6] = [
@@ -69,60 +66,36 @@ pub(crate) enum Error {
 type Key = (bool, Vec<u64>, String);
 type Table = BTreeMap<Key, (String, String)>;
 
-/// Merges a collection into the tables.
+/// Merges a collection into the table.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let collection: Value = serde_json::from_str(&fs::read_to_string(&arguments.collection)?)?;
-    merge(TABLE, 64, |enter| {
-        for (version, arch, builds) in pairs(&collection["kubernetes_binary_sha256"]) {
-            for name in PROGRAMS {
-                if let Some(digest) = builds[name][0].as_str() {
-                    let path = format!("release/v{version}/bin/linux/{arch}/{name}");
-                    enter(path, digest)?;
-                }
-            }
-        }
-        for (version, arch, build) in pairs(&collection["etcd_tarball_sha256"]) {
-            if let Some(digest) = build[0].as_str() {
-                let path = format!("v{version}/etcd-v{version}-linux-{arch}.tar.gz");
-                enter(path, digest)?;
-            }
-        }
-        Ok(())
-    })?;
-    merge(ARCHIVE_TABLE, 128, |enter| {
-        for (version, arch, build) in pairs(&collection["kubernetes_server_tarball_sha512"]) {
-            if let Some(digest) = build[0].as_str() {
-                let path = format!("v{version}/kubernetes-server-linux-{arch}.tar.gz");
-                enter(path, digest)?;
-            }
-        }
-        Ok(())
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-type Enter<'a> = dyn FnMut(String, &str) -> Result<(), Error> + 'a;
-
-/// Adds to one table whose digests have so many digits.
-fn merge(
-    path: &str,
-    digits: usize,
-    add: impl FnOnce(&mut Enter<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
     let mut table = Table::new();
-    for line in fs::read_to_string(path).unwrap_or_default().lines() {
+    for line in fs::read_to_string(TABLE).unwrap_or_default().lines() {
         let (digest, file) = line
             .split_once("  ")
             .ok_or_else(|| Error::Line(line.to_owned()))?;
-        enter(&mut table, file.to_owned(), digest, digits)?;
+        enter(&mut table, file.to_owned(), digest)?;
     }
     let before = table.len();
-    add(&mut |file, digest| enter(&mut table, file, digest, digits))?;
+    for (version, arch, builds) in pairs(&collection["kubernetes_binary_sha256"]) {
+        for name in PROGRAMS {
+            if let Some(digest) = builds[name][0].as_str() {
+                let path = format!("release/v{version}/bin/linux/{arch}/{name}");
+                enter(&mut table, path, digest)?;
+            }
+        }
+    }
+    for (version, arch, build) in pairs(&collection["etcd_tarball_sha256"]) {
+        if let Some(digest) = build[0].as_str() {
+            let path = format!("v{version}/etcd-v{version}-linux-{arch}.tar.gz");
+            enter(&mut table, path, digest)?;
+        }
+    }
     let line = |(digest, file): &(String, String)| format!("{digest}  {file}\n");
-    fs::write(path, table.values().map(line).collect::<String>())?;
+    fs::write(TABLE, table.values().map(line).collect::<String>())?;
     let count = table.len();
-    say::line(format!("{path}: {count} digests, {} new", count - before));
-    Ok(())
+    say::line(format!("{TABLE}: {count} digests, {} new", count - before));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Every version and architecture of a part of the collection that kinstall installs.
@@ -134,11 +107,11 @@ fn pairs(part: &Value) -> impl Iterator<Item = (&String, &'static str, &Value)> 
     })
 }
 
-fn enter(table: &mut Table, path: String, digest: &str, digits: usize) -> Result<(), Error> {
+fn enter(table: &mut Table, path: String, digest: &str) -> Result<(), Error> {
     if DOUBTFUL.contains(&path.as_str()) {
         return Ok(());
     }
-    if digest.len() != digits || digest.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
+    if digest.len() != 64 || digest.bytes().any(|byte| !byte.is_ascii_hexdigit()) {
         return Err(Error::Line(format!("{digest}  {path}")));
     }
     let version = path

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
-use super::{About, Cache, Error};
+use super::{About, Cache, Error, TEMPORARY, discard};
 use crate::digest::Digest;
 use crate::fetch::stream::Encoding;
 
@@ -23,7 +23,7 @@ pub struct Entry {
     pub used: SystemTime,
 }
 
-/// What [`Cache::clean`] keeps. What a process uses is always kept.
+/// What [`Cache::clean`] keeps. While another process uses the cache, it keeps everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// Nothing.
@@ -39,7 +39,7 @@ pub enum Keep {
 pub struct Cleaned {
     /// What was removed.
     pub removed: Vec<Entry>,
-    /// What was to be removed, and another process uses.
+    /// What was to be removed, and is kept because another process uses the cache.
     pub busy: Vec<Entry>,
     /// The bytes of unfinished downloads that were removed.
     pub partial: u64,
@@ -71,9 +71,10 @@ impl Cache {
         Ok(entries)
     }
 
-    /// Removes what is not to be kept and no process uses.
+    /// Removes what is not to be kept, unless another process uses the cache.
     pub fn clean(&self, keep: Keep, now: SystemTime) -> Result<Cleaned, Error> {
         let mut cleaned = Cleaned::default();
+        let alone = self.alone()?;
         let mut bytes = 0;
         for entry in self.entries()? {
             bytes += entry.whole();
@@ -88,9 +89,10 @@ impl Cache {
                 cleaned.left += 1;
                 continue;
             }
-            if let Some(()) = self.alone_with(entry.digest, || self.remove(entry.digest))? {
-                // A smaller one that was used longer ago may still fit.
-                bytes -= entry.whole();
+            // A smaller one that was used longer ago may still fit.
+            bytes -= entry.whole();
+            if alone.is_some() {
+                self.remove(entry.digest);
                 cleaned.removed.push(entry);
             } else {
                 cleaned.left += 1;
@@ -135,14 +137,10 @@ impl Cache {
                 Keep::UsedWithin(time) => age.is_ok_and(|age| age < time),
                 Keep::Bytes(_) => true,
             };
-            let checksum = path.file_stem().and_then(|stem| stem.to_str());
-            // Files of other names are what a process that runs is writing just now.
-            let Some(checksum) = checksum.filter(|stem| !kept && !stem.contains('-')) else {
-                continue;
-            };
-            if let Some(_alone) = self.try_lock(checksum)?
-                && fs::remove_file(&path).is_ok()
-            {
+            // What a process that runs is writing just now.
+            let name = file.file_name();
+            let temporary = name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+            if !kept && !temporary && discard(&path) {
                 removed += metadata.len();
             }
         }
@@ -153,6 +151,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::partial::Partial;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -206,20 +205,22 @@ mod tests {
     fn what_another_process_uses_or_fetches_stays() {
         let (room, cache, digests) = cache_with(&[b"1", b"22"]);
         let other = Cache::open(Some(room.path())).unwrap();
-        other.hold(digests[1]).unwrap();
-        let lock = other.try_lock("abc").unwrap().unwrap();
-        for name in ["abc", "abc.validator", "def"] {
-            fs::write(cache.partial(name), "12345").unwrap();
-        }
+        other.hold().unwrap();
+        let [abc, def] = [b"abc", b"def"].map(|content| Digest::of(content));
+        let mut fetched = Partial::claim(&other, abc).unwrap().unwrap();
+        fetched.write(b"12345").unwrap();
+        fetched.note_validator(Some("12345".to_owned()));
+        fs::write(cache.partial(def), "12345").unwrap();
         let cleaned = cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
         assert_eq!(cleaned.partial, 5);
-        assert_eq!(cleaned.busy[0].digest, digests[1]);
-        assert!(cache.path(digests[1]).exists() && cache.partial("abc").exists());
-        drop((other, lock));
+        assert_eq!((cleaned.busy.len(), cleaned.left), (2, 2));
+        assert!(cache.path(digests[0]).exists() && cache.path(digests[1]).exists());
+        assert!(cache.partial(abc).exists() && !cache.partial(def).exists());
+        drop((other, fetched));
         let cleaned = cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
         assert_eq!(
             (cleaned.removed.len(), cleaned.left, cleaned.partial),
-            (1, 0, 10)
+            (2, 0, 10)
         );
     }
 

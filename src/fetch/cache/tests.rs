@@ -76,17 +76,6 @@ async fn a_damaged_member_is_made_again_and_none_is_made_of_damaged_content() {
 }
 
 #[test]
-fn only_one_fetches_a_digest_at_a_time() {
-    let (_room, cache) = cache();
-    let lock = cache.try_lock("one").unwrap();
-    assert!(lock.is_some());
-    assert!(cache.try_lock("one").unwrap().is_none());
-    assert!(cache.try_lock("other").unwrap().is_some());
-    drop(lock);
-    assert!(cache.try_lock("one").unwrap().is_some());
-}
-
-#[test]
 fn what_killed_processes_left_is_swept_when_it_is_old() {
     let (room, cache) = cache();
     let days = |days: u64| SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);

@@ -25,11 +25,14 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     };
     let kubernetes = urls("kubernetes", default.kubernetes);
     let etcd = urls("etcd", default.etcd);
-    let mut word = |key| {
-        let truth = table.take(key).and_then(|value| value.boolean(found));
-        truth.unwrap_or(false)
-    };
-    let (archive, rebuilt) = (word("archive"), word("rebuilt"));
+    let rebuilt = table.take("rebuilt");
+    let rebuilt = rebuilt.and_then(|value| value.boolean(found)) == Some(true);
+    if let Some(archive) = table.take_foreign("archive") {
+        let message = "`archive` is no longer supported: each program is fetched as a single file";
+        let problem = Problem::new(archive.key_span, "removed", message);
+        let help = "remove the line; `kinstall.lock` and bundles stay valid";
+        found.push(problem.help(help));
+    }
     let words = [
         ("built-in", Requirement::BuiltIn),
         ("published", Requirement::Published),
@@ -52,7 +55,6 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     Source {
         kubernetes,
         etcd,
-        archive,
         rebuilt,
         require: require.value(),
         ca: ca.value(),

@@ -146,7 +146,6 @@ endpoint = "https://kube.home"
 [source]
 kubernetes = ["file:///srv/mirror/", "https://dl.k8s.io"]
 etcd = ["http://mirror.home", "https://mirror.home/{version}/{arch}/{name}"]
-archive = true
 require = "published"
 ca = "certs/home.pem"
 [pki]
@@ -186,7 +185,7 @@ sans = ["gateway.home", "10.9.9.9"]"#,
             "https://mirror.home/{version}/{arch}/{name}"
         ]
     );
-    assert!(inventory.source.archive && !inventory.source.rebuilt);
+    assert!(!inventory.source.rebuilt);
     assert_eq!(inventory.source.require, Some(Requirement::Published));
     assert_eq!(inventory.source.ca, Some("certs/home.pem".into()));
     let pki = Pki {

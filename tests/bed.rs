@@ -299,6 +299,32 @@ impl Bed {
     }
 }
 
+/// That nothing is left to do, every node is healthy, and its peers take every certificate.
+#[track_caller]
+pub(crate) fn is_well(lab: &Lab) {
+    lab.run(PUSH).exits(0).says("nothing to do");
+    lab.run(["status", "inventory.toml"])
+        .exits(0)
+        .prints("all healthy, nothing changed by hand");
+    lab.run(["certs", "check", "inventory.toml", "--nodes"])
+        .exits(0);
+}
+
+/// The directory of a mirror of genuine Kubernetes servers; none, with the reason said, where there
+/// is none.
+pub(crate) fn kube_mirror(test: &str) -> Option<PathBuf> {
+    let mirror = std::env::var_os("KINSTALL_KUBE_MIRROR").map(PathBuf::from);
+    if mirror.is_none() {
+        let why = std::env::var("KINSTALL_NO_KUBE_MIRROR").unwrap_or_else(|_| {
+            "`KINSTALL_KUBE_MIRROR` is not set; `cargo xtask test` builds genuine servers and sets it"
+                .to_owned()
+        });
+        assert!(std::env::var_os("CI").is_none(), "{test} must run: {why}");
+        println!("NOT RUN: {test}: {why}");
+    }
+    mirror
+}
+
 /// Puts stand-ins of a version into a mirror.
 pub(crate) fn stock_servers(standin: &Path, mirror: &Path, version: &str) {
     for name in [

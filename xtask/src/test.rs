@@ -18,6 +18,7 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::command::{CommandError, Program};
+use crate::genuine;
 use crate::mirror::{self, Mirror, Wish};
 use crate::nodes::{self, Bed, Tool, Why};
 use crate::say;
@@ -49,8 +50,6 @@ const OPENBAO_VARIABLE: &str = "KINSTALL_OPENBAO";
 /// The variable that says how many chains of certificates are judged beside Go.
 const CHAINS_VARIABLE: &str = "KINSTALL_GO_CASES";
 const CHAINS: &str = "20000";
-/// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
-const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
 
 /// Set up and run every test
 #[derive(Args, Default)]
@@ -61,7 +60,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = "HEAD",
           require_equals = true, conflicts_with_all = ["filter", "crash_matrix"])]
     changed: Option<String>,
-    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
+    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers, instead of those that
+    /// are built from Debian's source
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
     /// How many beds of three nodes the tests share: that many tests on nodes run at a time
@@ -248,10 +248,7 @@ impl Stage {
             // The others can be run all the same.
             Err(error) => say::error(&error),
         }
-        if let Some(genuine) = &arguments.mirror {
-            let genuine = fs_err::canonicalize(genuine)?;
-            environment.insert(KUBE_MIRROR_VARIABLE, genuine.into_os_string());
-        }
+        environment.extend(genuine_servers(arguments)?);
         if arguments.crash_matrix {
             environment.insert(CRASH_VARIABLE, "all".into());
         } else if arm::are_wanted(&arguments.filter) {
@@ -268,6 +265,26 @@ impl Stage {
             _seats: std::iter::once(seat).chain(others).collect(),
         })
     }
+}
+
+/// The variable that tells tests of genuine servers: the user's, or those built from Debian's source;
+/// where there are none, the one that tells why.
+fn genuine_servers(arguments: &Arguments) -> Result<Option<(&'static str, OsString)>, Error> {
+    if let Some(mirror) = &arguments.mirror {
+        let mirror = fs_err::canonicalize(mirror)?;
+        return Ok(Some((genuine::VARIABLE, mirror.into_os_string())));
+    }
+    if arguments.crash_matrix || !genuine::are_wanted(&arguments.filter)? {
+        return Ok(None);
+    }
+    Ok(Some(match genuine::ready() {
+        Ok(mirror) => (genuine::VARIABLE, mirror.into_os_string()),
+        // The others can be run all the same.
+        Err(error) => {
+            say::error(&error);
+            (genuine::WHY_NOT_VARIABLE, say::sentence(&error).into())
+        }
+    }))
 }
 
 /// Where tests find programs: what this machine has, after the genuine ones of a mirror.

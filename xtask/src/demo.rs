@@ -117,7 +117,7 @@ fn source(seat: &Seat, arguments: &Arguments) -> Result<Source, Error> {
 
 /// Servers built from Debian's source, if that is possible and they are of the version asked for.
 fn built(kubernetes: Option<Version>) -> Option<PathBuf> {
-    if let Some(other) = kubernetes.filter(|it| *it != genuine::KUBERNETES) {
+    if let Some(other) = kubernetes.filter(|it| !genuine::VERSIONS.contains(it)) {
         say::line(format!(
             "demo: dl.k8s.io does not answer, and Debian has no source of {other}; taking stand-ins"
         ));

@@ -27,8 +27,8 @@ use crate::setup;
 
 /// The Kubernetes that Debian has the source of.
 pub(crate) const KUBERNETES: Version = Version(1, 20, 2);
-/// The one that it may be upgraded to.
-const NEXT: Version = Version(1, 20, 3);
+/// All that are there: it, and the one that it may be upgraded to.
+pub(crate) const VERSIONS: [Version; 2] = [KUBERNETES, Version(1, 20, 3)];
 /// What is built of it. The servers come first: the demo needs no more.
 const PROGRAMS: [&str; 6] = [
     "kube-apiserver",
@@ -92,9 +92,17 @@ pub(crate) enum Error {
     /// A program could not be run, or failed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// A package could not be had.
+    /// The archive could not be reached, or has them no longer.
+    #[error("Debian's mirror gave no {what}")]
+    Download {
+        /// What was asked for.
+        what: &'static str,
+        /// What apt said.
+        source: nodes::Error,
+    },
+    /// A tool could not be installed, or this machine does not say which mirror it uses.
     #[error(transparent)]
-    Package(#[from] nodes::Error),
+    Setup(#[from] nodes::Error),
     /// A file could not be read or written; the error names it.
     #[error(transparent)]
     File(#[from] std::io::Error),
@@ -181,8 +189,9 @@ fn place(version: Version) -> String {
 
 /// What is not there yet.
 fn missing(root: &Path) -> Vec<(Version, &'static str)> {
-    let all = [KUBERNETES, NEXT].into_iter();
-    let all = all.flat_map(|version| PROGRAMS.map(|program| (version, program)));
+    let all = VERSIONS
+        .into_iter()
+        .flat_map(|version| PROGRAMS.map(|program| (version, program)));
     // A digest is written when its program is in place.
     let is_missing = |(version, program): &(Version, &str)| {
         let digest = format!("{program}.sha256");
@@ -220,7 +229,8 @@ impl Workshop {
         if !debs.exists() {
             say::line(format!("genuine: getting Go {GO} from Debian"));
             let (tools, library) = (format!("golang-{GO}-go"), format!("golang-{GO}-src"));
-            packages.unpack(&[&tools, &library], &[], &debs)?;
+            let unpacked = packages.unpack(&[&tools, &library], &[], &debs);
+            unpacked.map_err(download("Go 1.15"))?;
         }
         let workshop = Self {
             go: debs.join(format!("usr/lib/go-{GO}")),
@@ -250,7 +260,8 @@ impl Workshop {
             }
             fs_err::create_dir_all(directory)?;
         }
-        packages.source("kubernetes", &archives)?;
+        let downloaded = packages.source("kubernetes", &archives);
+        downloaded.map_err(download("source of Kubernetes"))?;
         let mut names = Vec::new();
         for item in fs_err::read_dir(&archives)? {
             names.push(item?.file_name().to_string_lossy().into_owned());
@@ -353,6 +364,10 @@ impl Workshop {
             .directory(&self.source)
             .limit_seconds(BUILD_SECONDS)
     }
+}
+
+fn download(what: &'static str) -> impl FnOnce(nodes::Error) -> Error {
+    move |source| Error::Download { what, source }
 }
 
 /// What the linker is told, so that a program says that it is of a version.

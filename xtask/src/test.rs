@@ -311,7 +311,10 @@ fn genuine_servers(arguments: &Arguments) -> Result<Option<(&'static str, OsStri
         // The others can be run all the same.
         Err(error) => {
             say::error(&error);
-            (genuine::WHY_NOT_VARIABLE, say::sentence(&error).into())
+            let why = say::sentence(&error);
+            // Each test says it in a line.
+            let lines: Vec<&str> = why.lines().map(str::trim).collect();
+            (genuine::WHY_NOT_VARIABLE, lines.join("; ").into())
         }
     }))
 }

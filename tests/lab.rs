@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use kinstall::digest::Digest;
 
-/// The longest that one run of `kinstall` may take, in seconds.
+/// The longest that one run of `kinstall` may take unless told otherwise, in seconds.
 const RUN_SECONDS_MAX: u64 = 120;
 /// The same where genuine servers start and stop: each takes its time, one after the other.
 const RUN_SECONDS_MAX_GENUINE: u64 = 900;
@@ -28,6 +28,8 @@ const ETCD: &str = "3.5.99";
 pub(crate) struct Lab {
     room: PathBuf,
     cache: PathBuf,
+    /// The longest that one run may take, in seconds.
+    run_seconds_max: u64,
     /// Removes the directory with the lab.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -68,6 +70,7 @@ impl Lab {
         Self {
             cache: room.path().join("cache"),
             room: room.path().to_owned(),
+            run_seconds_max: RUN_SECONDS_MAX,
             _temporary: Some(room),
         }
     }
@@ -81,7 +84,16 @@ impl Lab {
         Self {
             room: room.to_owned(),
             cache: cache.to_owned(),
+            run_seconds_max: RUN_SECONDS_MAX,
             _temporary: None,
+        }
+    }
+
+    /// The same with the patience that genuine servers take.
+    pub(crate) fn of_genuine_servers(self) -> Self {
+        Self {
+            run_seconds_max: RUN_SECONDS_MAX_GENUINE,
+            ..self
         }
     }
 
@@ -136,7 +148,7 @@ impl Lab {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let output = Going::start(&mut self.command(words)).finish();
+        let output = self.start(words).finish();
         assert!(
             output.peak_kib <= MEMORY_MIB_MAX * 1024,
             "it took {} KiB of memory: {output}",
@@ -151,7 +163,9 @@ impl Lab {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        Going::start(&mut self.command(words))
+        let mut going = Going::start(&mut self.command(words));
+        going.seconds_max = self.run_seconds_max;
+        going
     }
 }
 
@@ -160,6 +174,7 @@ pub(crate) struct Going {
     child: Child,
     line: String,
     begun: Instant,
+    seconds_max: u64,
     stdout: Stream,
     stderr: Stream,
 }
@@ -182,6 +197,7 @@ impl Going {
             child,
             line,
             begun,
+            seconds_max: RUN_SECONDS_MAX,
             stdout,
             stderr,
         }
@@ -235,7 +251,7 @@ impl Going {
     }
 
     fn is_late(&self) -> bool {
-        self.begun.elapsed() > Duration::from_secs(run_seconds_max())
+        self.begun.elapsed() > Duration::from_secs(self.seconds_max)
     }
 
     /// Waits for its end.
@@ -251,7 +267,7 @@ impl Going {
                 self.child.kill().unwrap();
                 self.child.wait().unwrap();
                 let (line, said) = (&self.line, self.said());
-                let seconds = run_seconds_max();
+                let seconds = self.seconds_max;
                 panic!("{line}\ndid not end within {seconds} s; it said:\n{said}");
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -293,14 +309,6 @@ fn held_kib(process: u32) -> u64 {
     // One that ends just now has no memory any more.
     let held = kib("VmHWM:").zip(kib("RssFile:"));
     held.map_or(0, |(all, file)| all.saturating_sub(file))
-}
-
-fn run_seconds_max() -> u64 {
-    if std::env::var_os("KINSTALL_KUBE_MIRROR").is_some() {
-        RUN_SECONDS_MAX_GENUINE
-    } else {
-        RUN_SECONDS_MAX
-    }
 }
 
 fn listen(mut pipe: impl Read + Send + 'static) -> Stream {

@@ -43,7 +43,7 @@ fn members_join_are_replaced_and_leave() {
         return;
     };
     let lab = bed.fresh();
-    lab.write(&bed.inventory(&["node1"]));
+    lab.write(&bed.brisk_inventory(&["node1"]));
     lab.run(PUSH).exits(0);
     bed.on("node1", &format!("{ETCDCTL} put /kept kept"));
     let first = bed.started("node1", "etcd");
@@ -51,7 +51,7 @@ fn members_join_are_replaced_and_leave() {
     let not_restarted = |bed: &Bed| assert_eq!(bed.started("node1", "etcd"), etcd.get());
 
     // One becomes three. Each run is killed a little later than the one before.
-    lab.write(&bed.inventory(&NODES));
+    lab.write(&bed.brisk_inventory(&NODES));
     let url = format!("https://{}:2380", bed.address("node2"));
     lab.run(["plan", "inventory.toml"])
         .exits(3)
@@ -102,7 +102,7 @@ fn members_join_are_replaced_and_leave() {
     // Without a majority nobody leaves.
     bed.on("node2", "systemctl stop etcd");
     bed.on("node3", "systemctl stop etcd");
-    lab.write(&bed.inventory(&["node1"]));
+    lab.write(&bed.brisk_inventory(&["node1"]));
     lab.run(PUSH)
         .exits(1)
         .says("healthy")
@@ -126,6 +126,7 @@ fn three_members_become_five_and_three_again() {
         return;
     };
     let lab = bed.pushed();
+    lab.write(&bed.brisk_inventory(&NODES));
     bed.on("node1", &format!("{ETCDCTL} put /kept kept"));
     let etcds = |bed: &Bed| NODES.map(|node| bed.started(node, "etcd"));
     let before = etcds(&bed);
@@ -133,7 +134,7 @@ fn three_members_become_five_and_three_again() {
         bed.special(number, "");
     }
     let five = ["node1", "node2", "node21", "node22", "node3"];
-    lab.write(&bed.inventory(&five));
+    lab.write(&bed.brisk_inventory(&five));
     let output = lab.run(PUSH).exits(0).says("member node22 has caught up");
     println!("two members joined three in {:.1} s", output.seconds);
     assert_eq!(voters(&bed, "node22"), five);
@@ -145,7 +146,7 @@ fn three_members_become_five_and_three_again() {
         bed.nodes(&format!("kill {node}"));
     }
     bed.on("node2", &format!("{ETCDCTL} put /kept kept"));
-    lab.write(&bed.inventory(&NODES));
+    lab.write(&bed.brisk_inventory(&NODES));
     let output = lab.run(PUSH).exits(0);
     println!("two dead members were taken out in {:.1} s", output.seconds);
     assert_eq!(voters(&bed, "node1"), NODES);

@@ -1,18 +1,16 @@
 //! Promises to those who use a cluster while it changes: a request fails at the kube-apiserver that
 //! is being restarted, and nowhere else.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
 
 use crate::api::Api;
-use crate::bed::{Bed, NODES, PUSH, stock_servers};
+use crate::bed::{Bed, NODES, PUSH, kube_mirror, stock_servers};
 use crate::lab::{KUBERNETES, Lab, elf, stock_as};
 
-/// A mirror of genuine Kubernetes servers of this version, if there is one.
-const GENUINE_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
+/// The version of genuine Kubernetes servers.
 const GENUINE: &str = "1.20.2";
 /// Between two requests to one server.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -137,17 +135,14 @@ fn an_upgrade_fails_no_request_but_at_the_server_being_restarted() {
 #[test]
 fn genuine_servers_are_changed_without_a_failed_request_elsewhere() {
     let name = "genuine_servers_are_changed_without_a_failed_request_elsewhere";
-    let Some(genuine) = std::env::var_os(GENUINE_VARIABLE) else {
-        println!(
-            "NOT RUN: {name}: `{GENUINE_VARIABLE}` is not set; `cargo xtask test --mirror DIR` sets it"
-        );
+    let Some(genuine) = kube_mirror(name) else {
         return;
     };
     let Some(mut bed) = Bed::take(name) else {
         return;
     };
     drop(bed.fresh());
-    let lab = bed.lab_named("genuine", &NODES);
+    let lab = bed.lab_named("genuine", &NODES).of_genuine_servers();
     let own = bed.workshop().join("mirror");
     // Nobody asks this one anything.
     stock_as(&own, GENUINE, "kubectl", &elf("kubectl"));
@@ -156,7 +151,7 @@ fn genuine_servers_are_changed_without_a_failed_request_elsewhere() {
         &format!("kubernetes = \"{GENUINE}\""),
     );
     let own = format!("\"file://{}\"", own.display());
-    let both = format!("\"file://{}\", {own}", Path::new(&genuine).display());
+    let both = format!("\"file://{}\", {own}", genuine.display());
     lab.edit(
         &format!("kubernetes = [{own}]"),
         &format!("kubernetes = [{both}]"),

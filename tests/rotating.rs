@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Failure};
-use crate::bed::{Bed, NODES, PUSH};
+use crate::bed::{Bed, NODES, PUSH, is_well};
 use crate::lab::{Lab, Output};
 use crate::vault::server::{ROOT, Server};
 use crate::watch::Watch;
@@ -18,6 +18,9 @@ use crate::watch::Watch;
 const MOVE: [&str; 3] = ["certs", "move", "inventory.toml"];
 const STEP: [&str; 5] = ["certs", "move", "inventory.toml", "--steps", "1"];
 const ROTATE: [&str; 3] = ["certs", "rotate-ca", "inventory.toml"];
+/// What the first step says when it begins, and the second.
+const TRUSTS: &str = "1/3 every peer trusts";
+const SIGNS: &str = "2/3 the authorities after";
 /// What etcd lets clients in by where one authority signs everything.
 const ONE_CA: &str = "/etc/etcd/certs/rootCA.pem";
 /// What kube-apiserver believes etcd by.
@@ -139,8 +142,8 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Starts a change, and kills it once a text was said so many times after it had begun a step.
-fn killed<'a>(lab: &Lab, words: impl IntoIterator<Item = &'a str>, step: &str, times: usize) {
+/// Starts a change, and kills it once so many members of etcd have come to a step.
+fn killed(lab: &Lab, words: &[&str], step: &str, times: usize) {
     let mut going = lab.start(words);
     going.wait_for(step);
     going.wait_until("some members have it and others have not", |said| {
@@ -167,15 +170,17 @@ fn back_to(lab: &Lab, generation: u64) -> Output {
     lab.run(["rollback", "inventory.toml", "--plan", "--to", &to])
 }
 
+/// Takes the last step of a change while somebody reads with what was signed in it: nothing of the
+/// authorities before is left, and all is well.
 #[track_caller]
-fn is_well(bed: &Bed, lab: &Lab) {
-    lab.run(PUSH).exits(0).says("nothing to do");
-    lab.run(["status", "inventory.toml"])
+fn close(reader: &Reader<'_>, lab: &Lab, words: &[&str]) {
+    let closed = reader.reads_while(|| lab.run(words));
+    closed
         .exits(0)
-        .prints("all healthy");
-    let check = ["certs", "check", "inventory.toml", "--nodes"];
-    lab.run(check).exits(0);
-    assert_eq!(trusted(bed), ["1", "1", "1"]);
+        .says("3/3 nobody trusts")
+        .says("done: the authorities before");
+    assert_eq!(trusted(reader.bed), ["1", "1", "1"]);
+    is_well(lab);
 }
 
 #[test]
@@ -185,19 +190,19 @@ fn kinstalls_own_authorities_are_made_anew_on_a_living_cluster() {
         return;
     };
     let lab = bed.pushed();
-    let before = fs::read_to_string(lab.path("pki/ca/kubernetes.pem")).unwrap();
+    lab.write(&bed.brisk_inventory(&NODES));
+    let signs = || fs::read_to_string(lab.path("pki/ca/kubernetes.pem")).unwrap();
+    let before = signs();
     let begun = generation(&lab);
     let watch = Watch::begin(&bed);
-    let step = || ROTATE.into_iter().chain(["--steps", "1"]);
-    Reader::of(&bed, &lab, true).reads_while(|| {
-        killed(&lab, step(), "1/3 every peer trusts", 1);
-        lab.run(step()).exits(0);
+    let reader = || Reader::of(&bed, &lab, true);
+    let step = [&ROTATE[..], &["--steps", "1"]].concat();
+    reader().reads_while(|| {
+        killed(&lab, &step, TRUSTS, 1);
+        lab.run(&step).exits(0);
     });
     assert_eq!(trusted(&bed), ["2", "2", "2"]);
-    assert_eq!(
-        fs::read_to_string(lab.path("pki/ca/kubernetes.pem")).unwrap(),
-        before
-    );
+    assert_eq!(signs(), before);
 
     // A process that read something else is found before anything is changed.
     let held = NODES.map(|node| bed.holds(node));
@@ -213,27 +218,21 @@ fn kinstalls_own_authorities_are_made_anew_on_a_living_cluster() {
     assert_eq!(NODES.map(|node| bed.holds(node)), held);
     bed.on("node2", "systemctl restart etcd");
 
-    Reader::of(&bed, &lab, true).reads_while(|| {
-        killed(&lab, ROTATE, "2/3 the authorities after", 2);
-        // Round, and round again.
-        let back = ROTATE.into_iter().chain(["--back", "--steps", "1"]);
+    // Round, and round again.
+    reader().reads_while(|| {
+        killed(&lab, &ROTATE, SIGNS, 2);
+        let back = [&step[..], &["--back"]].concat();
         lab.run(back).exits(0).says("turned round");
-        let ca = fs::read_to_string(lab.path("pki/ca/kubernetes.pem")).unwrap();
-        assert_eq!(ca, before);
-        lab.run(step()).exits(0).says("turned round");
-        lab.run(step()).exits(0).says("2/3 the authorities after");
+        assert_eq!(signs(), before);
+        let again = [&ROTATE[..], &["--steps", "2"]].concat();
+        lab.run(again).exits(0).says("turned round").says(SIGNS);
     });
-    Reader::of(&bed, &lab, true).reads_while(|| {
-        killed(&lab, ROTATE, "3/3 nobody trusts", 1);
-        lab.run(ROTATE)
-            .exits(0)
-            .says("done: the authorities before");
-    });
+    let last = reader();
+    last.reads_while(|| killed(&lab, &ROTATE, "3/3 nobody trusts", 1));
+    close(&last, &lab, &ROTATE);
     let seen = watch.end();
     assert!(seen.is_empty(), "{seen:#?}");
-    let after = fs::read_to_string(lab.path("pki/ca/kubernetes.pem")).unwrap();
-    assert_ne!(after, before);
-    is_well(&bed, &lab);
+    assert_ne!(signs(), before);
 
     // What went away is not gone back to.
     let now = generation(&lab);
@@ -275,9 +274,11 @@ fn a_vault_comes_to_sign_on_a_living_cluster_and_exchanges_its_authority() {
         server.role(mount, "any", &json!({}));
     }
     let lab = bed.pushed();
+    lab.write(&bed.brisk_inventory(&NODES));
     let local = fs::read_to_string(lab.path("inventory.toml")).unwrap();
-    fs::write(lab.path("token"), format!("{ROOT}\n")).unwrap();
+    // While the inventory is one that it reads.
     let reader = Reader::of(&bed, &lab, false);
+    fs::write(lab.path("token"), format!("{ROOT}\n")).unwrap();
     lab.write(&format!("{local}{}", tables(&server)));
     let kept = fs::read(lab.path("pki/authorities")).unwrap();
     for words in [&PUSH[..], &["plan", "inventory.toml"]] {
@@ -288,19 +289,17 @@ fn a_vault_comes_to_sign_on_a_living_cluster_and_exchanges_its_authority() {
     }
     assert_eq!(fs::read(lab.path("pki/authorities")).unwrap(), kept);
 
+    let ca_of_etcd = || fs::read_to_string(lab.path("pki/ca/etcd.pem")).unwrap();
     let watch = Watch::begin(&bed);
-    reader.reads_while(|| {
-        lab.run(STEP).exits(0).says("1/3 every peer trusts");
-    });
-    Reader::of(&bed, &lab, false).reads_while(|| {
-        killed(&lab, MOVE, "2/3 the authorities after", 2);
+    reader.reads_while(|| lab.run(STEP)).exits(0).says(TRUSTS);
+    let reader = || Reader::of(&bed, &lab, false);
+    reader().reads_while(|| {
+        killed(&lab, &MOVE, SIGNS, 2);
         lab.run(STEP).exits(0);
     });
-    let moved = Reader::of(&bed, &lab, false).reads_while(|| lab.run(MOVE));
-    moved.exits(0).says("3/3 nobody trusts");
-    let ca = fs::read_to_string(lab.path("pki/ca/etcd.pem")).unwrap();
-    assert_eq!(ca.trim(), server.authority_pem("pki_etcd").trim());
-    is_well(&bed, &lab);
+    close(&reader(), &lab, &MOVE);
+    let ca = server.authority_pem("pki_etcd");
+    assert_eq!(ca_of_etcd().trim(), ca.trim());
     lab.run(MOVE).exits(0).says("nothing to move");
 
     // The authority of a mount is exchanged.
@@ -308,29 +307,17 @@ fn a_vault_comes_to_sign_on_a_living_cluster_and_exchanges_its_authority() {
     lab.run(["certs", "renew", "inventory.toml", "etcd-peer"])
         .exits(1)
         .says("the CA of `pki_etcd` has changed");
-    Reader::of(&bed, &lab, false).reads_while(|| {
-        killed(&lab, MOVE, "1/3 every peer trusts", 1);
+    reader().reads_while(|| {
+        killed(&lab, &MOVE, TRUSTS, 1);
         lab.run(STEP).exits(0);
+        assert_eq!(trusted(&bed), ["2", "2", "2"]);
+        assert_eq!(ca_of_etcd().trim(), ca.trim());
+        lab.run(STEP).exits(0).says(SIGNS);
     });
-    assert_eq!(trusted(&bed), ["2", "2", "2"]);
-    Reader::of(&bed, &lab, false).reads_while(|| {
-        killed(&lab, MOVE, "2/3 the authorities after", 2);
-        lab.run(STEP).exits(0);
-    });
-    let moved = Reader::of(&bed, &lab, false).reads_while(|| lab.run(MOVE));
-    moved.exits(0).says("3/3 nobody trusts");
-    let ca = fs::read_to_string(lab.path("pki/ca/etcd.pem")).unwrap();
-    assert_eq!(ca.trim(), server.authority_pem("pki_etcd").trim());
-    is_well(&bed, &lab);
-
-    // On the way back to kinstall's own it is turned round by the inventory.
-    let reader = Reader::of(&bed, &lab, false);
-    lab.write(&local);
-    reader.reads_while(|| lab.run(STEP)).exits(0);
-    lab.write(&format!("{local}{}", tables(&server)));
-    let round = Reader::of(&bed, &lab, false).reads_while(|| lab.run(MOVE));
-    round.exits(0).says("turned round");
-    is_well(&bed, &lab);
+    close(&reader(), &lab, &MOVE);
     let seen = watch.end();
     assert!(seen.is_empty(), "{seen:#?}");
+    let exchanged = server.authority_pem("pki_etcd");
+    assert_ne!(exchanged.trim(), ca.trim());
+    assert_eq!(ca_of_etcd().trim(), exchanged.trim());
 }

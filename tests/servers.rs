@@ -1,14 +1,14 @@
-//! Promises that only genuine Kubernetes servers can keep or break. They run where
-//! `KINSTALL_KUBE_MIRROR` names a directory with such servers, laid out as dl.k8s.io is:
-//! `cargo xtask test --mirror DIR genuine_with`.
+//! Promises that only genuine Kubernetes servers can keep or break. `cargo xtask test` builds such
+//! servers, or takes them from `--mirror DIR`.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
+use kinstall::version::Version;
 
-use crate::bed::{Bed, ETCDCTL, NODES, PUSH};
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH, is_well, kube_mirror};
 use crate::lab::{KUBERNETES, Lab, elf};
 
 /// A Secret that is there before anything is renewed or rotated.
@@ -20,22 +20,19 @@ const UNITS: [&str; 4] = [
     "kube-scheduler",
 ];
 
-/// The directory with genuine servers, and their version; none, with the reason said, where there
-/// is none.
+/// The directory with genuine servers, and the oldest version of them; none, with the reason said,
+/// where there is none.
 fn servers(test: &str) -> Option<(PathBuf, String)> {
-    let Some(mirror) = std::env::var_os("KINSTALL_KUBE_MIRROR").map(PathBuf::from) else {
-        println!("NOT RUN: {test}: `KINSTALL_KUBE_MIRROR` names no genuine Kubernetes servers");
-        return None;
-    };
+    let mirror = kube_mirror(test)?;
     let names = fs::read_dir(mirror.join("release")).unwrap();
-    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let version = names.find_map(|name| Some(name.strip_prefix('v')?.to_owned()));
-    Some((mirror, version.unwrap()))
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let version = names.filter_map(|name| name.strip_prefix('v')?.parse::<Version>().ok());
+    Some((mirror, version.min().unwrap().to_string()))
 }
 
 /// Three empty nodes, and an inventory that brings the genuine servers to them.
 fn site(bed: &mut Bed, (mirror, version): &(PathBuf, String), more: &str) -> Lab {
-    let lab = bed.fresh();
+    let lab = bed.fresh().of_genuine_servers();
     let own = lab.path("genuine");
     let shelf = format!("release/v{version}/bin/linux/amd64");
     fs::create_dir_all(own.join(&shelf)).unwrap();
@@ -139,10 +136,7 @@ fn lives(test: &str, more: &str, make: impl FnOnce(&Lab, &[String])) -> Option<(
     let addresses = NODES.map(|node| bed.address(node));
     make(&lab, &addresses);
     let pushed = lab.run(PUSH).exits(0);
-    let healthy = "all healthy, nothing changed by hand";
-    lab.run(["status", "inventory.toml"])
-        .exits(0)
-        .prints(healthy);
+    is_well(&lab);
     let word = "--from-literal=word=hello";
     kubectl(&lab, "node1", &["create", "secret", "generic", OLD, word]);
     reads_the_old(&lab);
@@ -151,12 +145,7 @@ fn lives(test: &str, more: &str, make: impl FnOnce(&Lab, &[String])) -> Option<(
     let down = one_at_a_time(&bed, since);
     assert!(down.iter().all(|(_, count)| *count >= 3), "{down:?}");
     reads_the_old(&lab);
-    lab.run(["status", "inventory.toml"])
-        .exits(0)
-        .prints(healthy);
-    lab.run(["certs", "check", "inventory.toml", "--nodes"])
-        .exits(0);
-    lab.run(PUSH).exits(0).says("nothing to do");
+    is_well(&lab);
     println!(
         "{test}: Kubernetes {}: pushed in {:.0} s, all certificates renewed in {:.0} s; restarted, \
          one node at a time: {down:?}",

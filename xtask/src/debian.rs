@@ -1,7 +1,7 @@
-//! Debian packages, of this machine's architecture or of another one, downloaded and taken apart.
+//! Debian packages, of this machine or of another architecture or release, downloaded and taken apart.
 //!
-//! Nothing is installed, and the system's own apt is not told of a foreign architecture: for one of
-//! those apt keeps its lists in our cache.
+//! Nothing is installed, and the system's own apt is not told of anything foreign: for that apt keeps
+//! its lists in our cache.
 
 use std::path::{Path, PathBuf};
 
@@ -36,11 +36,33 @@ impl Packages {
         if arch == mirror::arch() {
             return Self::own();
         }
-        let root = nodes::cached(&format!("apt-{arch}"));
-        let mut packages = Self::own();
+        let mut packages = Self::apart(&format!("apt-{arch}"));
         packages.options.extend([
             format!("APT::Architecture={arch}"),
             format!("APT::Architectures={arch}"),
+        ]);
+        packages
+    }
+
+    /// Those of a list of sources (sources.list(5)), which is kept in a directory of that name.
+    pub(crate) fn listed(name: &str, sources: &str) -> Result<Self, nodes::Error> {
+        let root = nodes::cached(name);
+        let list = root.join("sources.list");
+        fs_err::create_dir_all(&root)?;
+        fs_err::write(&list, sources)?;
+        let mut packages = Self::apart(name);
+        packages.options.extend([
+            format!("Dir::Etc::SourceList={}", list.display()),
+            "Dir::Etc::SourceParts=/dev/null".to_owned(),
+        ]);
+        Ok(packages)
+    }
+
+    /// With lists in a directory of that name.
+    fn apart(name: &str) -> Self {
+        let root = nodes::cached(name);
+        let mut packages = Self::own();
+        packages.options.extend([
             format!("Dir::State::Lists={}", root.join("lists").display()),
             format!("Dir::Cache={}", root.display()),
             // Nothing of it is installed here.
@@ -71,7 +93,26 @@ impl Packages {
         Ok(fs_err::remove_dir_all(&partial)?)
     }
 
+    /// Downloads the archives of a source package into a directory.
+    pub(crate) fn source(&self, package: &str, directory: &Path) -> Result<(), nodes::Error> {
+        self.get(directory, || {
+            ["source", "--download-only", package]
+                .map(str::to_owned)
+                .into()
+        })
+    }
+
     fn download(&self, packages: &[&str], parts: &[&str], debs: &Path) -> Result<(), nodes::Error> {
+        self.get(debs, || {
+            let words = std::iter::once(&"download").chain(packages);
+            let mut words: Vec<String> = words.map(ToString::to_string).collect();
+            words.extend(self.parts(packages, parts));
+            words
+        })
+    }
+
+    /// Has apt-get download something, with lists that know of it.
+    fn get(&self, directory: &Path, words: impl Fn() -> Vec<String>) -> Result<(), nodes::Error> {
         let _lock = match &self.lists {
             // Two who write the same lists are in each other's way.
             Some(root) => {
@@ -83,12 +124,8 @@ impl Packages {
             None => None,
         };
         let get = || {
-            let mut names: Vec<String> = packages.iter().map(ToString::to_string).collect();
-            names.extend(self.parts(packages, parts));
-            self.apt("apt-get")
-                .args(["--quiet=2", "download"])
-                .args(names)
-                .directory(debs)
+            let get = self.apt("apt-get").arg("--quiet=2");
+            get.args(words()).directory(directory)
         };
         if !get().succeeds() {
             // Some source may have no list for it: what counts is whether the packages are there.

@@ -11,6 +11,7 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::command::{CommandError, Program};
+use crate::genuine;
 use crate::mirror::{self, Mirror, Servers, Version, server::Server};
 use crate::nodes::{self, Bed, Why};
 use crate::say;
@@ -91,24 +92,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where kinstall downloads from: the user's mirror, upstream, or stand-ins.
+/// Where kinstall downloads from: the user's mirror, upstream, servers built from Debian's source, or
+/// stand-ins.
 fn source(seat: &Seat, arguments: &Arguments) -> Result<Source, Error> {
     if arguments.mirror.is_none() && mirror::upstream_answers() {
         let kubernetes = arguments.kubernetes.unwrap_or(mirror::KUBERNETES);
         return Ok(Source::Upstream { kubernetes });
     }
-    if arguments.mirror.is_none() {
-        say::line("demo: dl.k8s.io does not answer; making a mirror of what packages hold");
+    let (mut from, mut kubernetes) = (arguments.mirror.clone(), arguments.kubernetes);
+    if from.is_none() {
+        from = built(kubernetes);
+        kubernetes = kubernetes.or(from.as_ref().map(|_| genuine::KUBERNETES));
     }
     let mirror = Mirror::make(&mirror::Wish {
         purpose: seat.name.clone(),
-        from: arguments.mirror.clone(),
-        kubernetes: arguments.kubernetes,
+        from,
+        kubernetes,
         standin: setup::build("standin", Profile::Debug)?,
         padding: std::collections::BTreeMap::new(),
     })?;
     let server = Server::start(&mirror.directory)?;
     Ok(Source::Mirror { mirror, server })
+}
+
+/// Servers built from Debian's source, if that is possible and they are of the version asked for.
+fn built(kubernetes: Option<Version>) -> Option<PathBuf> {
+    if let Some(other) = kubernetes.filter(|it| !genuine::VERSIONS.contains(it)) {
+        say::line(format!(
+            "demo: dl.k8s.io does not answer, and Debian has no source of {other}; taking stand-ins"
+        ));
+        return None;
+    }
+    say::line("demo: dl.k8s.io does not answer; taking servers built from Debian's source");
+    match genuine::ready() {
+        Ok(mirror) => Some(mirror),
+        Err(error) => {
+            say::error(&error);
+            say::line("demo: taking stand-ins instead");
+            None
+        }
+    }
 }
 
 fn on_nodes(

@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod flag_table;
 mod fuzz;
+mod genuine;
 mod mirror;
 mod nodes;
 mod say;

@@ -2,9 +2,9 @@
 //!
 //! It is a directory laid out as upstream's servers are, so that kinstall needs nothing but a base
 //! URL. etcd and kubectl in it are genuine: they come out of packages ([`packages`]). The three
-//! Kubernetes servers are in no package of a registry: they come from a directory of the user's,
-//! which is never touched, or else are stand-ins from the crate `standin`, which refuse what the
-//! real ones refuse but hold no cluster.
+//! Kubernetes servers are in no package of a registry: they come from another mirror (the user's own,
+//! or the one that [`crate::genuine`] builds), which is never touched, or else are stand-ins from the
+//! crate `standin`, which refuse what the real ones refuse but hold no cluster.
 //!
 //! ```text
 //! ~/.cache/kinstall-nodes/mirror/
@@ -403,7 +403,7 @@ pub(crate) fn arch() -> &'static str {
 }
 
 /// Where upstream keeps the programs of a release, below its base URL.
-fn programs_of(version: Version) -> String {
+pub(crate) fn programs_of(version: Version) -> String {
     format!("release/v{version}/bin/linux/{}", arch())
 }
 

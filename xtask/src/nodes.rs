@@ -84,6 +84,15 @@ pub(crate) fn pip() -> Result<Program, Error> {
     Ok(pip())
 }
 
+/// The URI of the mirror that this machine's Debian comes from; none where it runs another system.
+pub(crate) fn debian_mirror() -> Result<Option<String>, Error> {
+    let release = fs_err::read_to_string("/etc/os-release").unwrap_or_default();
+    if host::field(&release, "ID") != Some("debian") {
+        return Ok(None);
+    }
+    mirror::find(&host::system()?.suite).map(Some)
+}
+
 /// Holds the lock of that name in the cache, unless another process does.
 pub(crate) fn try_lock(name: &str) -> Result<Option<Lock>, Error> {
     Cache::of_user().try_lock(name)

@@ -3,10 +3,11 @@
 //! Some tests of `tests/` take machines. They are handed a bed by the environment
 //! ([`nodes::PROGRAM_VARIABLE`], [`nodes::STATE_VARIABLE`]), and a mirror to install from
 //! ([`MIRROR_VARIABLE`]). Without a bed they do nothing and say so in a line that begins with
-//! [`NOT_RUN`]; all other tests need nothing that cargo does not build.
+//! [`tally::NOT_RUN`]; all other tests need nothing that cargo does not build.
 
 mod arm;
 mod changed;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,17 +19,17 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::command::{CommandError, Program};
+use crate::genuine;
 use crate::mirror::{self, Mirror, Wish};
 use crate::nodes::{self, Bed, Tool, Why};
 use crate::say;
 use crate::setup::{self, Afterwards, Lab, Profile, Seat};
+use tally::Tally;
 
 /// The third number of the subnets of our beds.
 const SUBNET: u8 = 3;
 /// How many nodes the tests share.
 const NODES: u8 = 3;
-/// What a test says that would take nodes and has none; its name and the reason follow.
-const NOT_RUN: &str = "NOT RUN: ";
 /// Every test there is, in seconds.
 const TEST_SECONDS: u64 = 4500;
 /// Every point of the crash matrix on a busy machine, in seconds.
@@ -49,8 +50,18 @@ const OPENBAO_VARIABLE: &str = "KINSTALL_OPENBAO";
 /// The variable that says how many chains of certificates are judged beside Go.
 const CHAINS_VARIABLE: &str = "KINSTALL_GO_CASES";
 const CHAINS: &str = "20000";
-/// The variable with the directory of a mirror of genuine Kubernetes servers, if there is one.
-const KUBE_MIRROR_VARIABLE: &str = "KINSTALL_KUBE_MIRROR";
+
+/// How many beds the tests share where memory allows it, and how much must be free for that.
+const BEDS: u8 = 2;
+const BEDS_GIB: u64 = 6;
+
+/// What has libtest tell how long each test took. It does so only where unstable options are allowed,
+/// which those programs alone are told: cargo would build everything anew.
+const TIMED: [&str; 2] = [
+    "--config",
+    "target.'cfg(all())'.runner=['env', 'RUSTC_BOOTSTRAP=1']",
+];
+const TELL_TIMES: [&str; 3] = ["-Z", "unstable-options", "--report-time"];
 
 /// Set up and run every test
 #[derive(Args, Default)]
@@ -61,12 +72,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = "HEAD",
           require_equals = true, conflicts_with_all = ["filter", "crash_matrix"])]
     changed: Option<String>,
-    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
+    /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers, instead of those that
+    /// are built from Debian's source
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
-    /// How many beds of three nodes the tests share: that many tests on nodes run at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
-    beds: u8,
+    /// How many beds of three nodes the tests share: that many tests on nodes run at a time. Two
+    /// where memory allows it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
+    beds: Option<u8>,
     /// Only the crash matrix, at every point: an hour or so on an idle machine
     #[arg(long, conflicts_with = "filter")]
     crash_matrix: bool,
@@ -208,7 +221,7 @@ impl Stage {
             padding: BTreeMap::new(),
         })?;
         say::line(format!("test: a mirror of {mirror}"));
-        let beds = arguments.beds.max(1);
+        let beds = arguments.beds.unwrap_or_else(beds);
         let others = (1..beds).map(|_| Seat::take("test", SUBNET));
         let others = others.collect::<Result<Vec<_>, _>>()?;
         let mut labs = Vec::new();
@@ -248,10 +261,7 @@ impl Stage {
             // The others can be run all the same.
             Err(error) => say::error(&error),
         }
-        if let Some(genuine) = &arguments.mirror {
-            let genuine = fs_err::canonicalize(genuine)?;
-            environment.insert(KUBE_MIRROR_VARIABLE, genuine.into_os_string());
-        }
+        environment.extend(genuine_servers(arguments)?);
         if arguments.crash_matrix {
             environment.insert(CRASH_VARIABLE, "all".into());
         } else if arm::are_wanted(&arguments.filter) {
@@ -268,6 +278,45 @@ impl Stage {
             _seats: std::iter::once(seat).chain(others).collect(),
         })
     }
+}
+
+/// How many beds the memory of this machine allows.
+fn beds() -> u8 {
+    let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+    let mut lines = text.lines();
+    let free = lines.find_map(|line| line.strip_prefix("MemAvailable:")?.strip_suffix(" kB"));
+    let free = free.and_then(|kib| kib.trim().parse::<u64>().ok());
+    let free = free.unwrap_or_default() / (1024 * 1024);
+    if free >= BEDS_GIB {
+        return BEDS;
+    }
+    say::line(format!(
+        "test: one bed, as {free} GiB of memory are free, and {BEDS} take {BEDS_GIB} GiB"
+    ));
+    1
+}
+
+/// The variable that tells tests of genuine servers: the user's, or those built from Debian's source;
+/// where there are none, the one that tells why.
+fn genuine_servers(arguments: &Arguments) -> Result<Option<(&'static str, OsString)>, Error> {
+    if let Some(mirror) = &arguments.mirror {
+        let mirror = fs_err::canonicalize(mirror)?;
+        return Ok(Some((genuine::VARIABLE, mirror.into_os_string())));
+    }
+    if arguments.crash_matrix || !genuine::are_wanted(&arguments.filter)? {
+        return Ok(None);
+    }
+    Ok(Some(match genuine::ready() {
+        Ok(mirror) => (genuine::VARIABLE, mirror.into_os_string()),
+        // The others can be run all the same.
+        Err(error) => {
+            say::error(&error);
+            let why = say::sentence(&error);
+            // Each test says it in a line.
+            let lines: Vec<&str> = why.lines().map(str::trim).collect();
+            (genuine::WHY_NOT_VARIABLE, lines.join("; ").into())
+        }
+    }))
 }
 
 /// Where tests find programs: what this machine has, after the genuine ones of a mirror.
@@ -288,62 +337,6 @@ fn path(seat: &Seat, mirror: &Mirror) -> Result<OsString, Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(directory).chain(std::env::split_paths(&path));
     Ok(std::env::join_paths(all).map_err(std::io::Error::other)?)
-}
-
-/// How many tests came to which end.
-#[derive(Default)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
-    not_run: Vec<String>,
-}
-
-impl Tally {
-    /// Takes in a line of cargo's, such as
-    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; ...`.
-    fn hear(&mut self, line: &str) {
-        if let Some(test) = line.strip_prefix(NOT_RUN) {
-            self.not_run.push(test.to_owned());
-        }
-        let Some(counts) = line.strip_prefix("test result: ") else {
-            return;
-        };
-        let count = |word: &str| {
-            let part = counts.split("; ").find(|part| part.ends_with(word));
-            let number = part.and_then(|part| part.split(' ').rev().nth(1)?.parse().ok());
-            number.unwrap_or(0_u64)
-        };
-        self.passed += count(" passed");
-        self.failed += count(" failed");
-        self.skipped += count(" ignored");
-    }
-
-    /// Names the tests that were not run.
-    fn tell_not_run(&self) {
-        let not_run = self.not_run.iter();
-        not_run.for_each(|test| say::data(format!("{NOT_RUN}{test}")));
-    }
-
-    /// The last line of a run, and how it ends.
-    fn close(&self, good: bool) -> ExitCode {
-        say::data(self.line());
-        if good {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
-    }
-
-    /// In one line. What was not run is counted as passed by cargo.
-    fn line(&self) -> String {
-        let not_run = self.not_run.len() as u64;
-        let (passed, skipped) = (self.passed.saturating_sub(not_run), self.skipped + not_run);
-        format!(
-            "test: {passed} passed, {} failed, {skipped} skipped",
-            self.failed
-        )
-    }
 }
 
 /// What one run of `cargo test` is about. The last of them has tests on any machine, so that its
@@ -367,7 +360,9 @@ fn run_suite(
     environment: Option<&BTreeMap<&'static str, OsString>>,
     tally: &mut Tally,
 ) -> Result<bool, Error> {
+    let is_timed = suite != DOCTESTS;
     let mut cargo = setup::cargo()
+        .args(TIMED.iter().filter(|_| is_timed))
         .args(["test", "--no-fail-fast"])
         .args(suite)
         .limit_seconds(if arguments.crash_matrix {
@@ -381,6 +376,7 @@ fn run_suite(
     // Else what a test says that did not fail is lost: that it did not run, and why.
     cargo = cargo
         .args(["--", "--show-output"])
+        .args(TELL_TIMES.iter().filter(|_| is_timed))
         .args(&arguments.filter)
         .args(arguments.crash_matrix.then_some(CRASH_TEST));
     tell(cargo, &format!("cargo test {}", suite.join(" ")), tally)
@@ -434,23 +430,4 @@ fn may_do_without(why: &Why, not_run: &[String]) -> bool {
         say::line("test: CI=true, where all must run");
     }
     !in_ci
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_of_every_binary_are_added_up() {
-        let mut tally = Tally::default();
-        for line in [
-            "test push ... ok",
-            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 4.00s",
-            "test result: FAILED. 30 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
-            "NOT RUN: push: no nodes",
-        ] {
-            tally.hear(line);
-        }
-        assert_eq!(tally.line(), "test: 34 passed, 2 failed, 2 skipped");
-    }
 }

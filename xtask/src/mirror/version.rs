@@ -23,7 +23,7 @@ impl Version {
     }
 
     /// The first version in what a program says of itself.
-    pub(super) fn said(text: &str) -> Option<Self> {
+    pub(crate) fn said(text: &str) -> Option<Self> {
         text.split(|c: char| !c.is_ascii_digit() && c != '.')
             .find_map(|word| word.parse().ok())
     }

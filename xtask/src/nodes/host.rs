@@ -203,7 +203,7 @@ fn is_present(command: &str) -> bool {
 }
 
 /// The value of a field of os-release, without its quotes.
-fn field<'a>(release: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(release: &'a str, name: &str) -> Option<&'a str> {
     release
         .lines()
         .filter_map(|line| line.split_once('='))

@@ -6,6 +6,7 @@
 //!   ssh/id_ed25519                  the key that may log in
 //!   shaper-<digest>                 the compiled traffic shaper
 //!   mirror/                         what chores keep: see `mirror.rs`
+//!   genuine/                        servers built from source: see `genuine.rs`
 //!   bed-<name>/                     one bed, from `up` to `down`
 //!     bed.json ssh_config known_hosts
 //!     cgroup/                       a cgroup2 mount; <bed>/<node> are the nodes' groups

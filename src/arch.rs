@@ -30,6 +30,15 @@ impl Arch {
         }
     }
 
+    /// What it is, for those who do not think in Debian's names.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Amd64 => "64-bit x86",
+            Self::Arm64 => "64-bit ARM",
+            Self::Armhf => "32-bit ARM",
+        }
+    }
+
     /// The name in upstream's download paths and Go's `GOARCH`: `amd64`, `arm64`, `arm`.
     pub const fn upstream(self) -> &'static str {
         match self {

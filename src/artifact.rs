@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::arch::Arch;
-use crate::inventory::{Inventory, Node, NodeName, Role};
-use crate::version::{Minor, Version};
+use crate::component::{self, COMPONENTS, PUBLISHERS, Publisher};
+use crate::inventory::{Inventory, Node, NodeName};
+use crate::version::Version;
 
 /// One program for one architecture: what a lockfile pins and a cache holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,24 +34,27 @@ impl fmt::Display for Program {
 /// Who publishes an artifact: which list of base URLs it is looked for in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// `[source] kubernetes`.
-    Kubernetes,
-    /// `[source] etcd`.
-    Etcd,
+    /// A key of `[source]`.
+    Upstream(&'static Publisher),
     /// The user: a file beside the inventory.
     Own,
 }
 
 impl Origin {
+    /// The word for the user's own in a lockfile.
+    const OWN: &'static str = "own";
+
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Kubernetes, Self::Etcd, Self::Own];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let upstreams = PUBLISHERS.iter().copied().map(Self::Upstream);
+        upstreams.chain([Self::Own])
+    }
 
     /// The word in a lockfile.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Kubernetes => "kubernetes",
-            Self::Etcd => "etcd",
-            Self::Own => "own",
+            Self::Upstream(publisher) => publisher.name,
+            Self::Own => Self::OWN,
         }
     }
 }
@@ -84,12 +88,17 @@ impl Artifact {
     /// The programs that can be taken out of it, each with its path inside; empty if it is itself
     /// the program.
     pub fn members(&self) -> Vec<(&'static str, String)> {
-        if !self.is_archive() {
-            return Vec::new();
-        }
-        let folder = self.file_name().trim_end_matches(".tar.gz");
-        let member = |name| (name, format!("{folder}/{name}"));
-        ["etcd", "etcdctl"].map(member).into()
+        let Self { version, arch, .. } = *self;
+        let all = COMPONENTS.iter().filter_map(|component| {
+            let release = component.release.as_ref()?;
+            (Origin::Upstream(release.publisher) == self.origin).then_some((component, release))
+        });
+        let members = all.flat_map(|(component, release)| {
+            let programs = component.programs.iter();
+            let own = programs.filter(|it| release.path(it, version, arch) == self.path);
+            own.filter_map(|it| Some((*it, release.member(it, version, arch)?)))
+        });
+        members.collect()
     }
 }
 
@@ -98,10 +107,6 @@ impl fmt::Display for Artifact {
         write!(f, "{} {} {}", self.file_name(), self.version, self.arch)
     }
 }
-
-/// The last line of releases with server programs for 32-bit ARM: v1.26.15 was the last of them.
-/// `kubectl` for `linux/arm` goes on (Kubernetes 1.27's changelog lists no `linux/arm` server).
-const LAST_ARMHF_SERVER: Minor = Minor::new(1, 26);
 
 /// Upstream publishes no such build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -127,21 +132,23 @@ impl Program {
             arch,
             own,
         } = self;
-        let (origin, path) = if let Some(path) = own {
-            (Origin::Own, path.clone())
-        } else if let Some(way_out) = self.never_built() {
-            return Err(NeverBuilt {
-                name: name.clone(),
-                version: *version,
-                arch: *arch,
-                way_out,
-            });
-        } else if name.starts_with("etcd") {
-            let folder = format!("etcd-v{version}-linux-{}", arch.upstream());
-            (Origin::Etcd, format!("v{version}/{folder}.tar.gz"))
-        } else {
-            let folder = format!("release/v{version}/bin/linux/{}", arch.upstream());
-            (Origin::Kubernetes, format!("{folder}/{name}"))
+        let component = component::of_program(name);
+        let release = component.and_then(|component| component.release.as_ref());
+        let gap = release.map(|release| release.gap(*version, *arch));
+        let never_built = |way_out| NeverBuilt {
+            name: name.clone(),
+            version: *version,
+            arch: *arch,
+            way_out,
+        };
+        let (origin, path) = match (own, release, gap) {
+            (Some(path), ..) => (Origin::Own, path.clone()),
+            (None, Some(release), Some(None)) => {
+                let path = release.path(name, *version, *arch);
+                (Origin::Upstream(release.publisher), path)
+            }
+            (None, _, Some(Some(gap))) => return Err(never_built(gap.way_out)),
+            (None, ..) => return Err(never_built("this kinstall does not install it")),
         };
         Ok(Artifact {
             origin,
@@ -150,52 +157,16 @@ impl Program {
             path,
         })
     }
-
-    fn never_built(&self) -> Option<&'static str> {
-        if self.arch != Arch::Armhf {
-            return None;
-        }
-        match self.name.as_str() {
-            // etcd's releases hold linux-amd64, linux-arm64, linux-ppc64le and linux-s390x.
-            "etcd" | "etcdctl" => Some(
-                "build etcd for GOARCH=arm and name the directory that holds `etcd` and \
-                 `etcdctl` as `path` under `[component.etcd]`",
-            ),
-            "kubectl" => None,
-            _ if self.version.minor() > LAST_ARMHF_SERVER => Some(
-                "the last release with servers for 32-bit ARM is 1.26.15; take that, or install a \
-                 64-bit system on the node (arm64), or name your own build as `path` under \
-                 `[component.NAME]`",
-            ),
-            _ => None,
-        }
-    }
 }
-
-/// The programs of each component, and the role of the nodes that get them.
-///
-/// etcdctl comes out of the same archive as etcd, and lies beside it.
-const PROGRAMS: [(&str, &[&str], Role); 5] = [
-    ("etcd", &["etcd", "etcdctl"], Role::Etcd),
-    ("kube-apiserver", &["kube-apiserver"], Role::ControlPlane),
-    (
-        "kube-controller-manager",
-        &["kube-controller-manager"],
-        Role::ControlPlane,
-    ),
-    ("kube-scheduler", &["kube-scheduler"], Role::ControlPlane),
-    ("kubectl", &["kubectl"], Role::ControlPlane),
-];
 
 /// The programs a node of this architecture gets.
 pub fn of_node(inventory: &Inventory, node: &Node, arch: Arch) -> Vec<Program> {
     let mut programs = Vec::new();
-    for (component, names, role) in PROGRAMS {
-        if !node.roles.contains(&role) {
-            continue;
-        }
-        let settings = inventory.component(component, node);
-        let version = inventory.version(component, node);
+    let components = COMPONENTS.iter();
+    for component in components.filter(|component| node.roles.contains(&component.role)) {
+        let settings = inventory.component(component.name, node);
+        let version = inventory.version(component.name, node);
+        let names = component.programs;
         for name in names {
             let own = settings.path.as_ref().map(|path| {
                 let path = path.replace("{arch}", arch.name());

@@ -11,6 +11,7 @@ mod kube_apiserver;
 mod kube_controller_manager;
 mod kube_scheduler;
 mod kubectl;
+mod release;
 mod service;
 mod shared;
 mod worker;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 pub use condition::{Valid, When};
 pub use file::{Access, Directory, File};
+pub use release::{Checksums, Gap, Publisher, Release};
 use service::flag;
 pub use service::{Account, Flag, Probe, Reach, Scheme, Service, Stage, Variable};
 
@@ -36,8 +38,20 @@ pub const COMPONENTS: &[&Component] = &[
     &kubectl::KUBECTL,
 ];
 
+/// Whose releases programs come from, in the order of a lockfile.
+pub const PUBLISHERS: &[&Publisher] = &[&shared::KUBERNETES, &etcd::PUBLISHER];
+
+/// Where programs lie that are in everybody's path.
+pub const BIN: &str = "/usr/local/bin";
+
 /// What nodes get that no component of a rollout reads.
 pub const SHARES: &[&Component] = &[&worker::KUBELET, &worker::KUBE_PROXY];
+
+/// The component that a program belongs to.
+pub fn of_program(program: &str) -> Option<&'static Component> {
+    let mut all = COMPONENTS.iter().copied();
+    all.find(|component| component.programs.contains(&program))
+}
 
 /// The component of a name.
 pub fn named(name: &str) -> Option<&'static Component> {
@@ -45,6 +59,12 @@ pub fn named(name: &str) -> Option<&'static Component> {
         .iter()
         .copied()
         .find(|component| component.name == name)
+}
+
+/// The path of the program that a component is called after.
+pub fn path_of(name: &str) -> String {
+    let directory = named(name).map_or(BIN, |component| component.directory);
+    format!("{directory}/{name}")
 }
 
 /// Its place in a rollout; behind all others for one that this kinstall does not know.
@@ -88,8 +108,12 @@ pub struct Component {
     pub role: Role,
     /// Which version it has, unless the inventory gives it one of its own.
     pub track: Track,
-    /// Its programs, each behind a stable link in `/usr/local/bin`.
+    /// Its programs, each behind a stable link in its directory.
     pub programs: &'static [&'static str],
+    /// The directory that they lie in: [`BIN`], unless something looks for them elsewhere.
+    pub directory: &'static str,
+    /// How they are published; none where there are none.
+    pub release: Option<Release>,
     /// The directories its files need, parents first.
     pub directories: &'static [Directory],
     /// Its configuration, certificates and keys.

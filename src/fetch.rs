@@ -268,12 +268,10 @@ pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
 
 /// Where the first source of an inventory keeps an artifact: the address to show.
 pub fn address(inventory: &Inventory, artifact: &Artifact) -> Option<String> {
-    let bases = match artifact.origin {
-        Origin::Etcd => &inventory.source.etcd,
-        Origin::Kubernetes => &inventory.source.kubernetes,
-        Origin::Own => return Some(artifact.path.clone()),
+    let Origin::Upstream(publisher) = artifact.origin else {
+        return Some(artifact.path.clone());
     };
-    let base = source::Base::parse(bases.first()?).ok()?;
+    let base = source::Base::parse(inventory.source.of(publisher).first()?).ok()?;
     Some(base.file(artifact).shown())
 }
 

@@ -181,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn artifacts() -> impl Strategy<Value = Artifact> {
-        let origin = prop::sample::select(Origin::ALL.to_vec());
+        let origin = prop::sample::select(Origin::all().collect::<Vec<_>>());
         let arch = prop::sample::select(Arch::ALL.to_vec());
         let version = (0..9_u64, 0..40_u64, 0..30_u64).prop_map(|(a, b, c)| Version::new(a, b, c));
         (

@@ -5,9 +5,9 @@ use super::command::Case;
 use super::exec_start::{Started, started};
 use super::{Finding, command};
 use crate::component::COMPONENTS;
+use crate::component::path_of;
 use crate::flags::{self, Problem, Severity};
 use crate::inventory::Inventory;
-use crate::manifest::command::program_of;
 use crate::manifest::texts;
 use crate::manifest::{Situation, UnitTexts};
 use crate::template::{BadText, Error, Renderer};
@@ -55,9 +55,7 @@ pub(super) fn findings(case: &Case<'_>, inventory: &Inventory) -> Vec<Finding> {
         return Vec::new();
     };
     let arguments = match started(texts.all()) {
-        Ok(Started { program, arguments }) if program == program_of(case.component.name) => {
-            arguments
-        }
+        Ok(Started { program, arguments }) if program == path_of(case.component.name) => arguments,
         Ok(Started { program, .. }) => {
             let message = format!("{files}: the unit starts `{program}`");
             let help = "its flags cannot be judged: kinstall knows those of its own programs";

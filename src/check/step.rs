@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use super::event::EVENTS;
 use super::{Finding, command, command_lines, merge};
-use crate::arch::Arch;
 use crate::component::{COMPONENTS, Component, Stage};
 use crate::flags::Severity;
-use crate::inventory::pairing::{ARMHF_LAST, etcd_floor};
+use crate::inventory::pairing::etcd_floor;
 use crate::inventory::{Inventory, Node, Role, Word};
 use crate::manifest::By;
 use crate::version::Version;
@@ -50,7 +49,7 @@ impl Step {
         merge(&mut findings, events(before, after));
         merge(&mut findings, new(&skew(before), skew(after)));
         merge(&mut findings, etcd(before, after));
-        merge(&mut findings, armhf(before, after));
+        merge(&mut findings, builds(before, after));
         merge(&mut findings, kubelets(before, after, first));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Self {
@@ -212,28 +211,29 @@ fn etcd(before: &Inventory, after: &Inventory) -> Vec<Finding> {
     findings
 }
 
-/// 32-bit ARM ends with 1.26, save for builds of one's own.
-fn armhf(before: &Inventory, after: &Inventory) -> Vec<Finding> {
-    let ends = |inventory: &Inventory, node: &Node, component: &Component| {
+/// Builds that a release no longer has for an architecture, save for builds of one's own.
+fn builds(before: &Inventory, after: &Inventory) -> Vec<Finding> {
+    let gap = |inventory: &Inventory, node: &Node, component: &Component| {
         let upstreams = inventory.component(component.name, node).path.is_none();
-        let server = component.service.is_some() && component.name != "etcd";
+        let release = component.release.as_ref().filter(|_| upstreams)?;
         let version = inventory.version(component.name, node);
-        node.arch == Some(Arch::Armhf) && server && upstreams && version > ARMHF_LAST
+        Some((release.gap(version, node.arch?)?.last?, node.arch?))
     };
-    let lost = rows(after)
-        .filter(|(node, component)| ends(after, node, component) && !ends(before, node, component));
-    let found = lost.map(|(node, component)| {
-        let version = after.version(component.name, node);
+    let found = rows(after).filter_map(|(node, component)| {
+        let (last, arch) = gap(after, node, component)?;
+        let is_new = gap(before, node, component).is_none();
         let name = component.name;
-        finding(
-            Severity::Error,
-            (node, name, version),
-            format!("there is no {name} {version} for armhf"),
-            format!(
-                "stay at {ARMHF_LAST}, install a 64-bit system, or name builds of your own by \
-                 `path`"
-            ),
-        )
+        let version = after.version(name, node);
+        is_new.then(|| {
+            finding(
+                Severity::Error,
+                (node, name, version),
+                format!("there is no {name} {version} for {arch}"),
+                format!(
+                    "stay at {last}, install a 64-bit system, or name builds of your own by `path`"
+                ),
+            )
+        })
     });
     found.collect()
 }

@@ -5,13 +5,35 @@
 
 use super::shared::{SMALL_GOGC, small_heap};
 use super::{
-    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Stage, Track,
-    Valid, Variable, When, flag,
+    Access, Account, BIN, Checksums, Component, Directory, File, Flag, Gap, Probe, Publisher,
+    Reach, Release, Scheme, Service, Stage, Track, Valid, Variable, When, flag,
 };
+use crate::arch::Arch;
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
 use crate::template::builtin;
 use crate::version::{Minor, Version};
+
+/// etcd's releases on GitHub, which have one list of checksums each.
+pub(super) const PUBLISHER: Publisher = Publisher {
+    name: "etcd",
+    url: "https://github.com/etcd-io/etcd/releases/download",
+    checksums: Checksums::List("SHA256SUMS"),
+};
+
+/// An archive for each architecture. Releases hold linux-amd64, linux-arm64, linux-ppc64le and
+/// linux-s390x.
+const RELEASE: Release = Release {
+    publisher: &PUBLISHER,
+    path: "v{version}/etcd-v{version}-linux-{arch}.tar.gz",
+    member: Some("etcd-v{version}-linux-{arch}/{program}"),
+    gaps: &[Gap {
+        arch: Arch::Armhf,
+        last: None,
+        way_out: "build etcd for GOARCH=arm and name the directory that holds `etcd` and \
+                  `etcdctl` as `path` under `[component.etcd]`",
+    }],
+};
 
 /// etcd: a member on each node of the role.
 pub(super) const ETCD: Component = Component {
@@ -19,6 +41,8 @@ pub(super) const ETCD: Component = Component {
     role: Role::Etcd,
     track: Track::Etcd,
     programs: &["etcd", "etcdctl"],
+    directory: BIN,
+    release: Some(RELEASE),
     directories: &[
         Directory {
             path: "/etc/etcd",

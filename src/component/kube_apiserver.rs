@@ -5,11 +5,11 @@
 
 use super::shared::{
     APISERVER_CLIENT_CA, APISERVER_CLIENT_CA_PATH, ETC_K8S, ETC_K8S_SHARED, FRONT_PROXY_CA,
-    KUBERNETES_CA, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
+    KUBERNETES_CA, SERVER, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{
-    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew, Stage,
-    Track, Valid, When, flag,
+    Access, Account, BIN, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew,
+    Stage, Track, Valid, When, flag,
 };
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
@@ -23,6 +23,8 @@ pub(super) const KUBE_APISERVER: Component = Component {
     role: Role::ControlPlane,
     track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-apiserver"],
+    directory: BIN,
+    release: Some(SERVER),
     directories: &[
         ETC_K8S,
         ETC_K8S_SHARED,

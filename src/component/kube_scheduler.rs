@@ -1,9 +1,9 @@
 //! kube-scheduler, which talks to the kube-apiserver of its own node.
 
-use super::shared::{ETC_K8S, SMALL_GOGC, small_heap};
+use super::shared::{ETC_K8S, SERVER, SMALL_GOGC, small_heap};
 use super::{
-    Access, Account, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew, Stage,
-    Track, Valid, Word, flag,
+    Access, Account, BIN, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew,
+    Stage, Track, Valid, Word, flag,
 };
 use crate::credential::Client;
 use crate::role::Role;
@@ -20,6 +20,8 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
     role: Role::ControlPlane,
     track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-scheduler"],
+    directory: BIN,
+    release: Some(SERVER),
     directories: &[
         ETC_K8S,
         Directory {

@@ -1,6 +1,7 @@
 //! kubectl: a tool, not a service.
 
-use super::{Component, Skew, Track};
+use super::shared::TOOL;
+use super::{BIN, Component, Skew, Track};
 use crate::role::Role;
 
 /// kubectl, for whoever is on a node of the control plane.
@@ -13,6 +14,8 @@ pub(super) const KUBECTL: Component = Component {
         is_tool: true,
     }),
     programs: &["kubectl"],
+    directory: BIN,
+    release: Some(TOOL),
     directories: &[],
     files: &[],
     words: &[],

@@ -1,7 +1,39 @@
 //! What several components of a node have in common: `/etc/k8s` and `/etc/k8s/shared`.
 
-use super::{Access, Directory, File, Valid, Variable, When};
+use super::{Access, Checksums, Directory, File, Gap, Publisher, Release, Valid, Variable, When};
+use crate::arch::Arch;
 use crate::credential::AuthorityName;
+use crate::version::Version;
+
+/// `dl.k8s.io`, which has a bare digest beside each file.
+pub(super) const KUBERNETES: Publisher = Publisher {
+    name: "kubernetes",
+    url: "https://dl.k8s.io",
+    checksums: Checksums::Beside(".sha256"),
+};
+
+const PROGRAM: &str = "release/v{version}/bin/linux/{arch}/{program}";
+
+/// The servers of the control plane: single files. v1.26.15 was the last for 32-bit ARM
+/// (Kubernetes 1.27's changelog lists no server for `linux/arm`).
+pub(super) const SERVER: Release = Release {
+    publisher: &KUBERNETES,
+    path: PROGRAM,
+    member: None,
+    gaps: &[Gap {
+        arch: Arch::Armhf,
+        last: Some(Version::new(1, 26, 15)),
+        way_out: "the last release with servers for 32-bit ARM is 1.26.15; take that, or install a \
+                  64-bit system on the node (arm64), or name your own build as `path` under \
+                  `[component.NAME]`",
+    }],
+};
+
+/// What is built for every architecture.
+pub(super) const TOOL: Release = Release {
+    gaps: &[],
+    ..SERVER
+};
 
 /// The group that may read the private service-account key: kube-apiserver signs with it,
 /// kube-controller-manager too.

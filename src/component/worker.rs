@@ -4,7 +4,7 @@
 //! kubelet and a kube-proxy that run read them when they start. Both run as root.
 
 use super::shared::{ETC_K8S, ETC_K8S_SHARED, KUBERNETES_CA};
-use super::{Access, Component, Directory, File, Skew, Track};
+use super::{Access, BIN, Component, Directory, File, Skew, Track};
 use crate::credential::{AuthorityName, Client, Kind};
 use crate::role::Role;
 
@@ -21,6 +21,8 @@ pub(super) const KUBELET: Component = Component {
     role: Role::Worker,
     track: NODE,
     programs: &[],
+    directory: BIN,
+    release: None,
     directories: &[
         ETC_K8S,
         ETC_K8S_SHARED,
@@ -57,6 +59,8 @@ pub(super) const KUBE_PROXY: Component = Component {
     role: Role::Worker,
     track: NODE,
     programs: &[],
+    directory: BIN,
+    release: None,
     directories: &[
         ETC_K8S,
         Directory {

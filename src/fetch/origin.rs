@@ -21,8 +21,8 @@ use crate::lockfile::{Pin, Trust};
 
 /// The sources of an inventory.
 pub(super) struct Origins<'a> {
-    kubernetes: Vec<Mirror>,
-    etcd: Vec<Mirror>,
+    /// By the name of a publisher.
+    mirrors: BTreeMap<&'static str, Vec<Mirror>>,
     pub(super) policy: Policy<'a>,
     /// The bundle that stands in for all of them, where there is one.
     bundle: Option<PathBuf>,
@@ -67,9 +67,10 @@ impl<'a> Origins<'a> {
         downloader: Downloader<'a>,
     ) -> Result<Self, BadSource> {
         let mut hosts = Hosts::new();
+        let bases = source.bases.iter();
+        let mirrors = bases.map(|(name, bases)| Ok((*name, Mirror::all(bases, &mut hosts)?)));
         Ok(Self {
-            kubernetes: Mirror::all(&source.kubernetes, &mut hosts)?,
-            etcd: Mirror::all(&source.etcd, &mut hosts)?,
+            mirrors: mirrors.collect::<Result<_, _>>()?,
             policy: Policy::with_options(source, options),
             bundle: options.bundle.clone(),
             downloader,
@@ -167,11 +168,8 @@ impl<'a> Origins<'a> {
 
     /// The mirrors of an origin, those last of which the last word was a failure of their own.
     fn in_order(&self, origin: Origin) -> Vec<&Mirror> {
-        let mirrors = match origin {
-            Origin::Etcd => &self.etcd,
-            Origin::Kubernetes | Origin::Own => &self.kubernetes,
-        };
-        let mut mirrors: Vec<_> = mirrors.iter().collect();
+        let mirrors = self.mirrors.get(origin.name()).into_iter();
+        let mut mirrors: Vec<_> = mirrors.flatten().collect();
         mirrors.sort_by_key(|mirror| mirror.fails.load(Ordering::Relaxed));
         mirrors
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use reqwest::Url;
 
 use crate::artifact::{Artifact, Origin};
+use crate::component::Checksums;
 
 /// A base URL is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -78,16 +79,20 @@ impl Base {
         self.url(artifact).into()
     }
 
-    /// Where its checksum lies: Kubernetes keeps a bare digest beside each file, etcd one list for
-    /// each release.
+    /// Where its checksum lies.
     pub(super) fn checksum(&self, artifact: &Artifact) -> Address {
         let mut url = self.url(artifact);
-        if artifact.origin == Origin::Etcd {
-            if let Ok(mut segments) = url.path_segments_mut() {
-                segments.pop().push("SHA256SUMS");
-            }
-        } else {
-            url.set_path(&format!("{}.sha256", url.path()));
+        match artifact.origin {
+            Origin::Upstream(publisher) => match publisher.checksums {
+                Checksums::Beside(suffix) => url.set_path(&format!("{}{suffix}", url.path())),
+                Checksums::List(name) => {
+                    if let Ok(mut segments) = url.path_segments_mut() {
+                        segments.pop().push(name);
+                    }
+                }
+            },
+            // The user answers for it.
+            Origin::Own => {}
         }
         url.into()
     }

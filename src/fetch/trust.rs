@@ -165,13 +165,11 @@ impl<'a> Policy<'a> {
 
     /// Whether any source of an origin can publish a checksum over https.
     fn has_https(&self, origin: Origin) -> bool {
-        let bases = match origin {
-            Origin::Etcd => &self.source.etcd,
-            Origin::Kubernetes => &self.source.kubernetes,
-            Origin::Own => return false,
+        let Origin::Upstream(publisher) = origin else {
+            return false;
         };
         let is_https = |base: &String| base.trim_start().to_ascii_lowercase().starts_with("https:");
-        bases.iter().any(is_https)
+        self.source.of(publisher).iter().any(is_https)
     }
 
     fn published(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
@@ -201,7 +199,7 @@ mod tests {
     fn check(base: &str, says: Trust, expected: Trust) {
         let artifact = program("1.99.3").artifact().unwrap();
         let source = Source {
-            kubernetes: vec![base.to_owned()],
+            bases: [("kubernetes", vec![base.to_owned()])].into(),
             ..Source::default()
         };
         let pin = Pin {

@@ -10,9 +10,6 @@ pub const KUBERNETES: RangeInclusive<u64> = 20..=37;
 /// The etcd lines whose flags kinstall knows, as the second number of `3.x`.
 pub const ETCD: RangeInclusive<u64> = 3..=7;
 
-/// The last Kubernetes whose server programs were built for 32-bit ARM. kubectl goes on.
-pub const ARMHF_LAST: Version = Version::new(1, 26, 15);
-
 /// The etcd that upstream pairs with a line of Kubernetes; none for a line kinstall does not know.
 ///
 /// Source: `SupportedEtcdVersion` of kubeadm's constants in each line's last releases. Of 1.27 and

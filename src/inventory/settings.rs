@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::pattern::Pattern;
 use super::place::{Places, Word};
 use super::vault::Vault;
+use crate::component::{PUBLISHERS, Publisher};
 use crate::version::Version;
 
 /// What is done about a host key that `known_hosts` does not have. A changed key is always refused.
@@ -27,10 +28,8 @@ pub enum HostKeys {
 /// file's name at upstream) are filled in. Checksums lie beside the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Where `release/v<version>/bin/linux/<arch>/<name>` lies below.
-    pub kubernetes: Vec<String>,
-    /// Where `v<version>/etcd-v<version>-linux-<arch>.tar.gz` lies below.
-    pub etcd: Vec<String>,
+    /// The sources of each publisher, by its name.
+    pub bases: BTreeMap<&'static str, Vec<String>>,
     /// Whether the sources hold builds of their own under upstream's versions (a distribution's, a
     /// test's), which are not compared with the digests of upstream's builds.
     pub rebuilt: bool,
@@ -51,13 +50,20 @@ pub enum Requirement {
 
 impl Default for Source {
     fn default() -> Self {
+        let upstream = |it: &&Publisher| (it.name, vec![it.url.to_owned()]);
         Self {
-            kubernetes: vec!["https://dl.k8s.io".to_owned()],
-            etcd: vec!["https://github.com/etcd-io/etcd/releases/download".to_owned()],
+            bases: PUBLISHERS.iter().map(upstream).collect(),
             rebuilt: false,
             require: None,
             ca: None,
         }
+    }
+}
+
+impl Source {
+    /// The sources of a publisher, in the order in which they are tried.
+    pub fn of(&self, publisher: &Publisher) -> &[String] {
+        self.bases.get(publisher.name).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -11,10 +11,15 @@ use crate::artifact::{Artifact, Origin, Program};
 
 /// The pins of single programs that a pin of the archive stands for; any other pin as it is.
 pub(super) fn read(artifact: Artifact, pin: Pin) -> Vec<(Artifact, Pin)> {
-    let Artifact { version, arch, .. } = artifact;
+    let Artifact {
+        origin,
+        version,
+        arch,
+        ..
+    } = artifact;
     let upstream = arch.upstream();
     let archive = format!("v{version}/kubernetes-server-linux-{upstream}.tar.gz");
-    if artifact.origin != Origin::Kubernetes || artifact.path != archive {
+    if artifact.origin == Origin::Own || artifact.path != archive {
         return vec![(artifact, pin)];
     }
     let single = |(name, member): (String, super::PinnedProgram)| {
@@ -33,7 +38,7 @@ pub(super) fn read(artifact: Artifact, pin: Pin) -> Vec<(Artifact, Pin)> {
             members: BTreeMap::new(),
         };
         // No release has etcd in it.
-        (artifact.origin == Origin::Kubernetes).then_some((artifact, pin))
+        (artifact.origin == origin).then_some((artifact, pin))
     };
     pin.members.into_iter().filter_map(single).collect()
 }

@@ -134,12 +134,30 @@ impl From<Size> for u64 {
     }
 }
 
+/// Who publishes an artifact, by name.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum OriginText {
-    Kubernetes,
-    Etcd,
-    Own,
+#[serde(into = "String", try_from = "String")]
+struct OriginText(Origin);
+
+impl From<OriginText> for String {
+    fn from(OriginText(origin): OriginText) -> Self {
+        origin.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for OriginText {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = Origin::all().find(|origin| origin.name() == name);
+        known.map(Self).ok_or_else(|| {
+            let names: Vec<_> = Origin::all().map(|it| format!("`{}`", it.name())).collect();
+            format!(
+                "unknown source `{name}`, expected one of {}",
+                names.join(", ")
+            )
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,11 +187,7 @@ fn block(artifact: &Artifact, pin: &Pin) -> ArtifactText {
         sha256: member.digest,
     };
     ArtifactText {
-        source: match artifact.origin {
-            Origin::Kubernetes => OriginText::Kubernetes,
-            Origin::Etcd => OriginText::Etcd,
-            Origin::Own => OriginText::Own,
-        },
+        source: OriginText(artifact.origin),
         path: Spanned::new(0..0, artifact.path.clone()),
         version: artifact.version,
         arch: artifact.arch,
@@ -244,11 +258,7 @@ fn pinned(text: &str, block: ArtifactText) -> Result<(Artifact, Pin), Malformed>
         }
     }
     let artifact = Artifact {
-        origin: match block.source {
-            OriginText::Kubernetes => Origin::Kubernetes,
-            OriginText::Etcd => Origin::Etcd,
-            OriginText::Own => Origin::Own,
-        },
+        origin: block.source.0,
         version: block.version,
         arch: block.arch,
         path: block.path.into_inner(),
@@ -276,7 +286,7 @@ fn check_path(text: &str, source: OriginText, path: &Spanned<String>) -> Result<
         !part.is_empty() && part.bytes().all(allowed) && !part.starts_with('.')
     };
     let value = path.get_ref();
-    let right = if source == OriginText::Own {
+    let right = if source.0 == Origin::Own {
         !value.is_empty() && !value.chars().any(char::is_control)
     } else {
         value.split('/').all(plain)

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::compose::context;
 use crate::arch::Arch;
-use crate::component::{Component, Service, Valid, When};
+use crate::component::{self, Component, Service, Valid, When};
 use crate::inventory::{Authorities, Inventory, Node, Profile, Role};
 use crate::template::{self, Context, Renderer, ServiceWords, Unquotable};
 use crate::version::Version;
@@ -135,7 +135,7 @@ impl Command {
             })?);
         }
         Ok(ServiceWords {
-            program: program_of(component),
+            program: component::path_of(component),
             arguments,
             environment,
             networks,
@@ -151,11 +151,6 @@ impl Command {
     pub fn flag(&self, name: &str) -> Option<&Given> {
         self.flags.iter().find(|given| given.name == name)
     }
-}
-
-/// The path of a component's program.
-pub fn program_of(component: &str) -> String {
-    format!("/usr/local/bin/{component}")
 }
 
 /// Whether systemd takes a text for the name of a variable.

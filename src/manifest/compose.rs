@@ -140,7 +140,7 @@ impl Composer<'_> {
             if !component.programs.contains(&program.name.as_str()) {
                 continue;
             }
-            let paths = self.program(&program)?;
+            let paths = self.program(component.directory, &program)?;
             if program.name == component.name {
                 watches.extend(paths);
                 self.versions

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Node};
+use crate::component::BIN;
 use crate::diff::ChangeKind;
 use crate::digest::Digest;
 use crate::machine::Room;
@@ -11,8 +12,6 @@ use crate::remote_path::RemotePath;
 
 /// Where kinstall keeps what it knows of a node, and contents before they are put in place.
 const STATE: &str = "/var/lib/kinstall";
-/// Where programs lie.
-const PROGRAMS: &str = "/usr/local/bin";
 /// Where a turn is carried out (`script/turn.sh`).
 const TURN: &str = "/run/kinstall";
 /// Where units are enabled.
@@ -84,17 +83,17 @@ fn fixed(node: &Node<'_>, written: &BTreeSet<RemotePath>) -> Vec<Finding> {
 
 fn no_exec(node: &Node<'_>) -> Option<Finding> {
     let difference = node.view.difference;
-    let programs = RemotePath::fixed(PROGRAMS);
+    let programs = RemotePath::fixed(BIN);
     let (_, room) = node.view.snapshot.machine.room(&programs)?;
     let places = difference.entries.keys();
     let puts = places
         .filter_map(RemotePath::parent)
         .any(|it| it == programs);
     (room.no_exec && (puts || !difference.units.is_empty())).then(|| {
-        let text = format!("`{PROGRAMS}` is mounted `noexec`: no program runs from there");
+        let text = format!("`{BIN}` is mounted `noexec`: no program runs from there");
         let help = format!(
             "take `noexec` out of its line in `/etc/fstab`, and for now: `mount -o remount,exec \
-             \"$(findmnt -n -o TARGET -T {PROGRAMS})\"`"
+             \"$(findmnt -n -o TARGET -T {BIN})\"`"
         );
         node.error("noexec", text, help)
     })

@@ -158,8 +158,7 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
         },
         places: VersionPlaces::default(),
         source: Source {
-            kubernetes: bases.to_vec(),
-            etcd: bases.to_vec(),
+            bases: ["kubernetes", "etcd"].map(|it| (it, bases.to_vec())).into(),
             ..Source::default()
         },
         pki: Pki {

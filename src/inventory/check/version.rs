@@ -6,7 +6,6 @@ use crate::arch::Arch;
 use crate::component::{COMPONENTS, Skew};
 use crate::inventory::draft::{Draft, NodeDraft};
 use crate::inventory::node::Role;
-use crate::inventory::pairing::ARMHF_LAST;
 use crate::inventory::problem::Problem;
 use crate::inventory::table::{At, Found};
 use crate::version::Version;
@@ -117,58 +116,69 @@ fn too_far_apart(
     Some(problem.and_at(oldest.span.clone(), label(oldest_node, oldest)))
 }
 
-/// Builds that upstream never published, for nodes whose architecture is said.
+/// Builds that upstream does not publish, for nodes whose architecture is said.
 pub(super) fn published(draft: &Draft, found: &mut Found) {
-    let armhf = |node: &&NodeDraft| {
-        node.arch
-            .this()
-            .is_some_and(|arch| arch.value == Arch::Armhf)
-    };
-    for node in draft.nodes.iter().filter(armhf) {
+    for node in &draft.nodes {
         let Some(arch) = node.arch.this() else {
             continue;
         };
-        if node.has(Role::Etcd) && !draft.has_own_build("etcd", node) {
-            let message = format!("there is no etcd for armhf, which {} wants", node.title());
-            let help = "etcd was never published for 32-bit ARM: build it and name its directory \
-                        in `[component.etcd]`, `path = \"builds/{arch}\"`, or use a 64-bit system";
-            found.push(
-                Problem::new(arch.span.clone(), "no etcd is built for it", message).help(help),
-            );
+        let components = COMPONENTS.iter().filter(|component| {
+            node.has(component.role) && !draft.has_own_build(component.name, node)
+        });
+        let mut too_new = Vec::new();
+        for component in components {
+            let Some(release) = &component.release else {
+                continue;
+            };
+            let name = component.name;
+            if release.is_never_built(arch.value) {
+                found.push(never_built(name, node, arch));
+            } else if let Some(version) = draft.version(name, node)
+                && let Some(last) = release
+                    .gap(version.value, arch.value)
+                    .and_then(|it| it.last)
+            {
+                too_new.push((name, version, last));
+            }
         }
-        if node.has(Role::ControlPlane)
-            && let Some(problem) = too_new_for_armhf(draft, node, arch)
-        {
-            found.push(problem);
-        }
+        found.extend(no_longer_built(&too_new, node, arch));
     }
 }
 
-/// The servers of a 32-bit node that are newer than the last ones built for it.
-fn too_new_for_armhf(draft: &Draft, node: &NodeDraft, arch: &At<Arch>) -> Option<Problem> {
-    let servers = [
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ];
-    let upstreams = servers
-        .into_iter()
-        .filter(|server| !draft.has_own_build(server, node));
-    let versions = upstreams.filter_map(|server| Some((server, draft.version(server, node)?)));
-    let missing: Vec<_> = versions
-        .filter(|(_, version)| version.value > ARMHF_LAST)
-        .collect();
-    let (first, version) = missing.first()?;
-    let names: Vec<_> = missing.iter().map(|(server, _)| *server).collect();
+fn never_built(name: &str, node: &NodeDraft, arch: &At<Arch>) -> Problem {
     let message = format!(
-        "there is no {} {} for armhf, which {} wants",
-        names.join(", "),
-        version.value,
+        "there is no {name} for {}, which {} wants",
+        arch.value,
         node.title()
     );
     let help = format!(
-        "{ARMHF_LAST} was the last for 32-bit ARM: take that, a 64-bit system, or builds of your \
-         own by `path`, as in `[component.{first}]`"
+        "{name} was never published for {}: build it and name its directory in \
+         `[component.{name}]`, `path = \"builds/{{arch}}\"`, or use a 64-bit system",
+        arch.value.in_words()
+    );
+    let label = format!("no {name} is built for it");
+    Problem::new(arch.span.clone(), label, message).help(help)
+}
+
+/// The programs of a node that are newer than the last ones built for it.
+fn no_longer_built(
+    missing: &[(&str, At<Version>, Version)],
+    node: &NodeDraft,
+    arch: &At<Arch>,
+) -> Option<Problem> {
+    let (first, version, last) = missing.first()?;
+    let names: Vec<_> = missing.iter().map(|(name, ..)| *name).collect();
+    let message = format!(
+        "there is no {} {} for {}, which {} wants",
+        names.join(", "),
+        version.value,
+        arch.value,
+        node.title()
+    );
+    let help = format!(
+        "{last} was the last for {}: take that, a 64-bit system, or builds of your own by `path`, \
+         as in `[component.{first}]`",
+        arch.value.in_words()
     );
     let problem = Problem::new(arch.span.clone(), "a 32-bit system", message);
     Some(

@@ -18,13 +18,12 @@ const WILDCARDS_SINCE: Minor = Minor::new(1, 27);
 
 /// Reads `[source]`.
 pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
-    let default = Source::default();
-    let mut urls = |key, default| {
-        let read = table.read(key, found, sources);
-        read.value().unwrap_or(default)
-    };
-    let kubernetes = urls("kubernetes", default.kubernetes);
-    let etcd = urls("etcd", default.etcd);
+    let mut bases = Source::default().bases;
+    for (publisher, bases) in &mut bases {
+        if let Some(said) = table.read(publisher, found, sources).value() {
+            *bases = said;
+        }
+    }
     let rebuilt = table.take("rebuilt");
     let rebuilt = rebuilt.and_then(|value| value.boolean(found)) == Some(true);
     if let Some(archive) = table.take_foreign("archive") {
@@ -53,8 +52,7 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     }
     table.finish(found);
     Source {
-        kubernetes,
-        etcd,
+        bases,
         rebuilt,
         require: require.value(),
         ca: ca.value(),

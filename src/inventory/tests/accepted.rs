@@ -175,11 +175,11 @@ sans = ["gateway.home", "10.9.9.9"]"#,
         "https://kube.home:6443"
     );
     assert_eq!(
-        inventory.source.kubernetes,
+        inventory.source.bases["kubernetes"],
         ["file:///srv/mirror", "https://dl.k8s.io"]
     );
     assert_eq!(
-        inventory.source.etcd,
+        inventory.source.bases["etcd"],
         [
             "http://mirror.home",
             "https://mirror.home/{version}/{arch}/{name}"

@@ -10,7 +10,11 @@ use crate::remote_path::RemotePath;
 
 impl<'a> Composer<'a> {
     /// A program under its versioned name, and the link that leads to it.
-    pub(super) fn program(&mut self, program: &Program) -> Result<[RemotePath; 2], Error> {
+    pub(super) fn program(
+        &mut self,
+        directory: &'static str,
+        program: &Program,
+    ) -> Result<[RemotePath; 2], Error> {
         let pinned = self.lockfile.program(program);
         let pinned = pinned.ok_or_else(|| Error::NotPinned {
             program: program.clone(),
@@ -20,7 +24,7 @@ impl<'a> Composer<'a> {
         if program.own.is_some() {
             name = format!("{name}-own-{}", &pinned.digest.to_string()[..8]);
         }
-        let directory = RemotePath::fixed("/usr/local/bin");
+        let directory = RemotePath::fixed(directory);
         let (path, link) = (directory.join(&name)?, directory.join(&program.name)?);
         self.tree.binary(&path, &program.name, pinned);
         self.tree.link(&link, &name);

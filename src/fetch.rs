@@ -28,8 +28,6 @@ use std::path::PathBuf;
 
 pub use archive::BadArchive;
 pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
-pub use checksum::BadChecksum;
-pub use elf::WrongProgram;
 pub use error::{Attempt, Error};
 pub use event::Event;
 pub use fault::{ExpectedBy, Fault, Mismatch, Via};

@@ -11,52 +11,28 @@ pub(super) const CHECKSUM_BYTES_MAX: usize = 64 * 1024;
 /// How much of a page is looked at to see what it says, in bytes.
 pub(super) const PAGE_BYTES: usize = 2048;
 
-/// Why a checksum file gives no digest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadChecksum {
-    /// There is nothing in it.
-    #[error("the checksum file is empty")]
-    Empty,
-    /// It is a web page.
-    #[error("a web page came instead of a checksum: `{0}`")]
-    Page(String),
-    /// It is something else.
-    #[error("`{0}` is not a digest")]
-    NoDigest(String),
-    /// It lists other files only.
-    #[error("the checksum file does not list `{0}`")]
-    NotListed(String),
-    /// It lists the file twice, differently.
-    #[error("the checksum file lists `{0}` with two digests")]
-    Contradiction(String),
-    /// It is too long to be one.
-    #[error("the checksum file is longer than {CHECKSUM_BYTES_MAX} bytes")]
-    TooLong,
-}
-
-/// The digest that a checksum file states for the file of a name.
-pub(super) fn parse(text: &[u8], name: &str) -> Result<Digest, BadChecksum> {
+/// The digest that a checksum file states for the file of a name; an error says why there is none.
+pub(super) fn parse(text: &[u8], name: &str) -> Result<Digest, String> {
     if text.len() > CHECKSUM_BYTES_MAX {
-        return Err(BadChecksum::TooLong);
+        let limit = CHECKSUM_BYTES_MAX;
+        return Err(format!("the checksum file is longer than {limit} bytes"));
     }
     if let Some(title) = page(text) {
-        return Err(BadChecksum::Page(title));
+        return Err(format!("a web page came instead of a checksum: `{title}`"));
     }
     let text = String::from_utf8_lossy(text);
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
-        return Err(BadChecksum::Empty);
+        return Err("the checksum file is empty".to_owned());
     }
     let mut words = text.split_ascii_whitespace();
     if let (Some(word), None) = (words.next(), words.next()) {
-        return word
-            .parse()
-            .map_err(|_| BadChecksum::NoDigest(excerpt(word)));
+        return word.parse().map_err(|_| no_digest(word));
     }
     listed(text, name)
 }
 
-fn listed(text: &str, name: &str) -> Result<Digest, BadChecksum> {
+fn listed(text: &str, name: &str) -> Result<Digest, String> {
     let mut found = None;
     let mut digests = 0;
     for line in text.lines().map(str::trim) {
@@ -73,14 +49,18 @@ fn listed(text: &str, name: &str) -> Result<Digest, BadChecksum> {
             continue;
         }
         if found.is_some_and(|earlier| earlier != digest) {
-            return Err(BadChecksum::Contradiction(name.to_owned()));
+            return Err(format!("the checksum file lists `{name}` with two digests"));
         }
         found = Some(digest);
     }
     if digests == 0 {
-        return Err(BadChecksum::NoDigest(excerpt(text)));
+        return Err(no_digest(text));
     }
-    found.ok_or_else(|| BadChecksum::NotListed(name.to_owned()))
+    found.ok_or_else(|| format!("the checksum file does not list `{name}`"))
+}
+
+fn no_digest(text: &str) -> String {
+    format!("`{}` is not a digest", excerpt(text))
 }
 
 /// The title of a web page or XML error, if the bytes begin one: what captive portals, proxies and
@@ -127,7 +107,7 @@ mod tests {
     #[track_caller]
     fn refuse(text: &str, message: &str) {
         let error = parse(text.as_bytes(), "kubectl").unwrap_err();
-        assert_eq!(error.to_string(), message);
+        assert_eq!(error, message);
     }
 
     #[test]

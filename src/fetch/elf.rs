@@ -16,28 +16,9 @@ const EM_AARCH64: u16 = 183;
 // `e_flags` of EM_ARM ("ELF for the Arm Architecture"): the float ABI in the procedure calls.
 const EF_ARM_ABI_FLOAT_SOFT: u32 = 0x200;
 
-/// The program does not run on the architecture it is for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WrongProgram {
-    /// It is no ELF file.
-    #[error("it is not a Linux program: no ELF header")]
-    NotElf,
-    /// It is for another machine.
-    #[error("it is a program for {found}, not for {expected}")]
-    Machine {
-        /// What the header says.
-        found: Machine,
-        /// What it should run on.
-        expected: Arch,
-    },
-    /// It is ARM, but passes floats as no armhf system does.
-    #[error("it is built for soft-float ARM (armel), not for armhf")]
-    SoftFloat,
-}
-
 /// What an ELF header says a program runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Machine {
+#[derive(PartialEq)]
+struct Machine {
     number: u16,
     bits: u8,
     big_endian: bool,
@@ -56,11 +37,11 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Whether a program that begins with these bytes runs on an architecture.
-pub(super) fn check(start: &[u8], arch: Arch) -> Result<(), WrongProgram> {
+/// Whether a program that begins with these bytes runs on an architecture; an error says why not.
+pub(super) fn check(start: &[u8], arch: Arch) -> Result<(), String> {
     let header = start.first_chunk::<HEADER_BYTES>();
     let header = header.filter(|header| header.starts_with(b"\x7fELF"));
-    let header = header.ok_or(WrongProgram::NotElf)?;
+    let header = header.ok_or("it is not a Linux program: no ELF header")?;
     let big_endian = header[5] == 2;
     let machine = Machine {
         number: u16::from_le_bytes(order([header[18], header[19]], big_endian)),
@@ -78,16 +59,13 @@ pub(super) fn check(start: &[u8], arch: Arch) -> Result<(), WrongProgram> {
         big_endian: false,
     };
     if machine != expected {
-        return Err(WrongProgram::Machine {
-            found: machine,
-            expected: arch,
-        });
+        return Err(format!("it is a program for {machine}, not for {arch}"));
     }
     // Go's linker marks neither ABI in a static program, and such a program runs on both: only the
     // explicit mark of soft float is wrong.
     let flags = u32::from_le_bytes([header[36], header[37], header[38], header[39]]);
     if arch == Arch::Armhf && flags & EF_ARM_ABI_FLOAT_SOFT != 0 {
-        return Err(WrongProgram::SoftFloat);
+        return Err("it is built for soft-float ARM (armel), not for armhf".to_owned());
     }
     Ok(())
 }
@@ -128,7 +106,7 @@ mod tests {
 
     #[track_caller]
     fn refuse(start: &[u8], arch: Arch, message: &str) {
-        assert_eq!(check(start, arch).unwrap_err().to_string(), message);
+        assert_eq!(check(start, arch).unwrap_err(), message);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::archive::BadArchive;
-use super::elf::WrongProgram;
 use super::fault::Fault;
 use super::{cache, source};
 use crate::artifact::NeverBuilt;
@@ -94,7 +93,7 @@ pub enum Error {
         /// The program, its version and architecture.
         name: String,
         /// What is wrong with it.
-        problem: WrongProgram,
+        problem: String,
     },
     /// The archive does not hold what it should.
     #[error("{name} cannot be used: {problem}")]

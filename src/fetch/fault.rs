@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use super::archive::BadArchive;
 use super::cache;
-use super::checksum::BadChecksum;
-use super::elf::WrongProgram;
 use super::proxy::{BadProxy, Proxy};
 use crate::digest::Digest;
 use crate::lockfile::Trust;
@@ -127,7 +125,7 @@ pub enum Fault {
         /// The checksum file.
         url: String,
         /// What is wrong with it.
-        problem: BadChecksum,
+        problem: String,
     },
     /// Its checksum file cannot be had.
     #[error("its checksum {url} cannot be had: {fault}")]
@@ -156,7 +154,7 @@ pub enum Fault {
         /// The program.
         name: String,
         /// What is wrong with it.
-        problem: WrongProgram,
+        problem: String,
     },
     /// This machine is at fault, not the source.
     #[error(transparent)]

@@ -173,7 +173,7 @@ impl Unit {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Probe {
     /// How it is answered.
-    #[serde(default, skip_serializing_if = "Scheme::is_https")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scheme: Scheme,
     /// The port on 127.0.0.1.
     pub port: u16,
@@ -184,6 +184,11 @@ pub struct Probe {
     /// The authority that must have signed the server's certificate; none where the server signs
     /// its own, as kube-controller-manager and kube-scheduler do.
     pub authority: Option<String>,
+}
+
+/// Whether a value goes without saying in a record: what records of older versions lack.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What all nodes should hold, and the contents that takes.

@@ -127,11 +127,6 @@ impl Scheme {
             Self::Http => "http",
         }
     }
-
-    /// Whether it is the usual one.
-    pub fn is_https(&self) -> bool {
-        *self == Self::Https
-    }
 }
 
 /// One flag of a command line, for the versions and clusters in which it is right.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Entry, Manifest};
+use crate::manifest::{Entry, Manifest, is_default};
 use crate::remote_path::RemotePath;
 
 /// What a generation's record holds.
@@ -12,7 +12,7 @@ use crate::remote_path::RemotePath;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recorded {
     /// The form of the record.
-    #[serde(default, skip_serializing_if = "Format::is_first")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub format: Format,
     /// Its number, counted from 1 on each node.
     pub generation: u64,
@@ -33,10 +33,6 @@ impl Format {
     const FIRST: u32 = 1;
     /// The latest that this kinstall reads, and what it writes.
     const LATEST: u32 = 1;
-
-    fn is_first(&self) -> bool {
-        self.0 == Self::FIRST
-    }
 }
 
 impl Default for Format {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
 use fs_err as fs;
 
@@ -55,7 +56,10 @@ impl Bed {
         };
         let bed = || {
             let (xtask, standin) = (variable("KINSTALL_XTASK")?, variable("KINSTALL_STANDIN")?);
+            let begun = Instant::now();
             let free = free(&variable("KINSTALL_NODES")?);
+            // `cargo xtask test` takes it from the time of the test.
+            println!("WAITED: {test}: {} ms", begun.elapsed().as_millis());
             Ok(Self {
                 xtask: xtask.into(),
                 state: free.state,

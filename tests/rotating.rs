@@ -25,8 +25,8 @@ const SIGNS: &str = "2/3 the authorities after";
 const ONE_CA: &str = "/etc/etcd/certs/rootCA.pem";
 /// What kube-apiserver believes etcd by.
 const ETCD_CA: &str = "/etc/k8s/kube-apiserver/certs/etcd/rootCA.pem";
-/// Between two requests of a reader.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Between two requests of a reader: each takes several processes, on a machine that is busy.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Somebody who reads, with the credentials that the cluster has now.
 pub(crate) struct Reader<'a> {

@@ -6,6 +6,8 @@ use crate::say;
 
 /// What a test says that would take nodes and has none; its name and the reason follow.
 pub(super) const NOT_RUN: &str = "NOT RUN: ";
+/// What a test says that has waited for nodes; its name and the time follow.
+const WAITED: &str = "WAITED: ";
 /// How many of the slowest tests are named.
 const SLOWEST: usize = 15;
 
@@ -18,6 +20,8 @@ pub(super) struct Tally {
     pub(super) not_run: Vec<String>,
     /// Milliseconds, and the test.
     times: Vec<(u64, String)>,
+    /// How many milliseconds of those a test waited for nodes, and its name without the module.
+    waits: Vec<(u64, String)>,
 }
 
 impl Tally {
@@ -29,6 +33,7 @@ impl Tally {
             self.not_run.push(test.to_owned());
         }
         self.times.extend(time(line));
+        self.waits.extend(wait(line));
         let Some(counts) = line.strip_prefix("test result: ") else {
             return;
         };
@@ -61,9 +66,17 @@ impl Tally {
         }
     }
 
-    /// The slowest tests, the slowest first, if any took a second.
+    /// The slowest tests, the slowest first, if any took a second once it had its nodes.
     fn slowest(&self) -> Vec<String> {
-        let mut times: Vec<&(u64, String)> = self.times.iter().collect();
+        let waited = |test: &str| -> u64 {
+            let name = test.rsplit("::").next();
+            let waits = self.waits.iter();
+            let waits = waits.filter(|(_, it)| Some(it.as_str()) == name);
+            waits.map(|(millis, _)| millis).sum()
+        };
+        let times = self.times.iter();
+        let times = times.map(|(millis, test)| (millis.saturating_sub(waited(test)), test));
+        let mut times: Vec<(u64, &String)> = times.collect();
         times.sort_unstable_by(|one, other| other.cmp(one));
         let slow = times.into_iter().filter(|(millis, _)| *millis >= 1000);
         let lines = slow.take(SLOWEST).map(|(millis, test)| {
@@ -91,6 +104,13 @@ fn time(line: &str) -> Option<(u64, String)> {
     let (seconds, millis) = time.split_once('.')?;
     let (seconds, millis): (u64, u64) = (seconds.parse().ok()?, millis.parse().ok()?);
     Some((seconds * 1000 + millis, test.to_owned()))
+}
+
+/// How many milliseconds a test waited for nodes, and its name without the module.
+fn wait(line: &str) -> Option<(u64, String)> {
+    let (test, time) = line.strip_prefix(WAITED)?.rsplit_once(": ")?;
+    let millis = time.strip_suffix(" ms")?.parse().ok()?;
+    Some((millis, test.to_owned()))
 }
 
 #[cfg(test)]
@@ -123,10 +143,16 @@ mod tests {
             "test push::slow ... ok <61.204s>",
             "test push::slower ... FAILED <120.050s>",
             "test push::ignored ... ignored",
+            "test push::waited ... ok <63.000s>",
+            "WAITED: waited: 60000 ms",
         ]);
         assert_eq!(
             tally.slowest(),
-            ["test:   120.0 s push::slower", "test:    61.2 s push::slow"]
+            [
+                "test:   120.0 s push::slower",
+                "test:    61.2 s push::slow",
+                "test:     3.0 s push::waited",
+            ]
         );
     }
 }

@@ -1,6 +1,7 @@
 //! `[source]`, `[pki]` and `[encryption]`.
 
 use super::{address, kms, vault, word};
+use crate::component::PUBLISHERS;
 use crate::inventory::draft::{ClusterDraft, Said};
 use crate::inventory::name::DomainName;
 use crate::inventory::problem::Problem;
@@ -19,9 +20,9 @@ const WILDCARDS_SINCE: Minor = Minor::new(1, 27);
 /// Reads `[source]`.
 pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     let mut bases = Source::default().bases;
-    for (publisher, bases) in &mut bases {
-        if let Some(said) = table.read(publisher, found, sources).value() {
-            *bases = said;
+    for publisher in PUBLISHERS {
+        if let Some(said) = table.read(publisher.name, found, sources).value() {
+            bases.insert(publisher.name, said);
         }
     }
     let rebuilt = table.take("rebuilt");

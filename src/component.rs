@@ -19,10 +19,11 @@ mod worker;
 use std::collections::BTreeMap;
 
 pub use condition::{Valid, When};
+pub use etcd::DATA as ETCD_DATA;
 pub use file::{Access, Directory, File};
 pub use release::{Checksums, Gap, Publisher, Release};
 use service::flag;
-pub use service::{Account, Flag, Probe, Reach, Scheme, Service, Stage, Variable};
+pub use service::{Account, Data, Flag, Probe, Reach, Scheme, Service, Stage, Variable};
 
 use crate::role::Role;
 use crate::template;

@@ -10,12 +10,10 @@ use serde::{Deserialize, Serialize};
 
 pub use wal::identity;
 
+use crate::component::ETCD_DATA;
 use crate::digest::Digest;
 use crate::inventory::{Inventory, Node, Role};
 use crate::remote_path::RemotePath;
-
-/// Where a member keeps its data, unless a flag says otherwise.
-pub const DIRECTORY: &str = "/var/lib/etcd";
 
 /// Where the data of a node's member lie, or would.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +72,7 @@ impl Place {
         };
         let is_default = !settings.flags_removed.contains("data-dir");
         let directory = match settings.flags.get("data-dir") {
-            None if is_default => DIRECTORY.to_owned(),
+            None if is_default => ETCD_DATA.to_owned(),
             _ => said("data-dir", "ETCD_DATA_DIR")?,
         };
         let wal = said("wal-dir", "ETCD_WAL_DIR").filter(|wal| !wal.is_empty());

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::component::COMPONENTS;
+use crate::component::{COMPONENTS, ETCD_DATA};
 use crate::digest::Digest;
-use crate::etcd_data::{self, Kept, Place};
+use crate::etcd_data::{Kept, Place};
 use crate::manifest::{Entry, Kind, UnitName};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Found, FoundKind, Snapshot};
 
-/// Where kube-apiserver writes down who did what.
-const AUDIT: &str = "/var/log/kubernetes/kube-apiserver";
 /// The authority of etcd on a member's node.
 const AUTHORITY: &str = "/etc/etcd/certs/rootCA.pem";
 
@@ -134,33 +132,35 @@ fn digest_of(snapshot: &Snapshot, path: &RemotePath) -> Option<(RemotePath, Dige
 fn data_directories(snapshot: &Snapshot, place: Option<&Place>) -> Vec<DataDirectory> {
     let ours = snapshot.ours();
     let had = |component: &str| ours.contains_key(&unit_file(component));
-    let directory = |path: &RemotePath, below: &str| DataDirectory {
-        path: path.clone(),
-        contents: path.join(below).unwrap_or_else(|_| path.clone()),
-        empty: vec![path.clone()],
-    };
-    let mut data = Vec::new();
-    if had("etcd") || snapshot.kept.is_some() {
-        let usual = RemotePath::fixed(etcd_data::DIRECTORY);
-        let path = place.map_or(&usual, |place| &place.directory);
-        data.push(directory(path, "member"));
-        if let Some(wal) = place.and_then(|place| place.wal.as_ref()) {
-            data.push(DataDirectory {
+    let components = COMPONENTS.iter();
+    let components = components.filter(|it| had(it.name) || snapshot.kept.is_some());
+    let mut directories = Vec::new();
+    for service in components.filter_map(|component| component.service.as_ref()) {
+        for data in service.data {
+            let place = place.filter(|_| data.directory == ETCD_DATA);
+            let usual = RemotePath::fixed(data.directory);
+            let path = place.map_or(usual, |place| place.directory.clone());
+            directories.push(match data.contents {
+                Some(below) => DataDirectory {
+                    contents: path.join(below).unwrap_or_else(|_| path.clone()),
+                    empty: vec![path.clone()],
+                    path,
+                },
+                None => DataDirectory {
+                    empty: path.parent().into_iter().collect(),
+                    contents: path.clone(),
+                    path,
+                },
+            });
+            let wal = place.and_then(|place| place.wal.as_ref());
+            directories.extend(wal.map(|wal| DataDirectory {
                 path: wal.clone(),
                 contents: wal.clone(),
                 empty: vec![],
-            });
+            }));
         }
     }
-    if had("kube-apiserver") || snapshot.kept.is_some() {
-        let path = RemotePath::fixed(AUDIT);
-        data.push(DataDirectory {
-            empty: path.parent().into_iter().collect(),
-            contents: path.clone(),
-            path,
-        });
-    }
-    data
+    directories
 }
 
 /// Whether what lies at a path is what kinstall put there, now or in a run that was cut short.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Finding;
 use super::command::Case;
+use crate::component::{Component, Data};
 use crate::flags::Severity;
 use crate::manifest::{By, Given};
 
@@ -13,17 +14,6 @@ const PORT_MIN: u16 = 1024;
 
 /// What makes a program print something and end.
 const NO_SERVICE: [&str; 3] = ["help", "h", "version"];
-
-/// Flags that name what a program writes, and where alone its unit lets it write.
-const WRITTEN: [(&str, &str, &str); 3] = [
-    ("etcd", "data-dir", "/var/lib/etcd"),
-    ("etcd", "wal-dir", "/var/lib/etcd"),
-    (
-        "kube-apiserver",
-        "audit-log-path",
-        "/var/log/kubernetes/kube-apiserver",
-    ),
-];
 
 /// Directories that a unit hides from its program (`ProtectHome=`, `PrivateTmp=`).
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
@@ -109,19 +99,23 @@ fn client_urls(case: &Case<'_>, given: &Given) -> Option<Finding> {
     })
 }
 
+/// What a flag names of what a component writes, and where alone its unit lets it write.
+fn data_of(component: &Component, flag: &str) -> Option<&'static Data> {
+    let mut data = component.service.iter().flat_map(|service| service.data);
+    data.find(|data| data.flags.contains(&flag))
+}
+
 fn written(case: &Case<'_>, given: &Given) -> Option<Finding> {
-    let row = WRITTEN
-        .iter()
-        .find(|(component, flag, _)| (*component, *flag) == (case.component.name, &given.name));
-    let (component, _, directory) = row?;
+    let directory = data_of(case.component, &given.name)?.directory;
+    let component = case.component.name;
     let path = given.value.as_str();
-    let inside = path == *directory || path.starts_with(&format!("{directory}/"));
+    let inside = path == directory || path.starts_with(&format!("{directory}/"));
     let somewhere_else = path.starts_with('/') && (!inside || path.contains("/.."));
     somewhere_else.then(|| {
         let message = format!(
             "{component} may not write `{path}`: its unit lets it write below `{directory}` only"
         );
-        let directive = if component == &"etcd" {
+        let directive = if component == "etcd" {
             "BindPaths="
         } else {
             "ReadWritePaths="
@@ -140,7 +134,9 @@ fn hidden(case: &Case<'_>, given: &Given) -> Option<Finding> {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let component = case.component.name;
-    if component == "etcd" && path.starts_with('/') && WRITTEN.iter().all(|row| row.1 != given.name)
+    if component == "etcd"
+        && path.starts_with('/')
+        && data_of(case.component, &given.name).is_none()
     {
         let seen = SEEN_BY_ETCD.iter().any(|directory| is_below(&directory));
         return (!seen).then(|| {

@@ -10,6 +10,7 @@ use super::{Common, Exit, Failure};
 use crate::arch::Arch;
 use crate::check::cis::{self, Program, View};
 use crate::component::COMPONENTS;
+use crate::component::ETCD_DATA;
 use crate::event::{Event, Events};
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::{Desired, Manifest, UnitName};
@@ -19,9 +20,6 @@ use crate::snapshot::Snapshot;
 use crate::survey::{self};
 use crate::terminal::{Terminal, benchmark::Benchmark};
 use crate::transport::{Body, Transport};
-
-/// Where etcd keeps its data: systemd makes it, so that no manifest names it.
-const DATA: &str = "/var/lib/etcd";
 
 pub(super) async fn run(
     ask: &Check,
@@ -92,7 +90,7 @@ async fn installed<'a>(
     let mut views = Vec::new();
     for (name, manifest) in &desired.manifests {
         let transport = &transports[name];
-        let state = RemotePath::fixed(DATA);
+        let state = RemotePath::fixed(ETCD_DATA);
         let snapshot = survey::look_at(transport, manifest, [state]).await;
         let snapshot = snapshot.map_err(|error| Failure::from(vec![error]))?;
         if snapshot.recorded.is_none() {

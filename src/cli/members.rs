@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::prepare::Site;
 use super::{Exit, Failure};
+use crate::component::ETCD_DATA;
 use crate::diff::Difference;
 use crate::etcd_data;
 use crate::inventory::{Inventory, Node, NodeName, Role};
@@ -43,7 +44,7 @@ pub(super) async fn changes(
     let wish = Wish {
         seats: &seats,
         version: versions.min().unwrap_or(inventory.cluster.etcd),
-        data_directory: etcd_data::DIRECTORY,
+        data_directory: ETCD_DATA,
     };
     let changes = membership::changes(&members, wish);
     changes

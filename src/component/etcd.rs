@@ -5,7 +5,7 @@
 
 use super::shared::{SMALL_GOGC, small_heap};
 use super::{
-    Access, Account, BIN, Checksums, Component, Directory, File, Flag, Gap, Probe, Publisher,
+    Access, Account, BIN, Checksums, Component, Data, Directory, File, Flag, Gap, Probe, Publisher,
     Reach, Release, Scheme, Service, Stage, Track, Valid, Variable, When, flag,
 };
 use crate::arch::Arch;
@@ -13,6 +13,9 @@ use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
 use crate::template::builtin;
 use crate::version::{Minor, Version};
+
+/// Where a member keeps its data, unless its flags say another place.
+pub const DATA: &str = "/var/lib/etcd";
 
 /// etcd's releases on GitHub, which have one list of checksums each.
 pub(super) const PUBLISHER: Publisher = Publisher {
@@ -124,6 +127,11 @@ pub(super) const ETCD: Component = Component {
             small_heap("384MiB"),
             SMALL_GOGC,
         ],
+        data: &[Data {
+            directory: DATA,
+            flags: &["data-dir", "wal-dir"],
+            contents: Some("member"),
+        }],
         reach: Reach::Members,
         probe: Some(Probe {
             scheme: Scheme::Https,

@@ -8,8 +8,8 @@ use super::shared::{
     KUBERNETES_CA, SERVER, SERVICE_ACCOUNT, SMALL_GOGC, small_heap,
 };
 use super::{
-    Access, Account, BIN, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew,
-    Stage, Track, Valid, When, flag,
+    Access, Account, BIN, Component, Data, Directory, File, Flag, Probe, Reach, Scheme, Service,
+    Skew, Stage, Track, Valid, When, flag,
 };
 use crate::credential::{AuthorityName, Kind};
 use crate::role::Role;
@@ -110,6 +110,11 @@ pub(super) const KUBE_APISERVER: Component = Component {
             small_heap("768MiB"),
             SMALL_GOGC,
         ],
+        data: &[Data {
+            directory: "/var/log/kubernetes/kube-apiserver",
+            flags: &["audit-log-path"],
+            contents: None,
+        }],
         reach: Reach::Cluster,
         // Anonymous requests are refused, so health is asked for with a certificate.
         probe: Some(Probe {

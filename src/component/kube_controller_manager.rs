@@ -62,6 +62,7 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
         flags: FLAGS,
         first_start: &[],
         environment: &[small_heap("256MiB"), SMALL_GOGC],
+        data: &[],
         reach: Reach::Machine,
         probe: Some(Probe {
             scheme: Scheme::Https,

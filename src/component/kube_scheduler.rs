@@ -51,6 +51,7 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
         flags: FLAGS,
         first_start: &[],
         environment: &[small_heap("192MiB"), SMALL_GOGC],
+        data: &[],
         reach: Reach::Machine,
         probe: Some(Probe {
             scheme: Scheme::Https,

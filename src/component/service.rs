@@ -55,10 +55,24 @@ pub struct Service {
     pub first_start: &'static [&'static str],
     /// Its environment, where kinstall has something to say.
     pub environment: &'static [Variable],
+    /// What it writes, and alone may write.
+    pub data: &'static [Data],
     /// Whom it has to talk to.
     pub reach: Reach,
     /// How to ask whether it is healthy; none where only systemd can tell.
     pub probe: Option<Probe>,
+}
+
+/// A directory that a service writes to, and that outlives it. systemd makes it (`StateDirectory=`,
+/// `LogsDirectory=`), so that no manifest names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Data {
+    /// Where it lies.
+    pub directory: &'static str,
+    /// The flags that name something in it.
+    pub flags: &'static [&'static str],
+    /// What there is taken away with the data, where that is not all of it.
+    pub contents: Option<&'static str>,
 }
 
 /// Whom a service runs as.

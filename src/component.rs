@@ -28,7 +28,7 @@ pub use service::{Account, Data, Flag, Probe, Reach, Scheme, Service, Stage, Var
 use crate::role::Role;
 use crate::template;
 use crate::unit_name::UnitName;
-use crate::version::Version;
+use crate::version::{Minor, Version};
 
 /// Every component, in the order of a rollout.
 pub const COMPONENTS: &[&Component] = &[
@@ -132,6 +132,25 @@ pub enum Track {
     Kubernetes(Skew),
     /// The cluster's `etcd`.
     Etcd,
+    /// One that goes with the cluster's `kubernetes`.
+    Own(&'static [Pair]),
+}
+
+/// From which release of Kubernetes on a version goes with it. The last row that applies holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// The first line of Kubernetes.
+    pub since: Minor,
+    /// The version that goes with it.
+    pub version: Version,
+}
+
+impl Pair {
+    /// The version that goes with a line of Kubernetes; none where that is older than every row.
+    pub fn of(pairs: &[Self], kubernetes: Minor) -> Option<Version> {
+        let mut rows = pairs.iter().rev();
+        Some(rows.find(|pair| pair.since <= kubernetes)?.version)
+    }
 }
 
 /// How many minor versions a component may be away from the kube-apiserver that it talks to.
@@ -162,7 +181,7 @@ impl Track {
     pub const fn skew(self) -> Option<Skew> {
         match self {
             Self::Kubernetes(skew) => Some(skew),
-            Self::Etcd => None,
+            Self::Etcd | Self::Own(_) => None,
         }
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::component::{self, Track};
+use crate::component::{self, Pair, Track};
 use crate::digest::Digest;
 use crate::template::Own;
 use crate::version::Version;
@@ -100,6 +100,10 @@ impl Inventory {
         let of_cluster = match component::track(component) {
             Track::Etcd => self.cluster.etcd,
             Track::Kubernetes(_) => self.cluster.kubernetes,
+            Track::Own(pairs) => {
+                let kubernetes = self.cluster.kubernetes;
+                Pair::of(pairs, kubernetes.minor()).unwrap_or(kubernetes)
+            }
         };
         self.component(component, node)
             .version

@@ -56,6 +56,7 @@ mod sshd;
 mod terminal;
 mod through;
 mod tidy;
+mod toy;
 mod tree;
 mod unfit;
 mod uninstall;

@@ -16,7 +16,7 @@ use super::pairing::etcd_for;
 use super::settings::{ComponentSettings, Encryption, EtcdAccess, Pki, Rollout, Source};
 use super::table::{At, Found, Table, Value};
 use crate::arch::Arch;
-use crate::component::{self, Track};
+use crate::component::{self, Pair, Track};
 use crate::version::Version;
 
 /// What a key said.
@@ -212,16 +212,19 @@ impl Draft {
             }
         }
         let kubernetes = self.cluster.kubernetes.this()?;
-        if component::track(component) != Track::Etcd {
-            return Some(kubernetes.clone());
+        let at = |value| At {
+            value,
+            span: kubernetes.span.clone(),
+        };
+        match component::track(component) {
+            Track::Kubernetes(_) => return Some(kubernetes.clone()),
+            Track::Own(pairs) => return Pair::of(pairs, kubernetes.value.minor()).map(at),
+            Track::Etcd => {}
         }
         match &self.cluster.etcd {
             Said::This(etcd) => Some(etcd.clone()),
             Said::Wrong => None,
-            Said::Nothing => Some(At {
-                value: etcd_for(kubernetes.value.minor())?,
-                span: kubernetes.span.clone(),
-            }),
+            Said::Nothing => etcd_for(kubernetes.value.minor()).map(at),
         }
     }
 

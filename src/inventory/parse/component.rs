@@ -43,6 +43,7 @@ fn one(component: &Component, mut table: Table<'_>, found: &mut Found) -> Compon
     let read_version = match component.track {
         Track::Etcd => word::etcd,
         Track::Kubernetes(_) => word::kubernetes,
+        Track::Own(_) => word::release,
     };
     let version = table.read("version", found, read_version);
     let path = table.read("path", found, word::build_path);

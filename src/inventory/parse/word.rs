@@ -48,6 +48,11 @@ pub(super) fn etcd(value: &Value<'_>, found: &mut Found) -> Option<At<Version>> 
     within(version, known, "etcd", &lines, value, found)
 }
 
+/// A version of what goes with Kubernetes: which ones do is not known here.
+pub(super) fn release(value: &Value<'_>, found: &mut Found) -> Option<At<Version>> {
+    version(value, "1.7.27", found)
+}
+
 fn version(value: &Value<'_>, example: &str, found: &mut Found) -> Option<At<Version>> {
     let Some(text) = value.as_text() else {
         let help = format!("write the three numbers of a release, in quotes: `\"{example}\"`");

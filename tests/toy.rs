@@ -32,7 +32,14 @@ fn a_component_is_one_file_its_templates_and_its_lines_in_the_table() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copied = tempfile::tempdir().unwrap();
     let root = copied.path();
-    for directory in ["src", "templates", "inventories", "tests", "xtask", "standin"] {
+    for directory in [
+        "src",
+        "templates",
+        "inventories",
+        "tests",
+        "xtask",
+        "standin",
+    ] {
         copy(&project.join(directory), &root.join(directory));
     }
     for file in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {

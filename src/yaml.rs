@@ -269,11 +269,12 @@ struct Tree<'a> {
 
 impl Tree<'_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Problem> {
+        let line = span.start.line();
         let (start, end) = (span.start.byte_offset(), span.end.byte_offset());
         let node = |what: What| Node {
             what,
             span: start.unwrap_or_default()..end.unwrap_or_default(),
-            line: span.start.line(),
+            line,
             depth: 1,
             weight: 1,
         };
@@ -299,7 +300,14 @@ impl Tree<'_> {
                 };
                 if is_new {
                     let what = "a `?`, `:`, `!` or `\\/` that YAML 1.1 does not have there";
-                    let line = span.start.line();
+                    return Err(Problem::Value { line, what });
+                }
+                let is_key = self.open.last().is_some_and(|(_, node, key)| {
+                    key.is_none() && matches!(node.what, What::Table { flow: true, .. })
+                });
+                // A simple key is of one line (go-yaml, `yaml_simple_key_is_valid`).
+                if is_key && raw.is_some_and(|raw| raw.trim().contains('\n')) {
+                    let what = "a key in braces that goes over the end of a line";
                     return Err(Problem::Value { line, what });
                 }
                 let meaning = scalar::Meaning::of(plain, tag.as_deref());
@@ -327,7 +335,6 @@ impl Tree<'_> {
                 }
             }
             Event::Alias(anchor) => {
-                let line = span.start.line();
                 let what = "an alias of what it is itself a part of";
                 let meant = self.anchors.get(&anchor).cloned();
                 let meant = meant.ok_or(Problem::Value { line, what })?;

@@ -129,6 +129,11 @@ fn tags_and_words_of_yaml() {
     for text in ["a?b", ":a", "!a"] {
         refused(&plugin(&format!("x: [{text}]")), "YAML 1.1 does not have");
     }
+    refused(
+        &format!("{HEAD}{BODY}x: {{a\nb: 5}}\n"),
+        "over the end of a line",
+    );
+    taken(&format!("{HEAD}{BODY}x: {{a: 5,\n  b: a\n  b}}\n"));
     let more = "x: a?b\ny: :a\nz: !!timestamp 2001-12-14\n";
     taken(&format!("{HEAD}{BODY}{more}"));
     refused(

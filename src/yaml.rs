@@ -1,8 +1,7 @@
 //! YAML as Kubernetes reads it. `sigs.k8s.io/yaml` makes JSON of it by go-yaml v2, for which `yes`
 //! is true, `0b11` a number and a key given twice its last value; readers of YAML 1.2 disagree. Pure.
 //!
-//! The grammar is `granit-parser`'s, each value with its place in the text; what a value means is
-//! told here.
+//! The grammar is `granit-parser`'s, each value with its place; what a value means is told here.
 
 mod scalar;
 mod shape;
@@ -271,9 +270,10 @@ impl Tree<'_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Problem> {
         let line = span.start.line();
         let (start, end) = (span.start.byte_offset(), span.end.byte_offset());
+        let at = start.unwrap_or_default()..end.unwrap_or_default();
         let node = |what: What| Node {
             what,
-            span: start.unwrap_or_default()..end.unwrap_or_default(),
+            span: at.clone(),
             line,
             depth: 1,
             weight: 1,
@@ -282,9 +282,7 @@ impl Tree<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
-                let raw = self
-                    .source
-                    .get(start.unwrap_or_default()..end.unwrap_or_default());
+                let raw = self.source.get(at.clone());
                 let in_flow = self.open.last().is_some_and(|(_, node, _)| node.is_flow());
                 let is_new = match style {
                     // In go-yaml `?` always begins a key, and in braces and brackets a `:` a value.
@@ -307,7 +305,7 @@ impl Tree<'_> {
                 });
                 // A simple key is of one line (go-yaml, `yaml_simple_key_is_valid`).
                 if is_key && raw.is_some_and(|raw| raw.trim().contains('\n')) {
-                    let what = "a key in braces that goes over the end of a line";
+                    let what = "a key that goes over the end of a line";
                     return Err(Problem::Value { line, what });
                 }
                 let meaning = scalar::Meaning::of(plain, tag.as_deref());

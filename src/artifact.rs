@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::arch::Arch;
-use crate::component::{self, COMPONENTS, PUBLISHERS, Publisher};
+use crate::component::{self, COMPONENTS, Component, PUBLISHERS, Publisher};
 use crate::inventory::{Inventory, Node, NodeName};
 use crate::version::Version;
 
@@ -161,30 +161,36 @@ impl Program {
 
 /// The programs a node of this architecture gets.
 pub fn of_node(inventory: &Inventory, node: &Node, arch: Arch) -> Vec<Program> {
-    let mut programs = Vec::new();
     let components = COMPONENTS.iter();
-    for component in components.filter(|component| node.roles.contains(&component.role)) {
-        let settings = inventory.component(component.name, node);
-        let version = inventory.version(component.name, node);
-        let names = component.programs;
-        for name in names {
-            let own = settings.path.as_ref().map(|path| {
-                let path = path.replace("{arch}", arch.name());
-                if names.len() > 1 {
-                    format!("{path}/{name}")
-                } else {
-                    path
-                }
-            });
-            programs.push(Program {
-                name: (*name).to_owned(),
-                version,
-                arch,
-                own,
-            });
-        }
-    }
-    programs
+    let own = components.filter(|component| node.roles.contains(&component.role));
+    own.flat_map(|component| of_component(component, inventory, node, arch))
+        .collect()
+}
+
+/// The programs of one component on a node.
+pub fn of_component(
+    component: &Component,
+    inventory: &Inventory,
+    node: &Node,
+    arch: Arch,
+) -> Vec<Program> {
+    let settings = inventory.component(component.name, node);
+    let version = inventory.version(component.name, node);
+    let names = component.programs;
+    let program = |name: &&str| Program {
+        name: (*name).to_owned(),
+        version,
+        arch,
+        own: settings.path.as_ref().map(|path| {
+            let path = path.replace("{arch}", arch.name());
+            if names.len() > 1 {
+                format!("{path}/{name}")
+            } else {
+                path
+            }
+        }),
+    };
+    names.iter().map(program).collect()
 }
 
 /// The programs of a whole cluster whose nodes have these architectures.

@@ -135,11 +135,8 @@ struct Member {
 impl Composer<'_> {
     fn component(&mut self, component: &'static Component) -> Result<(), Error> {
         let mut watches = BTreeSet::new();
-        let programs = artifact::of_node(self.inventory, self.node, self.arch);
+        let programs = artifact::of_component(component, self.inventory, self.node, self.arch);
         for program in programs {
-            if !component.programs.contains(&program.name.as_str()) {
-                continue;
-            }
             let paths = self.program(component.directory, &program)?;
             if program.name == component.name {
                 watches.extend(paths);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::inventory::NodeName;
-use crate::manifest::{Entry, Kind, Probe, Stage, UnitName};
+use crate::manifest::{Entry, Kind, Probe, Registration, Stage, UnitName};
 use crate::membership::Change;
 use crate::remote_path::RemotePath;
 use crate::snapshot::Recorded;
@@ -20,8 +20,8 @@ pub enum Action {
         entries: BTreeMap<RemotePath, Entry>,
     },
     /// Put entries in place, or remove them, in this order.
-    Install(Vec<Put>),
-    /// Have systemd read unit files anew, restarting nothing.
+    Install(Vec<FileOperation>),
+    /// Have systemd read unit files again, restarting nothing.
     Reload,
     /// Change the members of the etcd cluster, through this node's, and wait until those that are
     /// left are healthy.
@@ -34,7 +34,7 @@ pub enum Action {
         initial_cluster: String,
     },
     /// Have the node put entries in place and start or restart what reads them.
-    Turn(Box<Turn>),
+    Transaction(Box<Transaction>),
     /// Stop a unit that the node should not have any more.
     Stop(UnitName),
     /// Ask a unit until it answers that it is healthy.
@@ -53,6 +53,20 @@ pub enum Action {
         /// The path of each unit's Lease.
         leases: BTreeMap<UnitName, String>,
     },
+    /// Have the cluster's API hold the Node object of this node, before its kubelet starts.
+    Register {
+        /// What it should be.
+        registration: Registration,
+        /// The machine that it is, by its `/etc/machine-id`, where that is known.
+        machine: Option<String>,
+    },
+    /// Ask the cluster's API until this node is Ready.
+    Ready {
+        /// The unit that keeps the Node object.
+        unit: UnitName,
+        /// The object.
+        registration: Registration,
+    },
     /// Record the generation.
     Record(Box<Recorded>),
 }
@@ -60,19 +74,19 @@ pub enum Action {
 /// What a node carries out by itself, whatever becomes of the connection: to its end, or, where a
 /// unit does not start, back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
+pub struct Transaction {
     /// What is to be done.
-    pub forward: Course,
+    pub forward: Steps,
     /// What takes the node back to its recorded generation; none where there is nothing to go back
     /// to, or no way.
-    pub back: Option<Course>,
+    pub back: Option<Steps>,
 }
 
 /// Entries that are put in place, then units that are started or restarted, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct Steps {
     /// The entries.
-    pub puts: Vec<Put>,
+    pub operations: Vec<FileOperation>,
     /// The units.
     pub starts: Vec<Start>,
 }
@@ -97,10 +111,12 @@ impl Action {
             Self::Reload => "reload",
             Self::Member(_) => "member",
             Self::Enlist { .. } => "enlist",
-            Self::Turn(_) => "turn",
+            Self::Transaction(_) => "transaction",
             Self::Stop(_) => "stop",
             Self::Await { .. } => "await",
             Self::Lead { .. } => "lead",
+            Self::Register { .. } => "register",
+            Self::Ready { .. } => "ready",
             Self::Record(_) => "record",
         }
     }
@@ -108,7 +124,7 @@ impl Action {
     /// The units that it starts or restarts.
     pub fn starts(&self) -> &[Start] {
         match self {
-            Self::Turn(turn) => &turn.forward.starts,
+            Self::Transaction(transaction) => &transaction.forward.starts,
             _ => &[],
         }
     }
@@ -170,32 +186,32 @@ impl MemberAction {
     }
 }
 
-impl Turn {
-    /// The lines that `turn.sh` reads.
+impl Transaction {
+    /// The lines that `transaction.sh` reads.
     pub fn lines(&self) -> String {
-        let back = self.back.iter().map(|course| course.lines("back-"));
+        let back = self.back.iter().map(|steps| steps.lines("back-"));
         let courses = std::iter::once(self.forward.lines("")).chain(back);
         courses.collect::<String>() + "end\n"
     }
 }
 
-impl Course {
+impl Steps {
     fn lines(&self, prefix: &str) -> String {
-        let puts = self.puts.iter();
-        let puts = puts.map(|put| format!("{prefix}install {}\n", put.line()));
+        let operations = self.operations.iter();
+        let operations = operations.map(|put| format!("{prefix}install {}\n", put.line()));
         let starts = self.starts.iter().map(|start| {
             let Start {
                 unit, fingerprint, ..
             } = start;
             format!("{prefix}activate {unit} {fingerprint}\n")
         });
-        puts.chain(starts).collect()
+        operations.chain(starts).collect()
     }
 }
 
 /// What happens to one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Put {
+pub enum FileOperation {
     /// Make it what the entry says.
     Entry(RemotePath, Entry),
     /// Make the users that the file at this path declares.
@@ -207,7 +223,7 @@ pub enum Put {
     Unsettle(UnitName),
 }
 
-impl Put {
+impl FileOperation {
     /// The path of an entry that is put in place or removed.
     pub fn path(&self) -> Option<&RemotePath> {
         match self {
@@ -243,10 +259,10 @@ impl Put {
     }
 }
 
-/// Programs are linked into place from the store: they are large, and nobody edits one. Anything
-/// else is copied, so that an edit by hand cannot reach the store.
+/// Programs, and what nobody may write to, are linked into place from the store: they are large, and
+/// nobody edits one. Anything else is copied, so that an edit by hand cannot reach the store.
 fn shares_store(mode: crate::manifest::Mode) -> bool {
-    mode.0 & 0o111 != 0
+    mode.0 & 0o111 != 0 || mode.0 == 0o444
 }
 
 /// Steps of several nodes that may run at the same time; those of one node run in order.
@@ -288,9 +304,9 @@ impl WaveName {
 }
 
 /// The digests that putting these entries in place needs in the store.
-pub fn contents(puts: &[Put]) -> impl Iterator<Item = Digest> + '_ {
-    puts.iter().filter_map(|put| match put {
-        Put::Entry(
+pub fn contents(operations: &[FileOperation]) -> impl Iterator<Item = Digest> + '_ {
+    operations.iter().filter_map(|put| match put {
+        FileOperation::Entry(
             _,
             Entry {
                 kind: Kind::File { digest, .. },

@@ -2,15 +2,16 @@
 
 mod agree;
 mod answer;
-mod lead;
+mod failpoint;
+mod leader_election;
 mod member;
-mod pause;
+mod node;
+mod partial_report;
 mod reach;
 mod revert;
 mod staging;
-mod standing;
 mod step;
-mod turn;
+mod transaction;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use futures_util::{StreamExt, future, stream};
 use tokio::sync::watch;
 
 pub(crate) use answer::LockAnswer;
-pub use pause::Pause;
+pub use failpoint::Failpoint;
 pub use staging::{Encoded, Store};
 pub use step::StepError;
 
@@ -73,7 +74,7 @@ pub struct Run<'a> {
     /// Becomes true when the user wants to stop.
     pub stop: watch::Receiver<bool>,
     /// Where it is held, for tests.
-    pub pause: Pause,
+    pub failpoint: Failpoint,
 }
 
 /// Why a run ended early.
@@ -82,7 +83,7 @@ pub enum Error {
     /// Another run works on a node.
     #[error("{node}: another run holds it: {holder}")]
     #[diagnostic(help(
-        "wait for it to end; the lock is free as soon as the run that held it is gone, and a minute after its network is; `--break-lock` takes it from a run that shall not go on"
+        "wait for it to end; the lock is free as soon as the run that held it is gone, and a minute after its network is; `--break-lock` takes it from a stuck run"
     ))]
     Held {
         /// The node.
@@ -101,7 +102,7 @@ pub enum Error {
     },
     /// Another run changed a node after this one had looked at it.
     #[error("{node}: another run changed it while this one was being prepared")]
-    #[diagnostic(help("run the same command again: it will look anew"))]
+    #[diagnostic(help("run the same command again"))]
     Changed {
         /// The node.
         node: NodeName,
@@ -189,7 +190,7 @@ impl Run<'_> {
         let mut passed = Vec::new();
         let result = self.walk(held, &mut passed).await;
         if let Err(errors) = &result {
-            for line in standing::told(self, &passed, errors) {
+            for line in partial_report::told(self, &passed, errors) {
                 self.events.send(Event::Note(format!("  {line}")));
             }
         }
@@ -333,7 +334,7 @@ impl Run<'_> {
         let prober = &prober;
         let nodes = group.steps.iter().map(|(node, actions)| async move {
             for action in actions {
-                self.pause.before(node.as_str(), action.name()).await;
+                self.failpoint.before(node.as_str(), action.name()).await;
                 step::take(self, prober, &self.transports[node], action)
                     .await
                     .map_err(|failure| Error::Step { wave, failure })?;

@@ -2,14 +2,16 @@
 
 mod known;
 
-pub use known::newest;
+pub use known::{newest, newest_of_all};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::arch::Arch;
 use crate::component::{self, COMPONENTS, Component, PUBLISHERS, Publisher};
+use crate::image::Image;
 use crate::inventory::{Inventory, Node, NodeName};
+use crate::plain::count;
 use crate::version::Version;
 
 /// One program for one architecture: what a lockfile pins and a cache holds.
@@ -82,7 +84,8 @@ impl Artifact {
 
     /// Whether programs are taken out of it; else it is itself the program.
     pub fn is_archive(&self) -> bool {
-        self.origin != Origin::Own && self.path.ends_with(".tar.gz")
+        let endings = [".tar.gz", ".tgz"];
+        self.origin != Origin::Own && endings.iter().any(|ending| self.path.ends_with(ending))
     }
 
     /// The programs that can be taken out of it, each with its path inside; empty if it is itself
@@ -111,7 +114,7 @@ impl fmt::Display for Artifact {
 /// Upstream publishes no such build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("upstream never published `{name}` {version} for `{arch}`")]
-#[diagnostic(help("{way_out}"))]
+#[diagnostic(help("{help}"))]
 pub struct NeverBuilt {
     /// The program.
     pub name: String,
@@ -120,7 +123,7 @@ pub struct NeverBuilt {
     /// The architecture it was asked for.
     pub arch: Arch,
     /// What the user can do.
-    pub way_out: &'static str,
+    pub help: &'static str,
 }
 
 impl Program {
@@ -135,11 +138,11 @@ impl Program {
         let component = component::of_program(name);
         let release = component.and_then(|component| component.release.as_ref());
         let gap = release.map(|release| release.gap(*version, *arch));
-        let never_built = |way_out| NeverBuilt {
+        let never_built = |help| NeverBuilt {
             name: name.clone(),
             version: *version,
             arch: *arch,
-            way_out,
+            help,
         };
         let (origin, path) = match (own, release, gap) {
             (Some(path), ..) => (Origin::Own, path.clone()),
@@ -147,7 +150,7 @@ impl Program {
                 let path = release.path(name, *version, *arch);
                 (Origin::Upstream(release.publisher), path)
             }
-            (None, _, Some(Some(gap))) => return Err(never_built(gap.way_out)),
+            (None, _, Some(Some(gap))) => return Err(never_built(gap.help)),
             (None, ..) => return Err(never_built("this kinstall does not install it")),
         };
         Ok(Artifact {
@@ -162,7 +165,7 @@ impl Program {
 /// The programs a node of this architecture gets.
 pub fn of_node(inventory: &Inventory, node: &Node, arch: Arch) -> Vec<Program> {
     let components = COMPONENTS.iter();
-    let own = components.filter(|component| node.roles.contains(&component.role));
+    let own = components.filter(|component| inventory.gets(component, node));
     own.flat_map(|component| of_component(component, inventory, node, arch))
         .collect()
 }
@@ -193,11 +196,53 @@ pub fn of_component(
     names.iter().map(program).collect()
 }
 
-/// The programs of a whole cluster whose nodes have these architectures.
-pub fn of_cluster(inventory: &Inventory, archs: &BTreeMap<NodeName, Arch>) -> BTreeSet<Program> {
-    let known = |node: &Node| archs.get(&node.name).copied();
-    let of = |node| known(node).map(|arch| of_node(inventory, node, arch));
-    inventory.nodes.values().filter_map(of).flatten().collect()
+/// What nodes get of others, and not of kinstall: what is pinned, fetched and carried by bundles.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Programs.
+    pub programs: BTreeSet<Program>,
+    /// Images of containers.
+    pub images: BTreeSet<Image>,
+}
+
+impl Needs {
+    /// Adds what others need.
+    pub fn extend(&mut self, others: Self) {
+        self.programs.extend(others.programs);
+        self.images.extend(others.images);
+    }
+}
+
+/// So many programs and images, in words.
+pub fn counted(programs: usize, images: usize) -> String {
+    let programs = count(programs, "program");
+    match images {
+        0 => programs,
+        _ => format!("{programs} and {}", count(images, "image")),
+    }
+}
+
+/// What a whole cluster needs whose nodes have these architectures.
+pub fn of_cluster(inventory: &Inventory, archs: &BTreeMap<NodeName, Arch>) -> Needs {
+    let mut needs = Needs::default();
+    for node in inventory.nodes.values() {
+        let Some(arch) = archs.get(&node.name).copied() else {
+            continue;
+        };
+        needs.programs.extend(of_node(inventory, node, arch));
+        needs.images.extend(images_of(inventory, node, arch));
+    }
+    needs
+}
+
+/// The images of a node of this architecture.
+pub fn images_of(
+    inventory: &Inventory,
+    node: &Node,
+    arch: Arch,
+) -> impl Iterator<Item = Image> + use<> {
+    let images = inventory.images(node).into_iter();
+    images.map(move |reference| Image { reference, arch })
 }
 
 #[cfg(test)]
@@ -261,7 +306,7 @@ mod tests {
                 error.to_string(),
                 format!("upstream never published `{name}` {version} for `armhf`")
             );
-            assert!(error.way_out.contains("path"));
+            assert!(error.help.contains("path"));
         }
         assert!(program("kubectl", "1.32.3", Arch::Armhf).artifact().is_ok());
     }

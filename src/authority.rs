@@ -19,18 +19,19 @@ pub use vault::{Finding as VaultFinding, Refusal};
 use crate::certificate::check::Finding;
 use crate::certificate::{AuthorityName, CertificateId, Credentials, Request};
 use crate::inventory::NodeName;
+use crate::plain::count;
 
 /// Something that answers requests for certificates.
 pub trait Authority {
     /// What [`obtain`](Self::obtain) would answer now. Nothing is written or asked to be signed
     /// elsewhere; what is not there yet is made up, and its notes say so.
-    fn foresee(&self, requests: &[Request], now: i64) -> Result<Obtained, Error>;
+    fn preview(&self, requests: &[Request], now: i64) -> Result<Obtained, Error>;
 
     /// The certificates and keys, those that were missing made and kept. `now` is in seconds since
     /// 1970.
     fn obtain(&self, requests: &[Request], now: i64) -> Result<Obtained, Error>;
 
-    /// Makes these certificates anew, whatever is left of them, and keeps them; answers as
+    /// Makes these certificates again, whatever is left of them, and keeps them; answers as
     /// [`obtain`](Self::obtain) does.
     fn renew(
         &self,
@@ -53,7 +54,7 @@ pub struct Obtained {
     /// What became of each thing, in the order in which they were looked at.
     pub notes: Vec<Note>,
     /// What works, and should be looked at.
-    pub doubts: Vec<Finding>,
+    pub warnings: Vec<Finding>,
     /// What else is to be told of how they were come by.
     pub remarks: Vec<String>,
 }
@@ -68,9 +69,9 @@ impl Obtained {
 
     /// What is to be told of it all, as sentences.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        let doubts = self.doubts.iter();
-        let doubts = doubts.map(|doubt| format!("certificates: {doubt}"));
-        doubts.chain(self.remarks.iter().cloned())
+        let warnings = self.warnings.iter();
+        let warnings = warnings.map(|warning| format!("certificates: {warning}"));
+        warnings.chain(self.remarks.iter().cloned())
     }
 }
 
@@ -130,7 +131,7 @@ pub fn in_words<'a>(items: impl IntoIterator<Item = &'a Item>) -> Option<String>
     let words = groups.iter().map(|(what, nodes)| match nodes.len() {
         0 => what.clone(),
         1..=NAMED_NODES => format!("{what} of {}", nodes.join(", ")),
-        many => format!("{what} of {many} nodes"),
+        many => format!("{what} of {}", count(many, "node")),
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| words.join("; "))

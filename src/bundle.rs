@@ -1,15 +1,15 @@
-//! One file for a site without internet: programs, the lockfile that pins them, and a manifest.
+//! One file for a site without internet: programs, images, the lockfile that pins them, and a manifest.
 //!
 //! It is a `.tar.zst` or `.tar.gz` whose members stand in an order that the manifest, the first of
 //! them, fixes to the byte:
 //!
 //! ```text
-//! manifest.toml   what follows: sizes, digests, and what each program is; the user's templates
-//! kinstall.lock   the pins of those programs
-//! <digest>        each program, by the order of the digests
+//! manifest.toml   what follows: sizes, digests, and what each is a program or a part of; the user's templates
+//! kinstall.lock   the pins of those programs and images
+//! <digest>        each program and each part of an image, by the order of the digests
 //! ```
 //!
-//! The programs are the compressed pieces that a push streams (see [`crate::fetch::stream`]), so
+//! They are the compressed pieces that a push streams (see [`crate::fetch::stream`]), so
 //! that making a bundle compresses nothing twice and the same inputs make the same bytes. A reader
 //! takes exactly what is due next and nothing else, so that no hostile archive has anything to say.
 
@@ -25,12 +25,12 @@ use fs_err as fs;
 pub use manifest::{BadManifest, Manifest};
 pub use read::{BadBundle, read};
 
-use crate::artifact::Program;
+use crate::artifact::Needs;
 use crate::digest::Digest;
 use crate::durable;
-use crate::fetch::{self, About, Cache, CacheError, Encoding, stream};
+use crate::fetch::{self, Cache, CacheError, Encoding, Metadata, stream};
 use crate::inventory::Inventory;
-use crate::lockfile::{Lockfile, Pin, Trust};
+use crate::lockfile::{ImagePin, Lockfile, Pin, Trust};
 
 /// What a bundle says of itself; what it holds was found to be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub enum Error {
         "`git log kinstall.lock` tells who changed it; a bundle made with the same lockfile agrees with it"
     ))]
     OtherPin {
-        /// The program, its version and architecture.
+        /// The program, its version and architecture; or the image and its architecture.
         name: String,
         /// What the lockfile says.
         pinned: Digest,
@@ -115,18 +115,18 @@ pub fn encoding(path: &Path) -> Result<Encoding, Error> {
     chosen.ok_or_else(|| Error::Extension(path.to_owned()))
 }
 
-/// Makes a bundle of the user's templates, and of programs that are pinned and in the cache. It gets
+/// Makes a bundle of the user's templates, and of what is pinned and in the cache. It gets
 /// its name when it is whole and was read again.
 pub async fn create(
     path: &Path,
     cluster: &str,
-    programs: &BTreeSet<Program>,
+    needs: &Needs,
     templates: BTreeMap<String, String>,
     lockfile: &Lockfile,
     cache: &Cache,
 ) -> Result<Bundle, Error> {
     let encoding = encoding(path)?;
-    let (mut manifest, lock) = describe(cluster, programs, lockfile)?;
+    let (mut manifest, lock) = describe(cluster, needs, lockfile)?;
     manifest.templates = templates;
     if manifest.to_text().len() > manifest::TEXT_BYTES_MAX {
         return Err(Error::Templates);
@@ -153,29 +153,37 @@ pub async fn create(
     written.await.map_err(io::Error::other)?
 }
 
-/// The manifest and the lockfile's text of a bundle of these programs.
+/// The manifest and the lockfile's text of a bundle of what is needed.
 fn describe(
     cluster: &str,
-    programs: &BTreeSet<Program>,
+    needs: &Needs,
     lockfile: &Lockfile,
 ) -> Result<(Manifest, String), Error> {
     let mut kept = lockfile.clone();
     let mut pinned = BTreeMap::new();
     let mut artifacts = BTreeSet::new();
-    for program in programs {
+    for program in &needs.programs {
         let name = program.to_string();
         let found = lockfile.artifact(program);
         let (artifact, pin) = found.ok_or(fetch::Error::NotPinned { name })?;
         artifacts.insert(artifact);
         pinned.insert(program.clone(), pin);
     }
-    kept.retain(&artifacts);
+    let mut images = BTreeMap::new();
+    for image in &needs.images {
+        let name = image.to_string();
+        let pin = lockfile.image(image);
+        let pin = pin.ok_or(fetch::Error::NotPinned { name })?;
+        images.insert(image.clone(), pin.parts().collect());
+    }
+    kept.retain(&artifacts, &needs.images);
     let lock = kept.to_text();
     let manifest = Manifest {
         cluster: cluster.to_owned(),
         lock_size: lock.len() as u64,
         lock_digest: Digest::of(lock.as_bytes()),
         programs: pinned,
+        images,
         templates: BTreeMap::new(),
     };
     Ok((manifest, lock))
@@ -236,7 +244,12 @@ pub async fn admit(path: &Path, cache: &Cache) -> Result<Bundle, Error> {
         }
         let about = Some(format!("file://{}", std::path::absolute(&from)?.display()));
         for (program, pinned) in &bundle.manifest.programs {
-            held.note(pinned.digest, &About::program(program, about.clone()));
+            held.note(pinned.digest, &Metadata::program(program, about.clone()));
+        }
+        for (image, parts) in &bundle.manifest.images {
+            for part in parts {
+                held.note(part.digest, &Metadata::image(image, about.clone()));
+            }
         }
         Ok(bundle)
     });
@@ -254,7 +267,7 @@ fn bad(path: &Path, problem: BadBundle) -> Error {
 }
 
 impl Bundle {
-    /// Adds the pins of its programs to a lockfile that does not have them. What they rest on is
+    /// Adds the pins of what it holds to a lockfile that does not have them. What they rest on is
     /// what this kinstall knows, else the bundle; says whether anything was added.
     pub fn adopt(&self, inventory: &Inventory, lockfile: &mut Lockfile) -> Result<bool, Error> {
         let mut adopted = lockfile.clone();
@@ -290,6 +303,28 @@ impl Bundle {
                 pin.members.insert(program.name.clone(), *bundled);
             }
             adopted.insert(artifact, pin);
+        }
+        for image in self.manifest.images.keys() {
+            let theirs = self.lockfile.image(image);
+            let theirs = theirs.expect("a bundle's lockfile pins its images");
+            match adopted.image(image) {
+                Some(pin) if pin.manifest != theirs.manifest || pin.blobs != theirs.blobs => {
+                    return Err(Error::OtherPin {
+                        name: image.to_string(),
+                        pinned: pin.named,
+                        bundled: theirs.named,
+                    });
+                }
+                Some(_) => {}
+                None => {
+                    let trust = Trust::Bundle;
+                    let pin = ImagePin {
+                        trust,
+                        ..theirs.clone()
+                    };
+                    adopted.insert_image(image.clone(), pin);
+                }
+            }
         }
         let changed = adopted != *lockfile;
         *lockfile = adopted;

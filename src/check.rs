@@ -9,6 +9,7 @@ mod event;
 mod exec_start;
 mod own;
 mod reliance;
+mod runtime;
 mod step;
 mod upgrade;
 
@@ -47,12 +48,14 @@ pub struct Finding {
     pub help: Option<String>,
 }
 
-/// Everything that is wrong with the command lines of an inventory.
+/// Everything that is wrong with the command lines of an inventory, and with the versions of what
+/// runs containers.
 pub fn command_lines(inventory: &Inventory) -> Vec<Finding> {
     let mut findings = Vec::new();
     for node in inventory.nodes.values() {
+        merge(&mut findings, runtime::findings(inventory, node));
         for component in COMPONENTS {
-            if node.roles.contains(&component.role) {
+            if inventory.gets(component, node) {
                 let found = command::findings(inventory, node, component);
                 merge(&mut findings, found);
             }
@@ -94,8 +97,11 @@ impl Finding {
         let Some(component) = self.component else {
             return "this cluster".to_owned();
         };
-        let role = crate::component::named(component).map(|component| component.role);
-        let all = role.map_or(0, |role| inventory.with_role(role).count());
+        let component_row = crate::component::named(component);
+        let nodes = inventory.nodes.values();
+        let all = component_row.map_or(0, |it| {
+            nodes.filter(|node| inventory.gets(it, node)).count()
+        });
         let (version, nodes) = (self.version, &self.nodes);
         if nodes.len() == all {
             return format!("{component} {version}");

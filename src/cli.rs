@@ -1,47 +1,32 @@
 //! The command line: one command, one story, one screen.
 
-mod backup;
 mod bundle;
 mod cache;
-mod carry;
 mod certs;
 mod check;
-mod cis;
 mod completions;
-mod consent;
 mod encryption;
-mod etcd_data;
-mod fail;
 mod fetch;
-mod generations;
-mod ground;
 mod history;
 mod init;
-mod journal;
 mod kubeconfig;
-mod load;
 mod man;
-mod members;
-mod own;
 mod plan;
-mod preflight;
-mod prepare;
 mod push;
 mod render;
 mod rollback;
 mod status;
-mod texts;
-mod through;
 mod uninstall;
-mod users;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use fail::{Exit, Failure};
-
+use crate::engine::interrupt;
+use crate::engine::session::Settings;
+use crate::failure::{Exit, Failure};
 use crate::terminal::{Color, Terminal, Volume};
 
 const AFTER_HELP: &str = "\
@@ -49,8 +34,8 @@ Exit codes:
   0  done, or nothing to do
   1  failed; nothing half-done stays active
   2  bad usage or bad inventory; nothing was changed
-  3  plan, status, check or certs check found changes, drift, or something that needs a look;
-     push found a file that it overwrites only when told
+  3  plan, status, check, verify or certs check found changes, drift, or something that needs a
+     look; push found a file that it overwrites only when told
   4  a node could not be reached or refused us
   5  a download or a digest did not verify
   6  a rollout failed, and the node it failed on was taken back
@@ -116,6 +101,8 @@ enum Command {
     Push(push::Push),
     /// Show what runs on each node, how it is, and what was changed by hand
     Status(status::Status),
+    /// Prove that the cluster keeps Secrets, runs Pods and carries their packets, by doing it
+    Verify(verify::Verify),
     /// Take nodes back to a recorded generation
     Rollback(rollback::Rollback),
     /// Take away what kinstall put on nodes, and nothing else
@@ -135,11 +122,24 @@ enum Command {
 }
 
 /// How nodes are reached by the commands that reach them.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct Login {
     /// Ask once for the password that sudo wants on the nodes
     #[arg(long)]
     ask_sudo_password: bool,
+}
+
+impl Common {
+    /// How a command runs that reaches nodes.
+    fn settings(&self, login: &Login) -> Settings {
+        Settings {
+            limit: self.limit.clone(),
+            jobs: usize::from(self.jobs),
+            json: self.json,
+            cache: self.cache.clone(),
+            ask_sudo_password: login.ask_sudo_password,
+        }
+    }
 }
 
 /// Runs the program with these words and says how it ended.
@@ -170,7 +170,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(arguments.command, common, terminal) => result,
-            () = carry::interrupted() => {
+            () = interrupt::interrupted() => {
                 Err(Failure::words(Exit::Stopped, "stopped on request", "run the same command again"))
             }
         }
@@ -198,6 +198,7 @@ async fn dispatch(command: Command, common: &Common, terminal: Terminal) -> Resu
         Command::Plan(command) => command.run(common, terminal).await,
         Command::Push(command) => command.run(common, terminal).await,
         Command::Status(command) => command.run(common, terminal).await,
+        Command::Verify(command) => Box::pin(command.run(common, terminal)).await,
         Command::Rollback(command) => command.run(common, terminal).await,
         Command::Uninstall(command) => command.run(common, terminal).await,
         Command::History(command) => command.run(common, terminal).await,

@@ -4,27 +4,38 @@
 //! file below this one, one line in [`COMPONENTS`], its templates, and what ARCHITECTURE.md lists
 //! under "Adding a component"; [`compose`](mod@crate::manifest::compose) knows none by name.
 
+mod cni_plugins;
 mod condition;
+mod containerd;
+mod crictl;
 mod etcd;
 mod file;
+mod images;
 mod kube_apiserver;
 mod kube_controller_manager;
+mod kube_proxy;
 mod kube_scheduler;
 mod kubectl;
+mod kubelet;
+mod network;
+mod node;
 mod release;
+mod runc;
 mod service;
 mod shared;
-mod worker;
 
 use std::collections::BTreeMap;
 
-pub use condition::{Valid, When};
+pub use condition::{Feature, Valid, When};
+pub use containerd::{PAUSE, SOCKET as CONTAINERD_SOCKET, pause_tag};
 pub use etcd::DATA as ETCD_DATA;
 pub use file::{Access, Directory, File};
 pub use release::{Checksums, Gap, Publisher, Release};
 use service::flag;
 pub use service::{Account, Data, Flag, Probe, Reach, Scheme, Service, Stage, Variable};
 
+pub use crate::node_config::Configuration;
+use crate::remote_path::RemotePath;
 use crate::role::Role;
 use crate::template;
 use crate::unit_name::UnitName;
@@ -37,16 +48,30 @@ pub const COMPONENTS: &[&Component] = &[
     &kube_controller_manager::KUBE_CONTROLLER_MANAGER,
     &kube_scheduler::KUBE_SCHEDULER,
     &kubectl::KUBECTL,
+    &node::KINSTALL_NODE,
+    &network::KINSTALL_NETWORK,
+    &network::POD_BRIDGE,
+    &runc::RUNC,
+    &cni_plugins::CNI_PLUGINS,
+    &crictl::CRICTL,
+    &containerd::CONTAINERD,
+    &images::KINSTALL_IMAGES,
+    &kubelet::KUBELET,
+    &kube_proxy::KUBE_PROXY,
 ];
 
 /// Whose releases programs come from, in the order of a lockfile.
-pub const PUBLISHERS: &[&Publisher] = &[&shared::KUBERNETES, &etcd::PUBLISHER];
+pub const PUBLISHERS: &[&Publisher] = &[
+    &shared::KUBERNETES,
+    &etcd::PUBLISHER,
+    &runc::PUBLISHER,
+    &cni_plugins::PUBLISHER,
+    &crictl::PUBLISHER,
+    &containerd::PUBLISHER,
+];
 
 /// Where programs lie that are in everybody's path.
 pub const BIN: &str = "/usr/local/bin";
-
-/// What nodes get that no component of a rollout reads.
-pub const SHARES: &[&Component] = &[&worker::KUBELET, &worker::KUBE_PROXY];
 
 /// The component that a program belongs to.
 pub fn of_program(program: &str) -> Option<&'static Component> {
@@ -74,22 +99,26 @@ pub fn rank(name: &str) -> usize {
     names.position(|it| it == name).unwrap_or(COMPONENTS.len())
 }
 
+/// The components that lead to the Pods of all nodes, each with the file that says where those are.
+pub fn of_ways() -> impl Iterator<Item = (&'static Component, RemotePath)> {
+    COMPONENTS.iter().filter_map(|component| {
+        let mut files = component.files.iter();
+        files.find_map(|file| match file {
+            File::Ways { path } => Some((*component, RemotePath::fixed(path))),
+            _ => None,
+        })
+    })
+}
+
 /// Which version a component of that name has; what nobody knows has that of Kubernetes.
 pub fn track(name: &str) -> Track {
-    let all = COMPONENTS.iter().chain(SHARES);
-    let mut named = all.filter(|component| component.name == name);
-    named
-        .next()
-        .map_or(Track::Kubernetes(Skew::SERVER), |it| it.track)
+    named(name).map_or(Track::Kubernetes(Skew::SERVER), |it| it.track)
 }
 
 /// What a user may put texts of their own in the place of, and beside.
 pub fn texts() -> template::Known {
     let files = COMPONENTS.iter().flat_map(|component| component.files);
-    let files = files.filter_map(|file| match file {
-        File::Template { text, .. } => Some(text.name),
-        _ => None,
-    });
+    let files = files.filter_map(|file| Some(file.text()?.name));
     let services = COMPONENTS.iter().filter_map(|it| it.service.as_ref());
     let services = services.map(|service| service.template.name);
     let partials = template::PARTIALS.iter().map(|(_, partial)| partial.name);
@@ -103,10 +132,12 @@ pub fn texts() -> template::Known {
 /// Something that a node of a role gets.
 #[derive(Debug)]
 pub struct Component {
-    /// Its name: what an inventory calls it, and the program whose version is its version.
+    /// Its name: what an inventory calls it, and the program that its service runs.
     pub name: &'static str,
-    /// The nodes that get it.
-    pub role: Role,
+    /// The roles of the nodes that get it.
+    pub roles: &'static [Role],
+    /// What of a cluster it is needed for; none where every cluster has it.
+    pub feature: Option<Feature>,
     /// Which version it has, unless the inventory gives it one of its own.
     pub track: Track,
     /// Its programs, each behind a stable link in its directory.
@@ -120,7 +151,7 @@ pub struct Component {
     /// Its configuration, certificates and keys.
     pub files: &'static [File],
     /// Words of its templates that depend on its version.
-    pub words: &'static [Word],
+    pub words: &'static [TemplateWord],
     /// The systemd service that runs it; none for a tool.
     pub service: Option<Service>,
 }
@@ -167,6 +198,13 @@ pub struct Skew {
 }
 
 impl Skew {
+    /// That of what runs on every node.
+    pub const NODE: Self = Self {
+        older: 3,
+        newer: 0,
+        is_tool: false,
+    };
+
     /// That of what talks to the kube-apiserver of its own node, and of kube-apiservers among each
     /// other.
     pub const SERVER: Self = Self {
@@ -202,6 +240,14 @@ impl Component {
         words.map(|word| (word.name, word.value)).collect()
     }
 
+    /// The configuration that its service reads in YAML, and where it lies; none where it has none.
+    pub fn configuration(&self) -> Option<(Configuration, RemotePath)> {
+        self.files.iter().find_map(|file| match file {
+            File::Configuration { of, path, .. } => Some((*of, RemotePath::fixed(path))),
+            _ => None,
+        })
+    }
+
     /// The stage of a rollout in which its unit has its turn.
     pub fn stage(&self) -> Option<Stage> {
         self.service.as_ref().map(|service| service.stage)
@@ -210,7 +256,7 @@ impl Component {
 
 /// A word that templates see as `word.<name>`. In each version one row of a name is valid.
 #[derive(Debug, Clone, Copy)]
-pub struct Word {
+pub struct TemplateWord {
     /// Its name.
     pub name: &'static str,
     /// What it says.

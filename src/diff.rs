@@ -1,11 +1,12 @@
 //! The difference between what a node should hold and what it holds. Pure, and it cannot fail.
 
 mod in_the_way;
+mod intruder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub use in_the_way::{Fate, Stranger};
+pub use in_the_way::{Disposition, Stranger};
 
 use crate::digest::Digest;
 use crate::manifest::{Entry, Kind, Manifest, Unit, UnitName};
@@ -22,13 +23,15 @@ pub struct Difference {
     /// Contents that the node's store lacks and the entries need.
     pub missing: BTreeSet<Digest>,
     /// Entries of the recorded generation that stay for a way back.
-    pub superseded: BTreeMap<RemotePath, Entry>,
-    /// Whether the node's record must be written anew although nothing else changes.
+    pub retired: BTreeMap<RemotePath, Entry>,
+    /// Whether the node's record must be rewritten although nothing else changes.
     pub unrecorded: bool,
     /// Units that somebody else made under the names of kinstall's.
     pub strangers: Vec<Stranger>,
     /// Drop-ins of units that kinstall did not put there.
     pub drop_ins: Vec<DropIn>,
+    /// Units of kinstall's in which another program runs than theirs: which, in words.
+    pub intruders: BTreeMap<UnitName, String>,
 }
 
 /// What happens to an entry.
@@ -75,6 +78,8 @@ pub enum Reason {
     Changes(BTreeSet<RemotePath>),
     /// It runs on something else than what is in place: a run before this one was cut short.
     Outdated,
+    /// Another program runs in it, and nothing that lies there says so.
+    Intruder,
     /// It runs, and would not start with the machine.
     NotEnabled,
 }
@@ -109,10 +114,9 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
     }
     difference.strangers = in_the_way::strangers(manifest, snapshot);
     difference.drop_ins = in_the_way::drop_ins(manifest, snapshot);
-    difference.superseded = superseded(manifest, snapshot);
+    difference.retired = retired(manifest, snapshot);
     for path in ours.keys() {
-        let wanted =
-            manifest.entries.contains_key(*path) || difference.superseded.contains_key(*path);
+        let wanted = manifest.entries.contains_key(*path) || difference.retired.contains_key(*path);
         if !wanted && let Some(found) = snapshot.entries.get(*path) {
             let removal = Change {
                 kind: ChangeKind::Remove,
@@ -122,6 +126,7 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
             difference.entries.insert((*path).clone(), removal);
         }
     }
+    difference.intruders = intruder::intruders(manifest, snapshot, &difference);
     for (name, unit) in &manifest.units {
         let state = snapshot.units.get(name).cloned().unwrap_or_default();
         let changed = unit
@@ -132,7 +137,9 @@ pub fn between(manifest: &Manifest, snapshot: &Snapshot) -> Difference {
         let dropped = dropped(&difference, name);
         let changed: BTreeSet<RemotePath> = changed.chain(dropped).cloned().collect();
         let fingerprint = fingerprint(manifest, unit);
-        if let Some(reason) = reason(&state, changed, &fingerprint, snapshot) {
+        let reason = reason(&state, changed, &fingerprint, snapshot);
+        let intruder = || difference.is_taken(name).then_some(Reason::Intruder);
+        if let Some(reason) = reason.or_else(intruder) {
             let running = state.is_active();
             difference.units.insert(
                 name.clone(),
@@ -156,6 +163,11 @@ impl Difference {
     /// Whether the node is as it should be.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.units.is_empty() && !self.unrecorded
+    }
+
+    /// Whether another program runs in a unit that starts its own when it is restarted.
+    fn is_taken(&self, unit: &UnitName) -> bool {
+        self.intruders.contains_key(unit) && !self.drop_ins.iter().any(|it| it.unit == *unit)
     }
 
     /// Has drop-ins that kinstall did not put there go, and their units restarted without them.
@@ -186,7 +198,7 @@ impl Difference {
 
     /// Whether a change of this path is one that a running process would not notice by itself. A
     /// mode or an owner is looked at when a file is opened, so it matters only where it is opened
-    /// anew.
+    /// again.
     pub fn touches_process(&self, path: &RemotePath) -> bool {
         let change = self.entries.get(path);
         change.is_some_and(|change| matches!(change.kind, ChangeKind::Create | ChangeKind::Replace))
@@ -206,7 +218,7 @@ fn recorded<'a>(
 /// run that did not finish began to put there.
 fn is_by_hand(path: &RemotePath, found: &Found, snapshot: &Snapshot) -> bool {
     let kept = snapshot.recorded.iter();
-    let kept = kept.filter_map(|it| it.superseded.get(path));
+    let kept = kept.filter_map(|it| it.retired.get(path));
     let begun = snapshot.begun.iter().filter_map(|it| it.get(path));
     let mut known = recorded(snapshot, path).chain(kept).chain(begun).peekable();
     known.peek().is_some()
@@ -237,13 +249,13 @@ fn change_of(entry: &Entry, found: Option<&Found>, owned: bool) -> Option<Change
 
 /// What the stable links of the recorded generation pointed at and the new ones do not: the way
 /// back of somebody who works by hand.
-fn superseded(manifest: &Manifest, snapshot: &Snapshot) -> BTreeMap<RemotePath, Entry> {
+fn retired(manifest: &Manifest, snapshot: &Snapshot) -> BTreeMap<RemotePath, Entry> {
     let Some(recorded) = &snapshot.recorded else {
         return BTreeMap::new();
     };
     let old = &recorded.manifest.entries;
     let mut kept: BTreeMap<_, _> = if *old == manifest.entries {
-        recorded.superseded.clone()
+        recorded.retired.clone()
     } else {
         BTreeMap::new()
     };
@@ -291,12 +303,12 @@ fn is_beginning_alone(
     path: &RemotePath,
     snapshot: &Snapshot,
 ) -> bool {
-    let (Some(beginning), Some(recorded)) = (&unit.beginning, &snapshot.recorded) else {
+    let (Some(first_start), Some(recorded)) = (&unit.first_start, &snapshot.recorded) else {
         return false;
     };
     let before = recorded.manifest.units.get(name);
-    let before = before.and_then(|unit| unit.beginning.as_ref());
-    let lasts = before.is_some_and(|before| before.lasting == beginning.lasting);
+    let before = before.and_then(|unit| unit.first_start.as_ref());
+    let lasts = before.is_some_and(|before| before.lasting == first_start.lasting);
     let there = snapshot.entries.get(path).map(|found| &found.kind);
     let entry = recorded.manifest.entries.get(path).map(|it| &it.kind);
     let untouched = matches!(
@@ -312,9 +324,9 @@ fn is_beginning_alone(
 pub fn fingerprint(manifest: &Manifest, unit: &Unit) -> String {
     let mut text = String::new();
     for path in &unit.watches {
-        if let Some(beginning) = unit.beginning.as_ref().filter(|_| unit.is_file(path)) {
+        if let Some(first_start) = unit.first_start.as_ref().filter(|_| unit.is_file(path)) {
             // Writing to a String cannot fail.
-            _ = writeln!(text, "{path} {}", beginning.lasting);
+            _ = writeln!(text, "{path} {}", first_start.lasting);
             continue;
         }
         let what = match manifest.entries.get(path).map(|entry| &entry.kind) {

@@ -115,7 +115,7 @@ pub enum Problem {
     #[error("the provider `{0}` keeps its key elsewhere")]
     #[diagnostic(help(
         "kinstall neither has nor exchanges it: a key is rotated in the plugin itself, after which \
-         Secrets are written anew (https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/)"
+         Secrets are rewritten (https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/)"
     ))]
     KeyElsewhere(String),
     /// Plain text has no key to rotate.
@@ -123,7 +123,7 @@ pub enum Problem {
     #[diagnostic(help(
         "a cluster that begins to encrypt is out of a rotation's reach: it exchanges a key for \
          another. In `pki/encryption-config.yaml` put the new provider behind `identity`, and push; \
-         then before it, and push; then write all Secrets anew \
+         then before it, and push; then rewrite all Secrets \
          (https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/)"
     ))]
     Plain,

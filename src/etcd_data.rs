@@ -3,7 +3,7 @@
 
 mod wal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -49,12 +49,16 @@ pub struct Identity {
 pub struct Kept {
     /// The cluster's name.
     pub cluster: String,
-    /// The data directory.
-    pub directory: RemotePath,
+    /// The data directory of etcd, if its data stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<RemotePath>,
     /// Whose the data were.
     pub identity: Option<Identity>,
     /// The keys that the data depend on, by path; where no node had one, the authority of etcd.
     pub keys: BTreeMap<RemotePath, Digest>,
+    /// The services of workers whose data stay, too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub services: BTreeSet<String>,
 }
 
 impl Place {

@@ -12,7 +12,10 @@ mod error;
 mod event;
 mod fault;
 mod http;
+mod image;
 mod index;
+mod login;
+mod oci;
 mod origin;
 mod partial;
 mod patience;
@@ -27,21 +30,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use archive::BadArchive;
-pub use cache::{About, Cache, Cleaned, Entry, Error as CacheError, Found, Keep};
+pub use cache::{Cache, Cleaned, Entry, Error as CacheError, Found, Metadata, Retention};
 pub use error::{Attempt, Error};
 pub use event::Event;
 pub use fault::{ExpectedBy, Fault, Mismatch, Via};
 pub use http::use_ring;
+pub use login::BadLogin;
+pub use oci::BadImage;
 pub use patience::Limits;
 pub use proxy::{BadProxy, Proxy};
 pub use source::BadSource;
 pub use stream::{Encoding, tail};
 
-use crate::artifact::{Artifact, Origin, Program};
+use crate::artifact::{Artifact, Needs, Origin, Program};
 use crate::digest::Digest;
 use crate::durable;
+use crate::image::Image;
 use crate::inventory::Inventory;
-use crate::lockfile::{self, Lockfile, Pin, Trust};
+use crate::lockfile::{self, ImagePin, Lockfile, Pin, Trust};
 use crate::regular_file;
 use run::Run;
 use trust::Policy;
@@ -49,7 +55,7 @@ use trust::Policy;
 /// The name of the lockfile, beside the inventory.
 pub const LOCKFILE: &str = "kinstall.lock";
 
-/// What is pinned anew although it is pinned already.
+/// What is pinned again although it is pinned already.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Update {
     /// Nothing.
@@ -57,17 +63,26 @@ pub enum Update {
     Nothing,
     /// Everything.
     All,
-    /// Programs of these names, and what comes in the same archive.
-    Programs(BTreeSet<String>),
+    /// Programs and images of these names, and what comes in the same archive.
+    Named(BTreeSet<String>),
 }
 
 impl Update {
-    /// Whether a program is pinned anew.
+    /// Whether a program is pinned again.
     pub fn covers(&self, program: &Program) -> bool {
+        self.names(&program.name)
+    }
+
+    /// Whether an image is pinned again.
+    pub fn covers_image(&self, image: &Image) -> bool {
+        self.names(&image.reference.to_string())
+    }
+
+    fn names(&self, name: &str) -> bool {
         match self {
             Self::Nothing => false,
             Self::All => true,
-            Self::Programs(names) => names.contains(&program.name),
+            Self::Named(names) => names.contains(name),
         }
     }
 }
@@ -75,7 +90,7 @@ impl Update {
 /// How to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// What is pinned anew although it is pinned already.
+    /// What is pinned again although it is pinned already.
     pub update: Update,
     /// Refuse to pin anything.
     pub locked: bool,
@@ -109,9 +124,11 @@ impl Default for Options {
 /// What [`pin`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PinReport {
-    /// What was pinned, or pinned anew with other bytes than before.
+    /// What was pinned, or pinned again with other bytes than before.
     pub pinned: Vec<Pinned>,
-    /// How many artifacts were pinned already, as they are.
+    /// The images of which the same holds, each with what was pinned before.
+    pub images: Vec<(Image, Option<ImagePin>)>,
+    /// How many artifacts and images were pinned already, as they are.
     pub kept: usize,
 }
 
@@ -164,12 +181,12 @@ pub fn write_lockfile(inventory: &Inventory, lockfile: &Lockfile) -> Result<bool
     written.map_err(Error::LockfileIo)
 }
 
-/// Makes a lockfile cover these programs. What it pins already stays as it is unless
+/// Makes a lockfile cover what is needed. What it pins already stays as it is unless
 /// `options.update` or `options.require` says otherwise; what it does not pin is downloaded,
 /// verified and pinned. The lockfile changes only if all went well.
 pub async fn pin(
     inventory: &Inventory,
-    programs: &BTreeSet<Program>,
+    needs: &Needs,
     lockfile: &mut Lockfile,
     cache: &Cache,
     options: &Options,
@@ -177,15 +194,13 @@ pub async fn pin(
 ) -> Result<PinReport, Error> {
     let run = Run::new(inventory, cache, options, tell)?;
     let policy = &run.origins.policy;
-    let artifacts = grouped(programs, |program| Ok(program.artifact()?))?;
-    let missing: Vec<_> = (programs.iter())
-        .filter(|program| lockfile.program(program).is_none())
-        .map(ToString::to_string)
-        .collect();
+    let artifacts = grouped(&needs.programs, |program| Ok(program.artifact()?))?;
+    let missing = lockfile.lacks(needs);
     if options.locked && !missing.is_empty() {
         return Err(Error::Locked { names: missing });
     }
-    policy.check_before(artifacts.keys(), lockfile, &options.update)?;
+    let images = needs.images.iter();
+    policy.check_before(artifacts.keys(), images, lockfile, &options.update)?;
     let jobs = artifacts.iter().map(|(artifact, programs)| {
         let before = lockfile.pin(artifact);
         let covered = programs
@@ -197,7 +212,13 @@ pub async fn pin(
         run.resolve(artifact, programs, before, covered, update)
     });
     let pins: Vec<_> = run.together(jobs).await?;
-    policy.check(artifacts.keys().zip(&pins))?;
+    let jobs = needs.images.iter().map(|image| {
+        let update = options.update.covers_image(image);
+        run.resolve_image(image, lockfile.image(image), update)
+    });
+    let image_pins: Vec<_> = run.together(jobs).await?;
+    let images = needs.images.iter().zip(&image_pins);
+    policy.check(artifacts.keys().zip(&pins), images)?;
     let mut report = PinReport::default();
     for (artifact, pin) in artifacts.into_keys().zip(pins) {
         let before = lockfile.insert(artifact.clone(), pin.clone());
@@ -212,46 +233,64 @@ pub async fn pin(
             before,
         });
     }
+    for (image, pin) in needs.images.iter().zip(image_pins) {
+        let before = lockfile.insert_image(image.clone(), pin.clone());
+        if before.as_ref() == Some(&pin) {
+            report.kept += 1;
+        } else {
+            report.images.push((image.clone(), before));
+        }
+    }
     Ok(report)
 }
 
-/// Makes the cache hold these programs as the lockfile pins them, verified, and compressed for
-/// nodes if `options.compress`.
+/// Makes the cache hold what is needed as the lockfile pins it, verified, and compressed for nodes if
+/// `options.compress`.
 pub async fn ensure(
     inventory: &Inventory,
-    needed: &BTreeSet<Program>,
+    needed: &Needs,
     lockfile: &Lockfile,
     cache: &Cache,
     options: &Options,
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<(), Error> {
-    let artifacts = grouped(needed, |program| {
+    let artifacts = grouped(&needed.programs, |program| {
         let name = program.to_string();
         let pinned = lockfile.artifact(program).map(|(artifact, _)| artifact);
         pinned.ok_or(Error::NotPinned { name })
     })?;
     let run = Run::new(inventory, cache, options, tell)?;
-    run.check_room(&artifacts, lockfile)?;
+    run.check_room(&artifacts, &needed.images, lockfile)?;
     let jobs = artifacts
         .iter()
         .map(|(artifact, programs)| run.supply(artifact, programs, lockfile));
-    run.together(jobs).await.map(drop)
+    run.together(jobs).await?;
+    let images = needed.images.iter().map(|image| async {
+        let name = image.to_string();
+        let pin = lockfile.image(image).ok_or(Error::NotPinned { name })?;
+        run.supply_image(image, pin).await
+    });
+    run.together(images).await.map(drop)
 }
 
 /// Refuses pins that rest on less than the inventory requires: a lockfile may be older than that
 /// word, or its pins be somebody else's.
 pub fn check_required(
     inventory: &Inventory,
-    programs: &BTreeSet<Program>,
+    needs: &Needs,
     lockfile: &Lockfile,
 ) -> Result<(), Error> {
+    let programs = needs.programs.iter();
     let artifacts: BTreeSet<_> = programs
-        .iter()
         .filter_map(|program| Some(lockfile.artifact(program)?.0))
         .collect();
     let pins = artifacts.iter();
-    Policy::new(&inventory.source)
-        .check(pins.filter_map(|artifact| Some((artifact, lockfile.pin(artifact)?))))
+    let policy = Policy::new(&inventory.source);
+    let images = needs.images.iter();
+    policy.check(
+        pins.filter_map(|artifact| Some((artifact, lockfile.pin(artifact)?))),
+        images.filter_map(|image| Some((image, lockfile.image(image)?))),
+    )
 }
 
 /// Refuses a pin that is not of upstream's build, where that is built in.
@@ -262,6 +301,19 @@ pub fn check_known(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Res
 /// What a pin of a lockfile rests on, by what this kinstall and the inventory know of it.
 pub fn trust(inventory: &Inventory, artifact: &Artifact, pin: &Pin) -> Trust {
     Policy::new(&inventory.source).trust(artifact, pin)
+}
+
+/// What a pin of an image rests on.
+pub fn image_trust(inventory: &Inventory, image: &Image, pin: &ImagePin) -> Trust {
+    Policy::new(&inventory.source).image_trust(image, pin)
+}
+
+/// Where the first source of an inventory keeps an image: the address to show.
+pub fn image_address(inventory: &Inventory, image: &Image) -> Option<String> {
+    let bases = image::bases(&inventory.source, &image.reference);
+    let base = source::Base::parse(bases.first()?).ok()?;
+    let asked = image.reference.asked();
+    Some(base.part(&image.reference, "manifests", &asked).shown())
 }
 
 /// Where the first source of an inventory keeps an artifact: the address to show.

@@ -16,10 +16,11 @@ mod span;
 mod table;
 mod value;
 
+pub(crate) use self::finding::since;
 use self::table::{GATES, PLUGINS};
 pub(crate) use self::value::nanoseconds;
 pub use self::{
-    argv::{Word, parse},
+    argv::{Argument, parse},
     combination::check_together,
     finding::{Elsewhere, Finding, Problem, Severity},
     span::Span,
@@ -40,6 +41,10 @@ pub fn gate(value: &str, name: &str) -> Option<bool> {
 /// Checks a command line (`argv` without the program itself) for a release of a program.
 pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
     let minor = version.minor();
+    // Of a program without flags no table is needed.
+    if argv.is_empty() {
+        return Vec::new();
+    }
     let Some(table) = FlagTable::of(program).filter(|table| table.covers(minor)) else {
         let problem = Problem::Unchecked {
             program: program.to_owned(),
@@ -50,7 +55,7 @@ pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for word in parse(program, table, argv) {
         match word {
-            Word::Stray(word) => {
+            Argument::Stray(word) => {
                 let help = (word == "true" || word == "false")
                     .then(|| format!("a boolean takes its value behind `=`: write `={word}`"));
                 findings.push(Finding::new(
@@ -60,7 +65,7 @@ pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
                     help,
                 ));
             }
-            Word::Malformed(word) => {
+            Argument::Malformed(word) => {
                 findings.push(Finding::new(
                     Severity::Error,
                     "",
@@ -68,7 +73,7 @@ pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
                     None,
                 ));
             }
-            Word::Flag { name, value } => {
+            Argument::Flag { name, value } => {
                 let checked = Checked {
                     program,
                     version,
@@ -78,7 +83,9 @@ pub fn check(program: &str, version: Version, argv: &[String]) -> Vec<Finding> {
                 findings.extend(checked.presence());
                 findings.extend(checked.value(value.as_deref()));
                 if program != "etcd" && name == "feature-gates" {
-                    findings.extend(gates(version, value.as_deref().unwrap_or_default()));
+                    // What is no pair at all was found when the value was checked.
+                    let pairs = value::gates(value.as_deref().unwrap_or_default());
+                    findings.extend(check_gates(version, pairs.flatten(), "--feature-gates"));
                 }
                 if name.ends_with("able-admission-plugins") {
                     findings.extend(plugins(
@@ -176,10 +183,13 @@ impl Checked<'_> {
     }
 }
 
-fn gates(version: Version, value: &str) -> Vec<Finding> {
+/// What is wrong with feature gates that are set. `place` is where: `--feature-gates`.
+pub fn check_gates<'a>(
+    version: Version,
+    pairs: impl Iterator<Item = (&'a str, bool)>,
+    place: &str,
+) -> Vec<Finding> {
     let minor = version.minor();
-    // What is no pair at all was found when the value was checked.
-    let pairs = value::gates(value).flatten();
     let problem = |(gate, set): (&str, bool)| match GATES.presence(gate, version) {
         Presence::Doubtful => None,
         Presence::Present => {
@@ -193,7 +203,7 @@ fn gates(version: Version, value: &str) -> Vec<Finding> {
                 minor,
                 locked,
             };
-            let help = Some(format!("leave `{gate}` out of `--feature-gates`"));
+            let help = Some(format!("leave `{gate}` out of `{place}`"));
             Some(Finding::new(
                 Severity::Error,
                 "feature-gates",
@@ -237,7 +247,7 @@ fn plugins(version: Version, flag: &str, value: &str) -> Vec<Finding> {
 }
 
 /// Where a name that this release lacks exists, and what may have been meant.
-fn absent<T>(
+pub(crate) fn absent<T>(
     names: &Names<T>,
     name: &str,
     version: Version,
@@ -263,7 +273,11 @@ fn absent<T>(
 }
 
 /// A name that a minor of which little is known lacks, and that was never removed, may be new.
-fn severity<T>(names: &Names<T>, version: Version, elsewhere: Option<&Elsewhere>) -> Severity {
+pub(crate) fn severity<T>(
+    names: &Names<T>,
+    version: Version,
+    elsewhere: Option<&Elsewhere>,
+) -> Severity {
     if names.is_sure_of(version.minor()) || elsewhere.is_some() {
         Severity::Error
     } else {

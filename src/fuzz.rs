@@ -4,6 +4,7 @@
 //! number of cases; `cargo xtask fuzz` runs a million of each kind.
 
 mod answers;
+mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

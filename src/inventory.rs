@@ -8,9 +8,10 @@ pub mod name;
 pub mod node;
 pub mod pairing;
 pub mod pattern;
-pub mod place;
+pub mod pods;
 pub mod problem;
 pub mod settings;
+pub mod span;
 pub mod starter;
 pub mod vault;
 
@@ -21,24 +22,27 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::component::{self, Pair, Track};
+use crate::component::{self, Component, Feature, PAUSE, Pair, Track, pause_tag};
 use crate::digest::Digest;
-use crate::template::Own;
+use crate::image::Reference;
+
+use crate::template::Overrides;
 use crate::version::Version;
 
-pub use cluster::{Cluster, Endpoint};
+pub use cluster::{Cluster, Endpoint, Network, Proxy};
 pub use name::{ClusterName, DomainName, NodeName};
-pub use node::{Node, Profile, Role, San, Ssh};
+pub use node::{Effect, Node, Profile, Role, San, Ssh, Taint};
 pub use pattern::Pattern;
-pub use place::{Place, Places, VersionPlaces, Word};
+pub use pods::Pods;
 pub use problem::{Problem, Problems};
 pub use settings::{
     Authorities, ComponentSettings, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi,
     OnFailure, Pki, PkiSource, Provider, Requirement, Rollout, Source, Widths,
 };
+pub use span::{Setting, SettingSpan, Spans, VersionSpans};
 
 /// A whole inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub struct Inventory {
     /// The cluster as a whole.
     pub cluster: Cluster,
     /// Where its versions are said.
-    pub places: VersionPlaces,
+    pub places: VersionSpans,
     /// Where binaries come from.
     pub source: Source,
     /// Where certificates come from and what they are like.
@@ -68,11 +72,13 @@ pub struct Inventory {
     /// [`Inventory::TEMPLATES`], which need not be there.
     pub templates: Option<PathBuf>,
     /// What is in it, once it was read.
-    pub own: Own,
+    pub own: Overrides,
     /// What is said of a component for all nodes.
     pub components: BTreeMap<String, ComponentSettings>,
     /// The nodes, by name.
     pub nodes: BTreeMap<NodeName, Node>,
+    /// Where each node's Pods are, and how they are reached from the others.
+    pub pods: Pods,
 }
 
 impl Inventory {
@@ -84,6 +90,40 @@ impl Inventory {
         self.nodes
             .values()
             .filter(move |node| node.roles.contains(&role))
+    }
+
+    /// Whether a node gets a component.
+    pub fn gets(&self, component: &Component, node: &Node) -> bool {
+        let mut roles = component.roles.iter();
+        roles.any(|role| node.roles.contains(role))
+            && component.feature.is_none_or(|feature| self.has(feature))
+    }
+
+    /// Whether the cluster has something that another could do without.
+    fn has(&self, feature: Feature) -> bool {
+        match feature {
+            Feature::PodNetwork => {
+                self.cluster.network != Some(Network::None)
+                    && self.with_role(Role::Worker).next().is_some()
+            }
+            Feature::Proxy => self.cluster.proxy != Proxy::None,
+        }
+    }
+
+    /// The image that each Pod begins with.
+    pub fn pause_image(&self) -> Reference {
+        let tag = pause_tag(self.cluster.kubernetes.minor());
+        let name = format!("{PAUSE}:{tag}");
+        name.parse().expect("the table holds names of images")
+    }
+
+    /// The images that lie on a node before anything asks for them.
+    pub fn images(&self, node: &Node) -> BTreeSet<Reference> {
+        if !node.roles.contains(&Role::Worker) {
+            return BTreeSet::new();
+        }
+        let images = self.cluster.images.iter().cloned();
+        images.chain([self.pause_image()]).collect()
     }
 
     /// What is said of a component on a node: the node's own words over the cluster's.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::NodeName;
+use crate::plain::count;
 
 /// The outcome of a run that went well.
 pub const DONE: &str = "done";
@@ -110,8 +111,7 @@ impl Entry {
         let entries = entries.fold(0, usize::saturating_add);
         let mut changed = match entries {
             0 => String::new(),
-            1 => "1 file".to_owned(),
-            more => format!("{more} files"),
+            some => count(some, "file"),
         };
         for unit in units {
             if !changed.is_empty() {

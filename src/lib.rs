@@ -7,6 +7,7 @@
 pub mod arch;
 pub mod credential;
 pub mod digest;
+pub mod image;
 pub mod plain;
 pub mod remote_path;
 pub mod role;
@@ -18,6 +19,7 @@ pub mod yaml;
 // What can be installed.
 pub mod component;
 pub mod flags;
+pub mod node_config;
 pub mod template;
 
 // What was asked for.
@@ -35,6 +37,7 @@ pub mod kubeconfig;
 // What a node should hold, and what it does hold.
 pub mod machine;
 pub mod manifest;
+pub mod node_object;
 pub mod snapshot;
 
 // What is wrong with it.
@@ -54,19 +57,22 @@ pub mod script;
 // Edges.
 pub mod apply;
 pub mod authority;
-pub mod backup;
 pub mod bundle;
 pub mod durable;
+pub mod failure;
 pub mod fetch;
+pub mod kube_api;
 pub mod probe;
 pub mod regular_file;
 pub mod rooted;
 pub mod survey;
 pub mod transport;
+pub mod verify;
 
 #[cfg(test)]
 mod fuzz;
 
 // Commands.
 pub mod cli;
+mod engine;
 pub mod terminal;

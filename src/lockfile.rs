@@ -4,13 +4,16 @@
 //! order, without the name of a host. Reading and writing the file is [`crate::fetch`]'s part.
 
 mod earlier;
+mod image;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::artifact::{Artifact, Program};
+use crate::artifact::{Artifact, Needs, Program};
 use crate::digest::Digest;
+use crate::image::Image;
+pub use image::{ImageFormat, ImagePin};
 pub use text::Malformed;
 pub(crate) use text::{BYTES_MAX, is_name};
 
@@ -102,17 +105,18 @@ pub struct Pin {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lockfile {
     pins: BTreeMap<Artifact, Pin>,
+    images: BTreeMap<Image, ImagePin>,
 }
 
 impl Lockfile {
     /// Reads what [`Lockfile::to_text`] wrote.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        text::parse(text).map(|pins| Self { pins })
+        text::parse(text)
     }
 
     /// The file's text: the same for the same pins.
     pub fn to_text(&self) -> String {
-        text::print(&self.pins)
+        text::print(self)
     }
 
     /// What is pinned of a program.
@@ -148,9 +152,41 @@ impl Lockfile {
         self.pins.insert(artifact, pin)
     }
 
-    /// Supposes a pin for a program that has none, so that what it would be part of can be shown
-    /// without having it. Such a lockfile is never written.
-    pub fn suppose(&mut self, program: &Program, pinned: PinnedProgram) {
+    /// Whatever is not pinned of what is needed, by name.
+    pub fn lacks(&self, needs: &Needs) -> Vec<String> {
+        let programs = needs.programs.iter();
+        let programs = programs.filter(|program| self.program(program).is_none());
+        let images = needs.images.iter();
+        let images = images.filter(|image| self.image(image).is_none());
+        let programs = programs.map(ToString::to_string);
+        programs.chain(images.map(ToString::to_string)).collect()
+    }
+
+    /// Supposes a pin for whatever has none, so that what it would be part of can be shown without
+    /// having it. Such a lockfile is never written.
+    pub fn suppose(&mut self, needs: &Needs) {
+        let pinned = |name: String| PinnedProgram {
+            digest: Digest::of(name.as_bytes()),
+            size: name.len() as u64,
+        };
+        for program in &needs.programs {
+            if self.program(program).is_none() {
+                self.suppose_program(program, pinned(program.to_string()));
+            }
+        }
+        for image in &needs.images {
+            let manifest = pinned(image.to_string());
+            self.images.entry(image.clone()).or_insert(ImagePin {
+                named: manifest.digest,
+                trust: Trust::Claimed,
+                format: ImageFormat::Oci,
+                manifest,
+                blobs: Vec::new(),
+            });
+        }
+    }
+
+    fn suppose_program(&mut self, program: &Program, pinned: PinnedProgram) {
         let Ok(artifact) = program.artifact() else {
             return;
         };
@@ -166,9 +202,20 @@ impl Lockfile {
         }
     }
 
-    /// Forgets the pins of everything but these artifacts.
-    pub fn retain(&mut self, artifacts: &BTreeSet<Artifact>) {
+    /// What is pinned of an image.
+    pub fn image(&self, image: &Image) -> Option<&ImagePin> {
+        self.images.get(image)
+    }
+
+    /// Pins an image, and gives back what was pinned of it before.
+    pub fn insert_image(&mut self, image: Image, pin: ImagePin) -> Option<ImagePin> {
+        self.images.insert(image, pin)
+    }
+
+    /// Forgets the pins of everything but these artifacts and images.
+    pub fn retain(&mut self, artifacts: &BTreeSet<Artifact>, images: &BTreeSet<Image>) {
         self.pins.retain(|artifact, _| artifacts.contains(artifact));
+        self.images.retain(|image, _| images.contains(image));
     }
 }
 
@@ -213,12 +260,44 @@ mod tests {
         })
     }
 
+    fn images() -> impl Strategy<Value = Image> {
+        let arch = prop::sample::select(Arch::ALL.to_vec());
+        let reference = "[a-z]{1,8}/[a-z]{1,8}(:[0-9]{1,3}|@sha256:[0-9a-f]{64})";
+        (reference, arch).prop_map(|(reference, arch)| Image {
+            reference: reference.parse().unwrap(),
+            arch,
+        })
+    }
+
+    fn image_pins() -> impl Strategy<Value = ImagePin> {
+        let part = (any::<[u8; 4]>(), 1..=ARTIFACT_BYTES_MAX).prop_map(|(seed, size)| {
+            let digest = Digest::of(&seed);
+            PinnedProgram { digest, size }
+        });
+        let format = prop::sample::select(vec![ImageFormat::Oci, ImageFormat::Docker]);
+        // Twice the same content is written down once.
+        let parts = prop::collection::btree_map(0..9_u8, part, 2..5);
+        let trust = prop::sample::select(Trust::ALL.to_vec());
+        (format, parts, trust).prop_map(|(format, parts, trust)| {
+            let mut parts = parts.into_values();
+            let manifest = parts.next().unwrap();
+            ImagePin {
+                named: manifest.digest,
+                trust,
+                format,
+                manifest,
+                blobs: parts.collect(),
+            }
+        })
+    }
+
     proptest! {
         #[test]
         fn a_lockfile_survives_its_text(
-            pins in prop::collection::btree_map(artifacts(), pins(), 0..6)
+            pins in prop::collection::btree_map(artifacts(), pins(), 0..6),
+            images in prop::collection::btree_map(images(), image_pins(), 0..3),
         ) {
-            let lockfile = Lockfile { pins };
+            let lockfile = Lockfile { pins, images };
             let text = lockfile.to_text();
             let read = Lockfile::parse(&text).unwrap();
             prop_assert_eq!(&read, &lockfile);
@@ -261,7 +340,8 @@ mod tests {
         assert_eq!(lockfile.program(&etcd), Some(pinned(b"etcd")));
         assert_eq!(lockfile.program(&of("etcdctl", "3.5.21")), None);
         assert_eq!(lockfile.program(&of("kube-apiserver", "1.32.4")), None);
-        lockfile.retain(&BTreeSet::from([etcd.artifact().unwrap()]));
+        let artifacts = BTreeSet::from([etcd.artifact().unwrap()]);
+        lockfile.retain(&artifacts, &BTreeSet::new());
         assert_eq!(lockfile.program(&server), None);
     }
 }

@@ -1,12 +1,20 @@
 //! What a machine is beyond what kinstall put there, as `script/machine.sh` tells it: where things
 //! lie, which addresses and ports there are, what time it is, and what tells it from other machines.
 
+mod worker;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+pub use self::worker::Worker;
 use crate::remote_path::RemotePath;
+
+/// No file system has larger blocks, whatever a node says.
+const BLOCK_BYTES_MAX: u64 = 1 << 30;
+/// No clock is further from 1970, in seconds, whatever a node says.
+const CLOCK_SECONDS_MAX: u64 = 1 << 40;
 
 /// A machine, as far as it could be asked: a directory in its place tells only where things lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,12 +27,17 @@ pub struct Machine {
     pub state: String,
     /// The addresses of its interfaces; a network where it takes all of it for its own.
     pub addresses: BTreeSet<IpNet>,
+    /// The networks that its interfaces lead to without a router, and the most bytes that a packet
+    /// there may have.
+    pub networks: BTreeMap<IpNet, u32>,
     /// Whether IPv4 addresses that are on no interface can be listened on.
     pub foreign_v4: bool,
     /// The same for IPv6.
     pub foreign_v6: bool,
     /// TCP sockets that somebody listens on.
     pub listeners: Vec<Listener>,
+    /// What it brings along to run Pods, where that was asked.
+    pub worker: Option<Worker>,
     /// Where directories lie: as much of each as is there.
     places: BTreeMap<RemotePath, String>,
     /// State directories that are links, each with where it leads.
@@ -112,6 +125,10 @@ impl Machine {
     pub fn line(&mut self, text: &str) -> Option<()> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let words: Vec<&str> = rest.split(' ').collect();
+        if word == "worker" {
+            let (word, text) = rest.split_once(' ')?;
+            return self.worker.get_or_insert_default().line(word, text);
+        }
         match (word, words.as_slice()) {
             ("id", [machine, boot, namespace]) => {
                 let text = |word: &&str| (*word).to_owned();
@@ -128,6 +145,20 @@ impl Machine {
                 let address = u128::from_str_radix(hex, 16).ok()?;
                 let address = IpAddr::V6(Ipv6Addr::from(address));
                 self.addresses.insert(address.into());
+            }
+            ("network", [address, mask, mtu]) => {
+                // In the order of the machine's bytes: all of kinstall's are little-endian.
+                let bytes = |hex: &str| Some(u32::from_str_radix(hex, 16).ok()?.swap_bytes());
+                let (address, mask) = (Ipv4Addr::from(bytes(address)?), bytes(mask)?);
+                let bits = u8::try_from(mask.leading_ones()).ok()?;
+                let network = ipnet::Ipv4Net::new(address, bits).ok()?;
+                self.networks.insert(network.into(), mtu.parse().ok()?);
+            }
+            ("network6", [address, bits, mtu]) => {
+                let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
+                let bits = u8::from_str_radix(bits, 16).ok()?;
+                let network = ipnet::Ipv6Net::new(address, bits).ok()?;
+                self.networks.insert(network.into(), mtu.parse().ok()?);
             }
             ("foreign", ["4"]) => self.foreign_v4 = true,
             ("foreign", ["6"]) => self.foreign_v6 = true,
@@ -156,6 +187,7 @@ impl Machine {
                     return None;
                 };
                 let room = self.at(at);
+                let block = block.min(BLOCK_BYTES_MAX);
                 (room.block, room.blocks, room.free) = (block, blocks, free);
                 (room.available, room.inodes, room.inodes_free) = (available, inodes, inodes_free);
             }
@@ -195,7 +227,9 @@ fn clock(text: &str) -> Option<Clock> {
     // A `date` that knows no `%N` writes the letter.
     let parts = format!("{parts:0<3}");
     let thousandths: i64 = parts.get(..3)?.parse().unwrap_or(0);
-    let said = seconds.parse::<i64>().ok()?.checked_mul(1000)? + thousandths;
+    let seconds = seconds.parse::<i64>().ok();
+    let seconds = seconds.filter(|it| it.unsigned_abs() <= CLOCK_SECONDS_MAX)?;
+    let said = seconds * 1000 + thousandths;
     Some(Clock {
         said,
         after: i64::MIN / 2,
@@ -291,5 +325,9 @@ mod tests {
         };
         assert_eq!(clock.ahead(), (500, 1_500));
         assert_eq!(super::clock("12.N").unwrap().said, 12_000);
+        // The last that fits into 64 bits, and what would be less than any.
+        for beyond in ["9223372036854775.999", "-9223372036854775.0", "1e9"] {
+            assert_eq!(super::clock(beyond), None);
+        }
     }
 }

@@ -7,7 +7,9 @@ pub mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::component::Stage;
@@ -19,7 +21,7 @@ pub use texts::UnitTexts;
 use crate::arch::Arch;
 use crate::component::Scheme;
 use crate::digest::Digest;
-use crate::inventory::NodeName;
+use crate::inventory::{NodeName, Taint};
 use crate::remote_path::RemotePath;
 use crate::secret::Secret;
 
@@ -56,7 +58,8 @@ pub struct Entry {
     /// Whether its content must never be shown.
     pub secret: bool,
     /// Whether it was made once for the cluster and must never be replaced by a rerun.
-    pub precious: bool,
+    #[serde(rename = "precious")]
+    pub protected: bool,
 }
 
 /// What an entry is.
@@ -126,15 +129,37 @@ pub struct Unit {
     /// Entries whose change restarts it: its own unit file, its program, its configuration.
     pub watches: BTreeSet<RemotePath>,
     /// Where its unit file holds words for its first start alone: what is to be known of those.
+    #[serde(default, rename = "beginning", skip_serializing_if = "Option::is_none")]
+    pub first_start: Option<FirstStart>,
+    /// The Node object that is made before it starts, where it keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beginning: Option<Beginning>,
+    pub registration: Option<Registration>,
+}
+
+/// A Node object as kinstall makes it, and keeps it from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Registration {
+    /// The version that its kubelet tells.
+    pub version: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its taints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub taints: BTreeSet<Taint>,
+    /// The range of its Pods; none where the user's own network gives it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_range: Option<IpNet>,
+    /// Where kube-apiservers answer: `address:port`, the one it talks to first.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// What a unit file holds for the first start of a service alone: with which others it makes a
 /// cluster. A process that runs is not restarted for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Beginning {
+pub struct FirstStart {
     /// The digest of the unit file without those words, and without what systemd applies to a
     /// service while it runs.
     pub lasting: Digest,
@@ -164,7 +189,9 @@ impl Unit {
 
     /// With whom it makes a cluster; none for a service that stands alone.
     pub fn members(&self) -> Option<&BTreeSet<String>> {
-        self.beginning.as_ref().map(|beginning| &beginning.members)
+        self.first_start
+            .as_ref()
+            .map(|first_start| &first_start.members)
     }
 }
 
@@ -198,9 +225,9 @@ pub struct Desired {
     pub manifests: BTreeMap<NodeName, Manifest>,
     /// Where the bytes of each file entry come from.
     pub contents: BTreeMap<Digest, Content>,
-    /// Contents of precious entries that were replaced on purpose: a node that still holds one may
+    /// Contents of protected entries that were replaced on purpose: a node that still holds one may
     /// be given the one that follows.
-    pub superseded: BTreeSet<Digest>,
+    pub retired: BTreeSet<Digest>,
 }
 
 /// Where bytes come from.
@@ -208,10 +235,10 @@ pub struct Desired {
 pub enum Content {
     /// Rendered: here they are.
     Inline(Secret),
-    /// A binary, pinned in the lockfile and held by the cache under its digest.
-    Binary {
-        /// The program's name, for messages.
-        program: String,
+    /// A program or a part of an image, pinned in the lockfile and held by the cache under its digest.
+    Fetched {
+        /// The name of the program or the image, for messages.
+        of: String,
         /// Its size in bytes.
         size: u64,
     },

@@ -1,4 +1,4 @@
-//! Who is a member of a living etcd cluster, who shall be, and the changes that lie between: one at
+//! Who is a member of a living etcd cluster, who should be, and the changes that lie between: one at
 //! a time, and none that would cost the cluster its majority. Pure; [`crate::survey::members`] asks
 //! etcd, and a plan puts the changes where they have their turn.
 //!
@@ -7,14 +7,14 @@
 //! learners (3.4: a learner has no vote, so that it costs no majority until it is promoted).
 
 mod agree;
+mod etcdctl_json;
 #[cfg(test)]
 mod tests;
-mod told;
 
 use std::collections::BTreeMap;
 
 pub use agree::disagreement;
-pub use told::{Cluster, Unreadable, members as told};
+pub use etcdctl_json::{Cluster, Unreadable, members as from_etcdctl};
 
 use crate::inventory::NodeName;
 use crate::version::{Minor, Version};
@@ -58,10 +58,10 @@ impl Member {
     }
 }
 
-/// A node that shall be a member.
+/// A node that should be a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seat {
-    /// Where its peers shall reach it.
+pub struct DesiredMember {
+    /// Where its peers should reach it.
     pub peer_url: String,
     /// Whether the data of a member lie on it.
     pub has_data: bool,
@@ -142,9 +142,7 @@ pub enum Problem {
         needed: usize,
     },
     /// Nobody who stays is healthy.
-    #[error(
-        "etcd: none of the members that shall stay is healthy, so nobody can be told who joins or leaves"
-    )]
+    #[error("etcd: none of the remaining members is healthy, so the membership cannot be changed")]
     #[diagnostic(help(
         "keep one healthy member in the inventory until the new ones have joined: from one member to another lead three"
     ))]
@@ -184,9 +182,9 @@ pub enum Problem {
 
 /// What an inventory wants of a cluster.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
-    /// Every node that shall be a member.
-    pub seats: &'a BTreeMap<NodeName, Seat>,
+pub struct DesiredMembership<'a> {
+    /// Every node that should be a member.
+    pub desired: &'a BTreeMap<NodeName, DesiredMember>,
     /// The oldest etcd among them.
     pub version: Version,
     /// Where their data lie, for messages.
@@ -194,7 +192,7 @@ pub struct Wish<'a> {
 }
 
 /// The changes that make the members of a living cluster those that are wished for.
-pub fn changes(members: &[Member], wish: Wish<'_>) -> Result<Changes, Vec<Problem>> {
+pub fn changes(members: &[Member], wish: DesiredMembership<'_>) -> Result<Changes, Vec<Problem>> {
     let mut sorting = Sorting {
         wish,
         staying: BTreeMap::new(),
@@ -203,7 +201,7 @@ pub fn changes(members: &[Member], wish: Wish<'_>) -> Result<Changes, Vec<Proble
         joins: Vec::new(),
         problems: Vec::new(),
     };
-    for (node, seat) in wish.seats {
+    for (node, seat) in wish.desired {
         sorting.seat(node, seat, members);
     }
     if !sorting.problems.is_empty() {
@@ -229,7 +227,7 @@ pub fn changes(members: &[Member], wish: Wish<'_>) -> Result<Changes, Vec<Proble
 
 /// Who stays, who moves, who joins.
 struct Sorting<'a> {
-    wish: Wish<'a>,
+    wish: DesiredMembership<'a>,
     staying: BTreeMap<NodeName, Member>,
     /// Members whose node comes back without their data.
     replaced: Vec<u64>,
@@ -239,7 +237,7 @@ struct Sorting<'a> {
 }
 
 impl Sorting<'_> {
-    fn seat(&mut self, node: &NodeName, seat: &Seat, members: &[Member]) {
+    fn seat(&mut self, node: &NodeName, seat: &DesiredMember, members: &[Member]) {
         let by_url = members.iter().find(|member| member.is_at(&seat.peer_url));
         let by_name = || members.iter().find(|member| member.name == node.as_str());
         let Some(member) = by_url.or_else(by_name) else {
@@ -275,7 +273,7 @@ impl Sorting<'_> {
         }
     }
 
-    fn join(&mut self, node: &NodeName, seat: &Seat, add: bool, starts: bool) {
+    fn join(&mut self, node: &NodeName, seat: &DesiredMember, add: bool, starts: bool) {
         if add && self.wish.version.minor() < LEARNERS_SINCE {
             let version = self.wish.version;
             self.problems.push(Problem::NoLearners { version });
@@ -432,7 +430,7 @@ impl Change {
             } => {
                 let state = if *is_healthy { "" } else { ", which is down" };
                 let why = if *is_replaced {
-                    "its node has lost the data and joins anew"
+                    "its node lost its data and joins again"
                 } else {
                     "the inventory does not have it"
                 };

@@ -3,7 +3,7 @@
 //! (Unicode Standard Annex 9; "Trojan Source", CVE-2021-42574): they are shown as escapes.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// Whether a character acts where it should be seen. Line feeds and tabs are not among them: whether
 /// they fit, the place decides.
@@ -20,6 +20,48 @@ pub const fn acts(char: char) -> bool {
 /// Whether a text of several lines can be shown as it is.
 pub fn is_plain(text: &str) -> bool {
     !text.contains(acts)
+}
+
+/// The most characters that are shown of what others say in a sentence of ours.
+const BRIEF_CHARS: usize = 300;
+
+/// As much of what others say as a person reads.
+pub fn brief(text: &str) -> String {
+    cut(text, BRIEF_CHARS)
+}
+
+/// The beginning of a text, and a sign that it is not all.
+pub fn cut(text: impl Into<String>, chars_max: usize) -> String {
+    let mut told = text.into();
+    if let Some((end, _)) = told.char_indices().nth(chars_max) {
+        told.truncate(end);
+        told.push('…');
+    }
+    told
+}
+
+/// The most items that are shown of a list of what others say.
+pub const ITEMS_MAX: usize = 12;
+
+/// A list of what others say: its beginning, and how many more there are.
+pub fn brief_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let mut items = items.map(brief);
+    let mut told: Vec<String> = items.by_ref().take(ITEMS_MAX).collect();
+    let more = items.count();
+    if more > 0 {
+        told.push(format!("and {more} more"));
+    }
+    told.join(", ")
+}
+
+/// So many of something: `1 node`, `3 nodes`, `2 entries`.
+pub fn count(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    match noun.strip_suffix('y') {
+        _ if number == "1" => format!("1 {noun}"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 /// A text of several lines, as it can be shown.
@@ -92,6 +134,25 @@ mod tests {
             "a\\u{200b}b\\u{feff}\\u{61c}\\u{e0041}",
         );
         assert_eq!(line("a\nb\u{1b}"), "a\\nb\\x1b");
+    }
+
+    #[test]
+    fn what_others_say_is_told_in_brief() {
+        let long = "é".repeat(BRIEF_CHARS + 1);
+        assert_eq!(brief(&long), format!("{}…", &long[2..]));
+        assert_eq!(brief(&long[2..]), long[2..]);
+        let many = ["a"; 14];
+        assert_eq!(brief_list(many[..2].iter().copied()), "a, a");
+        let told = brief_list(many.iter().copied());
+        assert!(told.ends_with("a, a, and 2 more"), "{told}");
+    }
+
+    #[test]
+    fn one_is_counted_as_one() {
+        let told = [0, 1, 2].map(|number| count(number, "node"));
+        assert_eq!(told, ["0 nodes", "1 node", "2 nodes"]);
+        let told = ["entry", "day"].map(|noun| count(2, noun));
+        assert_eq!(told, ["2 entries", "2 days"]);
     }
 
     #[test]

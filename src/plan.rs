@@ -12,17 +12,19 @@ mod skew;
 #[cfg(test)]
 mod tests;
 mod wave;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use data::{
-    Living, Problem as DataProblem, problems as data_problems, unknown as unknown_data,
+    LiveMember, Problem as DataProblem, problems as data_problems, unknown as unknown_data,
 };
 pub use guard::Refusal;
 pub use hop::{Hop, NoWay, hops};
 pub use skew::{Problem as SkewProblem, running};
+pub use ways::keep as keep_ways;
 
-use crate::action::{Action, Group, Put, Wave, WaveName};
+use crate::action::{Action, FileOperation, Group, Wave, WaveName};
 use crate::diff::{ChangeKind, Difference};
 use crate::digest::Digest;
 use crate::inventory::{NodeName, OnFailure, Rollout};
@@ -78,8 +80,8 @@ pub struct View<'a> {
     pub difference: &'a Difference,
     /// Whether its etcd member leads the cluster: it has its turn last, so that the lead moves once.
     pub leads: bool,
-    /// Contents of precious entries that may be replaced.
-    pub superseded: &'a BTreeSet<Digest>,
+    /// Contents of protected entries that may be replaced.
+    pub retired: &'a BTreeSet<Digest>,
 }
 
 impl View<'_> {
@@ -182,7 +184,7 @@ fn stage_of(manifest: &Manifest, path: &RemotePath, stages: Stages) -> Option<St
 
 /// The entries of one stage that change, in an order in which they can be put in place:
 /// directories before what lies in them, files before the links that make them seen.
-fn puts(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<Put> {
+fn operations(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<FileOperation> {
     let changes = view.difference.entries.iter();
     let changes = changes.filter(|(_, change)| change.kind != ChangeKind::Remove);
     let mut entries: Vec<_> = changes
@@ -206,15 +208,17 @@ fn puts(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<Put> {
         };
         (rank, (*path).clone())
     });
-    // A unit that is not to be started runs on as if nothing had changed: see `Beginning`.
+    // A unit that is not to be started runs on as if nothing had changed: see `FirstStart`.
     let turns = view.manifest.units.iter();
     let turns = turns.filter(|(name, _)| view.difference.units.contains_key(*name));
     let unsettled = turns.filter(|(_, unit)| {
         let mut paths = entries.iter().map(|(path, _)| *path);
         paths.any(|path| unit.watches.contains(path) && view.difference.touches_process(path))
     });
-    let unsettled = unsettled.map(|(name, _)| Put::Unsettle(name.clone()));
-    let put = |(path, entry): &(&RemotePath, &Entry)| Put::Entry((*path).clone(), (*entry).clone());
+    let unsettled = unsettled.map(|(name, _)| FileOperation::Unsettle(name.clone()));
+    let put = |(path, entry): &(&RemotePath, &Entry)| {
+        FileOperation::Entry((*path).clone(), (*entry).clone())
+    };
     unsettled.chain(entries.iter().map(put)).collect()
 }
 
@@ -232,7 +236,7 @@ fn base(views: &BTreeMap<NodeName, View<'_>>, stages: Stages) -> Wave {
     }
 }
 
-/// Whether nothing of the control plane runs on a node, nor shall: all of it has its turn when the
+/// Whether nothing of the control plane runs on a node, nor should: all of it has its turn when the
 /// control plane that it will talk to is through.
 fn is_worker(view: &View<'_>) -> bool {
     let recorded = view.snapshot.recorded.iter();
@@ -246,14 +250,14 @@ fn base_steps(view: &View<'_>, stages: Stages) -> Vec<Action> {
     let mut steps = vec![Action::Begin {
         entries: begun(view),
     }];
-    let (users, rest): (Vec<_>, Vec<_>) = puts(view, None, stages)
+    let (users, rest): (Vec<_>, Vec<_>) = operations(view, None, stages)
         .into_iter()
-        .partition(|put| matches!(put, Put::Entry(path, _) if declares_users(path)));
+        .partition(|put| matches!(put, FileOperation::Entry(path, _) if declares_users(path)));
     if !users.is_empty() {
         let files: Vec<_> = users
             .iter()
             .filter_map(|put| match put {
-                Put::Entry(path, _) => Some(Put::Users(path.clone())),
+                FileOperation::Entry(path, _) => Some(FileOperation::Users(path.clone())),
                 _ => None,
             })
             .collect();
@@ -293,7 +297,7 @@ fn record(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
         // What lies deeper goes first.
         let removed: Vec<_> = removed
             .rev()
-            .map(|(path, _)| Put::Remove(path.clone()))
+            .map(|(path, _)| FileOperation::Remove(path.clone()))
             .collect();
         let mut steps = Vec::new();
         for unit in dropped(view) {
@@ -306,7 +310,7 @@ fn record(views: &BTreeMap<NodeName, View<'_>>) -> Wave {
             format: Format::default(),
             generation: generation(view),
             manifest: view.manifest.clone(),
-            superseded: difference.superseded.clone(),
+            retired: difference.retired.clone(),
         })));
         group.steps.insert(name.clone(), steps);
     }

@@ -9,14 +9,21 @@ mod place;
 mod room;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::component;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::Desired;
+use crate::plain;
 use crate::plan::View;
+use crate::remote_path::RemotePath;
 
 pub use listen::Holder;
+
+/// The most characters of what is told of one finding: a node may have given it any name.
+const WORDS_CHARS_MAX: usize = 4000;
 
 /// Something that a run will run into, or that somebody should know before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -25,7 +32,7 @@ pub use listen::Holder;
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// Its name, for whoever reads JSON.
+    /// Its name, for anyone who reads JSON.
     pub name: &'static str,
     /// The node.
     pub node: NodeName,
@@ -74,17 +81,20 @@ impl Look<'_> {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = identity::findings(self.views);
         for (name, view) in self.views {
-            if view.difference.is_empty() {
-                continue;
-            }
             let node = Node {
                 inventory: self.inventory,
                 name,
                 view,
             };
+            findings.extend(node.ways());
+            findings.extend(node.unknown_to(self.views));
+            if view.difference.is_empty() {
+                continue;
+            }
             findings.extend(node.stopping());
             findings.extend(place::findings(&node));
             findings.extend(room::findings(&node));
+            findings.extend(worker::findings(&node));
             findings.extend(listen::addresses(&node));
             findings.extend(listen::ports(&node, self.holders.get(name)));
             findings.extend(clock::certificates(&node, self.desired));
@@ -108,8 +118,8 @@ impl Node<'_> {
             severity: Severity::Error,
             name,
             node: self.name.clone(),
-            text,
-            help,
+            text: plain::cut(text, WORDS_CHARS_MAX),
+            help: plain::cut(help, WORDS_CHARS_MAX),
         }
     }
 
@@ -118,6 +128,47 @@ impl Node<'_> {
             severity: Severity::Warning,
             ..self.error(name, text, help)
         }
+    }
+
+    /// What keeps the ways to other nodes' Pods there may be down, or not able to.
+    fn ways(&self) -> Option<Finding> {
+        let ways = &self.view.snapshot.ways;
+        (!ways.is_empty()).then(|| {
+            let text = format!("the network of Pods is not whole: {}", ways.join(", "));
+            let help = "a push starts what puts it back, where that does not run; where it does, it says why it \
+                        cannot: `journalctl -u kinstall-network` on the node";
+            self.warning("pod-network", text, help.to_owned())
+        })
+    }
+
+    /// Nodes that are left out do not learn the way to the Pods of one that comes.
+    fn unknown_to(&self, views: &BTreeMap<NodeName, View<'_>>) -> Option<Finding> {
+        let before = self.view.snapshot.recorded.iter();
+        let is_known = |path: &RemotePath| {
+            before
+                .clone()
+                .any(|it| it.manifest.entries.contains_key(path))
+        };
+        let leads = |(_, path): &(_, RemotePath)| self.view.manifest.entries.contains_key(path);
+        let mut ways = component::of_ways().filter(leads);
+        let has_pods = self
+            .inventory
+            .pod_range(&self.inventory.nodes[self.name])
+            .is_some();
+        let comes = has_pods && ways.any(|(_, path)| !is_known(&path));
+        let others = self.inventory.nodes.keys();
+        let others: Vec<&str> = others
+            .filter(|other| !views.contains_key(*other))
+            .map(NodeName::as_str)
+            .collect();
+        (comes && !others.is_empty()).then(|| {
+            let text = format!(
+                "nodes left out do not learn the way to its Pods: {}",
+                others.join(", ")
+            );
+            let help = "push without `--limit`, too";
+            self.warning("unknown-to-others", text, help.to_owned())
+        })
     }
 
     /// A system that is on its way down starts nothing any more (`systemctl(1)`, `is-system-running`).

@@ -169,6 +169,24 @@ impl<'a> Prober<'a> {
         }))
     }
 
+    /// The same for a kube-apiserver of another node, as this node reaches it.
+    pub async fn api_at(
+        &self,
+        connection: &Connection,
+        server: SocketAddr,
+    ) -> Result<Result<reqwest::Client, String>, transport::Error> {
+        let (address, port) = (server.ip(), server.port());
+        if connection.is_forbidden(address, port).await? {
+            return Ok(Err("its sshd forbids forwarding to it".to_owned()));
+        }
+        let probe = administrator(port, String::new());
+        let socket = connection.forward_to(address, port).await?;
+        Ok(self.client(&probe, &socket).and_then(|client| {
+            let client = client.timeout(Duration::from_secs(ANSWER_SECONDS));
+            client.build().map_err(|error| error.to_string())
+        }))
+    }
+
     fn client(
         &self,
         probe: &Probe,
@@ -295,7 +313,7 @@ impl Answer {
 }
 
 /// The innermost reason: the outer ones say that a request failed, which is known.
-fn last_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn last_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

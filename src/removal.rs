@@ -1,8 +1,8 @@
 //! What kinstall put on a node, to be taken away: by the node's own record, and nothing else. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::component::{COMPONENTS, ETCD_DATA};
+use crate::component::{COMPONENTS, Component, ETCD_DATA, Stage};
 use crate::digest::Digest;
 use crate::etcd_data::{Kept, Place};
 use crate::manifest::{Entry, Kind, UnitName};
@@ -17,6 +17,8 @@ const AUTHORITY: &str = "/etc/etcd/certs/rootCA.pem";
 pub struct Removal {
     /// Units, in the order in which they are stopped: who talks to another before the other.
     pub units: Vec<UnitName>,
+    /// What is run once they are stopped, so that nothing of theirs is left in the kernel.
+    pub cleanup: Vec<&'static str>,
     /// Entries, what lies deeper first; directories only if they are empty by then.
     pub entries: Vec<RemotePath>,
     /// Entries that are not as kinstall put them there: somebody changed them, and they stay.
@@ -61,6 +63,14 @@ impl Removal {
         staged.sort();
         let units = staged.into_iter().rev().map(|(_, unit)| unit);
         removal.units = units.filter(|unit| has_unit(snapshot, unit)).collect();
+        // Who came last goes first.
+        let components = COMPONENTS.iter().rev();
+        let stopped = components.filter(|it| {
+            let unit = it.unit_name();
+            unit.is_some_and(|unit| removal.units.contains(&unit))
+        });
+        let services = stopped.filter_map(|component| component.service.as_ref());
+        removal.cleanup = services.flat_map(|it| it.cleanup).copied().collect();
         removal.is_rest = removal.is_nothing() && snapshot.kept.is_some();
         removal.data = data_directories(snapshot, place);
         removal
@@ -89,33 +99,66 @@ impl Removal {
             format!("keep {json}\n")
         });
         let end = std::iter::once("end\n".to_owned());
-        let lines = units.chain(entries).chain(data).chain(kept);
+        let cleanup = self.cleanup.iter().map(|it| format!("run {it}\n"));
+        let lines = units.chain(cleanup).chain(entries).chain(data).chain(kept);
         lines.chain(end).collect()
     }
 }
 
-/// What is left word of on each node where data stay: whose they are, and the keys of the whole
-/// cluster, for a node that is a member alone has none.
+/// What is left word of on each node where data stay: of etcd's whose they are, and the keys of the
+/// whole cluster, for a node that is a member alone has none; of a worker's, which services had them.
 pub fn kept<'a>(
     snapshots: impl Iterator<Item = &'a Snapshot> + Clone,
     of: &Snapshot,
 ) -> Option<Kept> {
-    let (data, manifest) = (of.data.as_ref()?, &of.recorded.as_ref()?.manifest);
+    let before = of.kept.as_ref();
+    let mut services = before.map_or_else(BTreeSet::new, |kept| kept.services.clone());
+    let those = COMPONENTS
+        .iter()
+        .filter(|it| is_of_worker(it) && had(of, it));
+    services.extend(those.map(|it| it.name.to_owned()));
+    let cluster = of.recorded.as_ref().map(|it| it.manifest.cluster.clone());
+    let cluster = cluster.or_else(|| Some(before?.cluster.clone()))?;
+    let Some(data) = of.data.as_ref().filter(|_| of.recorded.is_some()) else {
+        return (!services.is_empty()).then(|| Kept {
+            cluster,
+            directory: None,
+            identity: None,
+            keys: BTreeMap::new(),
+            services,
+        });
+    };
     let mut keys = BTreeMap::new();
     for snapshot in snapshots {
-        let precious = snapshot.ours().into_iter();
-        let precious = precious.filter(|(_, entry)| entry.precious);
-        keys.extend(precious.filter_map(|(path, _)| digest_of(snapshot, path)));
+        let protected = snapshot.ours().into_iter();
+        let protected = protected.filter(|(_, entry)| entry.protected);
+        keys.extend(protected.filter_map(|(path, _)| digest_of(snapshot, path)));
     }
     if keys.is_empty() {
         keys.extend(digest_of(of, &RemotePath::fixed(AUTHORITY)));
     }
     Some(Kept {
-        cluster: manifest.cluster.clone(),
-        directory: data.directory.clone(),
+        cluster,
+        directory: Some(data.directory.clone()),
         identity: data.identity,
         keys,
+        services,
     })
+}
+
+/// Whether a component leaves data on workers.
+fn is_of_worker(component: &Component) -> bool {
+    let has_data = component
+        .service
+        .as_ref()
+        .is_some_and(|it| !it.data.is_empty());
+    has_data && component.stage() == Some(Stage::Workers)
+}
+
+/// Whether kinstall put a component's unit there.
+fn had(snapshot: &Snapshot, component: &Component) -> bool {
+    let unit = component.unit_name();
+    unit.is_some_and(|unit| snapshot.ours().contains_key(&unit.path()))
 }
 
 fn digest_of(snapshot: &Snapshot, path: &RemotePath) -> Option<(RemotePath, Digest)> {
@@ -130,10 +173,19 @@ fn digest_of(snapshot: &Snapshot, path: &RemotePath) -> Option<(RemotePath, Dige
 
 /// The data that services of this node left there.
 fn data_directories(snapshot: &Snapshot, place: Option<&Place>) -> Vec<DataDirectory> {
-    let ours = snapshot.ours();
-    let had = |component: &str| ours.contains_key(&unit_file(component));
     let components = COMPONENTS.iter();
-    let components = components.filter(|it| had(it.name) || snapshot.kept.is_some());
+    let is_kept = |it: &Component| {
+        let Some(kept) = &snapshot.kept else {
+            return false;
+        };
+        if is_of_worker(it) {
+            // By now they may be another one's, whoever installed it.
+            kept.services.contains(it.name) && !is_anybodys(snapshot, it)
+        } else {
+            kept.directory.is_some() && it.stage() != Some(Stage::Workers)
+        }
+    };
+    let components = components.filter(|it| had(snapshot, it) || is_kept(it));
     let mut directories = Vec::new();
     for service in components.filter_map(|component| component.service.as_ref()) {
         for data in service.data {
@@ -184,15 +236,21 @@ fn has_unit(snapshot: &Snapshot, unit: &UnitName) -> bool {
     snapshot.ours().contains_key(&path) && snapshot.entries.contains_key(&path)
 }
 
-fn unit_file(component: &str) -> RemotePath {
-    RemotePath::fixed(&format!("/etc/systemd/system/{component}.service"))
+/// Whether there is a unit of a component's name, whoever put it there.
+fn is_anybodys(snapshot: &Snapshot, component: &Component) -> bool {
+    let unit = component.unit_name();
+    let state = unit.and_then(|unit| {
+        let foreign = snapshot.foreign.get(&unit);
+        foreign.or_else(|| snapshot.units.get(&unit))
+    });
+    state.is_some_and(|it| it.fragment.as_ref().is_some_and(|path| !path.is_empty()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::manifest::{Manifest, Mode};
-    use crate::snapshot::{Format, Recorded};
+    use crate::snapshot::{Format, Recorded, UnitState};
 
     fn entry(kind: Kind) -> Entry {
         let root = "root".to_owned();
@@ -202,7 +260,7 @@ mod tests {
             user: root.clone(),
             group: root,
             secret: false,
-            precious: false,
+            protected: false,
         }
     }
 
@@ -212,18 +270,8 @@ mod tests {
     }
 
     fn found(kind: &Kind) -> Found {
-        let kind = match kind {
-            Kind::File { digest, size } => FoundKind::File {
-                digest: Some(*digest),
-                size: *size,
-            },
-            Kind::Directory => FoundKind::Directory,
-            Kind::Link { target } => FoundKind::Link {
-                target: target.clone(),
-            },
-        };
         Found {
-            kind,
+            kind: FoundKind::of(kind),
             mode: 0o644,
             user: "root".into(),
             group: "root".into(),
@@ -266,7 +314,7 @@ mod tests {
                 format: Format::default(),
                 generation: 1,
                 manifest,
-                superseded: BTreeMap::new(),
+                retired: BTreeMap::new(),
             }),
             // Half a run later the unit would have been another one.
             begun: Some([(path(unit), entry(file("next")))].into()),
@@ -284,5 +332,36 @@ mod tests {
         let etcd = "\ndata /var/lib/etcd/member\nempty /var/lib/etcd\n";
         assert!(with_data.contains(etcd), "{with_data}");
         assert!(Removal::of(&Snapshot::default(), None).is_empty(true));
+
+        // Word of etcd's data is none of a runtime's, nor the other way round.
+        let rest = |directory: Option<&str>, services: &[&str]| Snapshot {
+            kept: Some(Kept {
+                cluster: "home".into(),
+                directory: directory.map(path),
+                identity: None,
+                keys: BTreeMap::new(),
+                services: services.iter().map(ToString::to_string).collect(),
+            }),
+            ..Snapshot::default()
+        };
+        let (etcd, runtime) = ("data /var/lib/etcd/member\n", "data /var/lib/containerd\n");
+        let of = |snapshot: &Snapshot| Removal::of(snapshot, None).text(true, None);
+        let text = of(&rest(Some("/var/lib/etcd"), &[]));
+        assert!(text.contains(etcd) && !text.contains(runtime), "{text}");
+        let mut node = rest(None, &["containerd", "kubelet"]);
+        let text = of(&node);
+        assert!(!text.contains(etcd) && text.contains(runtime), "{text}");
+        // Whoever installed a runtime meanwhile has images there.
+        let state = UnitState {
+            fragment: Some("/usr/lib/systemd/system/containerd.service".into()),
+            ..UnitState::default()
+        };
+        node.foreign
+            .insert("containerd.service".parse().unwrap(), state);
+        let text = of(&node);
+        assert!(
+            !text.contains(runtime) && text.contains("/var/lib/kubelet\n"),
+            "{text}"
+        );
     }
 }

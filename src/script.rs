@@ -69,7 +69,7 @@ macro_rules! script {
 
 script! {
     /// Prints what a node holds; see [`crate::snapshot`].
-    OBSERVE, "observe" + "root" + "machine", Limits::new(900, 4096).silent(60)
+    OBSERVE, "observe" + "root" + "sha256" + "machine" + "worker", Limits::new(900, 4096).silent(60)
 }
 script! {
     /// Tells which processes hold sockets.
@@ -77,7 +77,7 @@ script! {
 }
 script! {
     /// Unpacks contents into the node's store.
-    STAGE, "stage" + "root", Limits::new(900, 256).silent(300)
+    STAGE, "stage" + "root" + "sha256", Limits::new(900, 256).silent(300)
 }
 script! {
     /// Writes down what is about to be put in place.
@@ -92,16 +92,16 @@ script! {
     ACTIVATE, "activate" + "root", Limits::new(300, 1024)
 }
 script! {
-    /// Has the node carry a turn out by itself.
-    TURN, "turn", Limits::new(900, 1024)
+    /// Has the node carry a transaction out by itself.
+    TRANSACTION, "transaction", Limits::new(900, 1024)
 }
 script! {
-    /// What systemd runs of a turn.
-    COURSE, "course", Limits::new(900, 1024)
+    /// What systemd runs of a transaction.
+    TRANSACTION_STEPS, "transaction_steps", Limits::new(900, 1024)
 }
 script! {
     /// Asks etcd for its members, or changes them.
-    MEMBER, "member", Limits::new(120, 1024)
+    MEMBER, "member" + "etcdctl", Limits::new(120, 1024)
 }
 script! {
     /// Has a unit's next start join a living etcd cluster.
@@ -112,7 +112,7 @@ script! {
     ASK, "ask", Limits::new(30, 256)
 }
 script! {
-    /// Has systemd read unit files anew.
+    /// Has systemd read unit files again.
     RELOAD, "reload", Limits::new(120, 64)
 }
 script! {
@@ -137,7 +137,15 @@ script! {
 }
 script! {
     /// Counts what is stored in etcd by its encryption key.
-    ETCD_KEYS, "etcd_keys", Limits::new(1800, 64)
+    ETCD_KEYS, "etcd_keys" + "etcdctl", Limits::new(1800, 64)
+}
+script! {
+    /// Tells how a value in etcd begins.
+    ETCD_HEAD, "etcd_head" + "etcdctl", Limits::new(60, 4)
+}
+script! {
+    /// Has the node's kubectl do something to a Pod.
+    KUBECTL, "kubectl", Limits::new(120, 64)
 }
 script! {
     /// Writes down a run.
@@ -145,7 +153,7 @@ script! {
 }
 script! {
     /// Makes etcd's users.
-    ETCD_USERS, "etcd_users", Limits::new(900, 64)
+    ETCD_USERS, "etcd_users" + "etcdctl", Limits::new(900, 64)
 }
 script! {
     /// Holds the node for one run.

@@ -11,11 +11,11 @@ use crate::etcd_data::{Data, Kept};
 use crate::etcd_users::Users;
 use crate::journal;
 use crate::machine::Machine;
-use crate::manifest::{Entry, UnitName};
+use crate::manifest::{Entry, Kind, UnitName};
 use crate::remote_path::RemotePath;
 
 pub use recorded::{Format, Recorded};
-pub use unit::{DropIn, UnitState};
+pub use unit::{DropIn, Program, UnitState};
 
 /// Where a node keeps contents by their digest.
 pub const STORE: &str = "/var/lib/kinstall/store";
@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub ran: Option<journal::Entry>,
     /// How the last turn of a run that did not finish ended.
     pub outcome: Option<Outcome>,
+    /// What of its ways to other nodes' Pods is not as it should be.
+    pub ways: Vec<String>,
     /// Whom its etcd knows, where that was asked.
     pub users: Users,
     /// What it is beyond that.
@@ -147,6 +149,20 @@ impl Unreadable {
     }
 }
 
+impl FoundKind {
+    /// What is found where something was put.
+    pub fn of(kind: &Kind) -> Self {
+        match kind.clone() {
+            Kind::File { digest, size } => Self::File {
+                digest: Some(digest),
+                size,
+            },
+            Kind::Directory => Self::Directory,
+            Kind::Link { target } => Self::Link { target },
+        }
+    }
+}
+
 impl Snapshot {
     /// Parses what `observe.sh` printed.
     pub fn parse(output: &str) -> Result<Self, Unreadable> {
@@ -197,7 +213,7 @@ impl Snapshot {
         let recorded = self
             .recorded
             .iter()
-            .flat_map(|recorded| recorded.superseded.iter().chain(&recorded.manifest.entries));
+            .flat_map(|recorded| recorded.retired.iter().chain(&recorded.manifest.entries));
         let begun = self.begun.iter().flatten();
         recorded.chain(begun).collect()
     }
@@ -277,16 +293,14 @@ impl Parser {
                     .or_default()
                     .enabled = true;
             }
-            "program" => {
-                let (unit, program) = rest.split_once(' ')?;
-                let program = program.strip_suffix(" (deleted)").unwrap_or(program);
+            "program" | "instead" | "applied" => {
+                let (unit, said) = rest.split_once(' ')?;
                 let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
-                unit.program = Some(program.to_owned()).filter(|program| !program.is_empty());
-            }
-            "applied" => {
-                let (unit, fingerprint) = rest.split_once(' ')?;
-                let unit = self.snapshot.units.entry(unit.parse().ok()?).or_default();
-                unit.applied = Some(fingerprint.to_owned());
+                match word {
+                    "program" => unit.runs(said),
+                    "instead" => unit.instead_of = Some(said.to_owned()),
+                    _ => unit.applied = Some(said.to_owned()),
+                }
             }
             "recorded" => self.snapshot.recorded = Some(serde_json::from_str(rest).ok()?),
             "begun" => self.snapshot.begun = Some(serde_json::from_str(rest).ok()?),
@@ -297,6 +311,7 @@ impl Parser {
             // What cannot be read is not known, and nothing is refused for it.
             "users" => self.snapshot.users.line(rest),
             "machine" => _ = self.snapshot.machine.line(rest),
+            "way" => self.snapshot.ways.push(rest.to_owned()),
             "outcome" => self.snapshot.outcome = Outcome::parse(rest),
             "end" => {}
             _ => return None,
@@ -436,7 +451,9 @@ mod tests {
         let etcd = &snapshot.units[&"etcd.service".parse().unwrap()];
         assert!(etcd.is_active() && etcd.pid == 12 && etcd.restarts == 1);
         assert_eq!(etcd.applied.as_deref(), Some("abc"));
-        assert_eq!(etcd.program.as_deref(), Some("/usr/local/bin/etcd-v3.5.21"));
+        let started = etcd.program.as_ref().unwrap();
+        assert_eq!(started.path, "/usr/local/bin/etcd-v3.5.21");
+        assert!(started.is_gone);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reaching the nodes, all at once, and taking a snapshot of what each holds.
 
 pub mod members;
+pub mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -114,7 +115,7 @@ impl Error {
 
 /// How nodes are reached.
 #[derive(Debug, Clone, Copy)]
-pub struct Reach<'a> {
+pub struct ConnectOptions<'a> {
     /// A directory with one directory a node in it, in place of machines.
     pub into: Option<&'a Path>,
     /// The password for sudo.
@@ -127,7 +128,7 @@ pub struct Reach<'a> {
 pub async fn connect(
     inventory: &Inventory,
     nodes: &BTreeSet<NodeName>,
-    reach: Reach<'_>,
+    reach: ConnectOptions<'_>,
     events: &Events,
 ) -> Result<BTreeMap<NodeName, Transport>, Vec<Error>> {
     let wanted = inventory
@@ -164,6 +165,8 @@ pub struct Asked {
     pub data: Option<Place>,
     /// The role of kube-apiservers, where it is asked whom its etcd knows.
     pub users: Option<String>,
+    /// Whether it is asked what it brings along to run Pods.
+    pub worker: bool,
 }
 
 impl Asked {
@@ -187,6 +190,7 @@ impl Asked {
             units: units.cloned().collect(),
             data: None,
             users: None,
+            worker: false,
         }
     }
 
@@ -244,7 +248,7 @@ pub async fn complete(
 }
 
 /// Waits for nodes that carry out by themselves what a run before this one began, and looks at them
-/// anew: before that, what they hold is half-way.
+/// again: before that, what they hold is half-way.
 pub async fn settle(
     transports: &BTreeMap<NodeName, Transport>,
     snapshots: &mut BTreeMap<NodeName, Snapshot>,
@@ -283,6 +287,7 @@ pub async fn look_at(
         units,
         data: None,
         users: None,
+        worker: false,
     };
     look(transport, &asked, false).await
 }
@@ -291,12 +296,14 @@ async fn look(transport: &Transport, asked: &Asked, verify: bool) -> Result<Snap
     let paths = asked.paths.iter().map(|path| format!("path {path}\n"));
     let units = asked.units.iter().map(|unit| format!("unit {unit}\n"));
     let data = asked.data.iter().map(Place::lines);
+    let worker = asked.worker.then(|| "worker\n".to_owned());
     let users = asked.users.iter().map(|role| format!("users {role}\n"));
     let body = Body::text(
         paths
             .chain(units)
             .chain(data)
             .chain(users)
+            .chain(worker)
             .collect::<String>(),
     );
     let how = if verify { "hash" } else { "index" };

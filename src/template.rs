@@ -7,7 +7,7 @@ mod bad;
 mod builtin;
 mod expansion;
 mod known;
-mod own;
+mod overrides;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -24,7 +24,7 @@ use self::expansion::Piece;
 pub use self::bad::BadText;
 pub(crate) use self::builtin::builtin;
 pub use self::builtin::{Builtin, PARTIALS};
-pub use self::own::{Known, Own, OwnText};
+pub use self::overrides::{Known, Override, Overrides};
 
 /// The most bytes that a template may expand to.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +40,8 @@ pub struct Context {
     pub node: NodeWords,
     /// The etcd cluster, as seen from the node.
     pub etcd: EtcdWords,
+    /// The network of Pods, as seen from the node.
+    pub pods: PodWords,
     /// The file name without ending of the authority of each set of certificates: where one stands
     /// in for others, they share its file.
     pub authority: BTreeMap<&'static str, &'static str>,
@@ -47,6 +49,21 @@ pub struct Context {
     pub word: BTreeMap<&'static str, &'static str>,
     /// The service that a unit is for; empty in any other text.
     pub service: ServiceWords,
+}
+
+/// What templates see, made ready once for all texts of it.
+#[derive(Debug)]
+pub struct Scene(handlebars::Context);
+
+impl Scene {
+    /// Of a [`Context`], or of whatever a text of kinstall's own is about.
+    pub fn of(data: &impl Serialize) -> Result<Self, Error> {
+        let scene = handlebars::Context::wraps(data).map(Self);
+        scene.map_err(|source| Error::Render {
+            name: "the words".to_owned(),
+            source: Box::new(source),
+        })
+    }
 }
 
 /// What stands in a unit, quoted as systemd wants it.
@@ -73,6 +90,29 @@ pub struct ClusterWords {
     pub service_cidr: String,
     /// The network of Pod addresses.
     pub pod_cidr: String,
+    /// The image that each Pod begins with.
+    pub pause_image: String,
+    /// The address of the cluster's DNS service.
+    pub dns: String,
+    /// How kube-proxy leads traffic to Services: its own word.
+    pub proxy: &'static str,
+}
+
+/// The network of Pods, as seen from a node.
+#[derive(Debug, Clone, Serialize)]
+pub struct PodWords {
+    /// How other nodes' Pods are reached: `routes`, `vxlan`, `none`.
+    pub network: &'static str,
+    /// The range of the node's own Pods; `-` where it has none.
+    pub range: String,
+    /// All addresses of the family: `0.0.0.0/0`, `::/0`.
+    pub anywhere: &'static str,
+    /// Whether the cluster's addresses are of IPv6.
+    pub ipv6: bool,
+    /// The most bytes of a Pod's packet.
+    pub mtu: u32,
+    /// The hardware address of the node's end of the tunnel.
+    pub mac: String,
 }
 
 /// One node.
@@ -88,6 +128,8 @@ pub struct NodeWords {
     pub etcd_domain: String,
     /// The address of its etcd member as a URL has it: IPv6 in brackets.
     pub etcd_url_host: String,
+    /// Whether its kube-proxy serves `NodePort`s on the loopback, too: before 1.26 it cannot do without.
+    pub loopback_node_ports: bool,
 }
 
 /// The etcd cluster, as seen from a node.
@@ -117,28 +159,28 @@ pub enum Error {
     /// The same of one that the user wrote.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Own(Box<BadText>),
+    Overrides(Box<BadText>),
 }
 
 /// Renders templates: kinstall's, and the user's over them.
 #[derive(Debug)]
 pub struct Renderer {
     registry: Handlebars<'static>,
-    own: Own,
+    own: Overrides,
     /// The texts that were rendered so far.
     parsed: Mutex<HashMap<String, Arc<Template>>>,
 }
 
 impl Default for Renderer {
     fn default() -> Self {
-        Self::with(&Own::default()).expect("the partials are templates")
+        Self::with(&Overrides::default()).expect("the partials are templates")
     }
 }
 
 impl Renderer {
     /// One for which the user's texts stand in the place of kinstall's; the first of the partials
     /// among them that is no template is an error.
-    pub fn with(own: &Own) -> Result<Self, Error> {
+    pub fn with(own: &Overrides) -> Result<Self, Error> {
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
         registry.register_escape_fn(no_escape);
@@ -184,22 +226,17 @@ impl Renderer {
     }
 
     /// The text of a template. `name` is what it is for, for messages.
-    pub fn render(&self, name: &str, text: &str, data: &impl Serialize) -> Result<String, Error> {
+    pub fn render(&self, name: &str, text: &str, scene: &Scene) -> Result<String, Error> {
         // Most texts of the tables are plain, and a plain one needs no parser.
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
-        let rendered = bounded(|to| self.render_to(text, data, to));
-        rendered.map_err(|source| self.error(name, None, source, data))
+        let rendered = bounded(|to| self.render_to(text, scene, to));
+        rendered.map_err(|source| self.error(name, None, source, scene))
     }
 
     /// Renders a text; it is parsed once, however many nodes it is for.
-    fn render_to(
-        &self,
-        text: &str,
-        data: &impl Serialize,
-        to: &mut Bounded,
-    ) -> Result<(), RenderError> {
+    fn render_to(&self, text: &str, scene: &Scene, to: &mut Bounded) -> Result<(), RenderError> {
         let template = {
             let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(template) = parsed.get(text) {
@@ -211,26 +248,25 @@ impl Renderer {
                 template
             }
         };
-        let context = handlebars::Context::wraps(data)?;
         let mut output = WriteOutput::new(to);
         template.render(
             &self.registry,
-            &context,
+            &scene.0,
             &mut RenderContext::new(None),
             &mut output,
         )
     }
 
     /// The text that ships under a name, or the one that the user put in its place.
-    pub fn builtin(&self, builtin: Builtin, data: &impl Serialize) -> Result<String, Error> {
+    pub fn builtin(&self, builtin: Builtin, scene: &Scene) -> Result<String, Error> {
         match self.own.text(builtin.name) {
-            Some(own) => self.own(own, data),
-            None => self.render(builtin.name, builtin.text, data),
+            Some(own) => self.own(own, scene),
+            None => self.render(builtin.name, builtin.text, scene),
         }
     }
 
     /// The text of a file that the user wrote.
-    pub fn own(&self, own: &OwnText, data: &impl Serialize) -> Result<String, Error> {
+    pub fn own(&self, own: &Override, scene: &Scene) -> Result<String, Error> {
         if !own.is_template {
             return Ok(own.text.clone());
         }
@@ -245,17 +281,17 @@ impl Renderer {
         known::ask_first(&mut template);
         let mut registry = self.registry.clone();
         registry.register_template(OWN, template);
-        let rendered = bounded(|to| registry.render_to_write(OWN, data, to));
-        rendered.map_err(|source| self.error(&own.file, Some(own), source, data))
+        let rendered = bounded(|to| registry.render_with_context_to_write(OWN, &scene.0, to));
+        rendered.map_err(|source| self.error(&own.file, Some(own), source, scene))
     }
 
     /// Whose mistake it is: that of the partial it is in, if the user wrote that one.
     fn error(
         &self,
         name: &str,
-        own: Option<&OwnText>,
+        own: Option<&Override>,
         source: RenderError,
-        data: &impl Serialize,
+        scene: &Scene,
     ) -> Error {
         let within = source.template_name.as_deref();
         let partial = PARTIALS.iter().find(|(name, _)| Some(*name) == within);
@@ -265,8 +301,7 @@ impl Renderer {
         };
         match at_fault {
             Some(own) => {
-                let data = serde_json::to_value(data).unwrap_or_default();
-                Error::Own(Box::new(BadText::unrendered(own, &source, &data)))
+                Error::Overrides(Box::new(BadText::unrendered(own, &source, scene.0.data())))
             }
             None => Error::Render {
                 name: name.to_owned(),
@@ -277,7 +312,7 @@ impl Renderer {
 }
 
 fn in_own(bad: BadText) -> Error {
-    Error::Own(Box::new(bad))
+    Error::Overrides(Box::new(bad))
 }
 
 /// A text as it is written, to its limit.
@@ -399,7 +434,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_there_is_an_error_and_nothing_is_escaped() {
         let renderer = Renderer::default();
-        let data = serde_json::json!({"a": "<&\"'>"});
+        let data = Scene::of(&serde_json::json!({"a": "<&\"'>"})).unwrap();
         assert_eq!(
             renderer.render("x", "{{a}}", &data).ok().as_deref(),
             Some("<&\"'>")

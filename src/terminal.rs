@@ -10,6 +10,7 @@ pub mod in_the_way;
 pub mod listing;
 pub mod outlook;
 mod progress;
+pub mod proof;
 pub mod releases;
 pub mod report;
 
@@ -98,6 +99,15 @@ impl Terminal {
     pub fn print_json(&self, data: &impl Serialize) {
         let text = serde_json::to_string_pretty(data).expect("what is told is texts and numbers");
         write(std::io::stdout(), &(plain::json(&text) + "\n"));
+    }
+
+    /// Prints data for a person, or as JSON.
+    pub fn print_data(&self, json: bool, data: &impl Serialize, text: impl Fn(bool) -> String) {
+        if json {
+            self.print_json(data);
+        } else {
+            self.print_colored(text);
+        }
     }
 
     /// Says a line, or several.

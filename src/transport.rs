@@ -122,7 +122,7 @@ pub enum Error {
     /// The node shows another key than the one in `known_hosts`.
     #[error("{node}: the host key of `{host}` has changed: this may be another machine")]
     #[diagnostic(help(
-        "if it was installed anew, forget the old key by `ssh-keygen -R {host}` and accept the new one by `{login}`"
+        "if it was reinstalled, forget the old key by `ssh-keygen -R {host}` and accept the new one by `{login}`"
     ))]
     HostKeyChanged {
         /// The node.
@@ -164,14 +164,14 @@ pub enum Error {
     },
     /// The user cannot become root.
     #[error("{node}: cannot become root: {why}")]
-    #[diagnostic(help("{way_out}"))]
+    #[diagnostic(help("{help}"))]
     Sudo {
         /// The node.
         node: NodeName,
         /// sudo's own words.
         why: String,
         /// What mends it.
-        way_out: String,
+        help: String,
     },
     /// The connection broke.
     #[error("{node}: the connection was lost during `{script}`")]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A release, as in `1.32.3`.
+/// A release, as in `1.36.3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Version {
@@ -73,7 +73,7 @@ impl FromStr for Version {
     type Err = NotAVersion;
 
     fn from_str(text: &str) -> Result<Self, NotAVersion> {
-        let refuse = || NotAVersion(text.to_owned(), "1.32.3");
+        let refuse = || NotAVersion(text.to_owned(), "1.36.3");
         let [major, minor, patch] = numbers(text).ok_or_else(refuse)?;
         Ok(Self {
             major,

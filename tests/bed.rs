@@ -15,7 +15,7 @@ use crate::lab::{Going, KUBERNETES, Lab, Output, elf, stock_as};
 
 /// The nodes.
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
-/// etcdctl on a node, as whoever looks after its health.
+/// etcdctl on a node, as anyone who looks after its health.
 pub(crate) const ETCDCTL: &str = "ETCDCTL_API=3 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
     --cacert=/etc/etcd/certs/rootCA.pem \
     --cert=/etc/etcd/certs/healthcheck/etcd-healthcheck-client.pem \
@@ -192,7 +192,7 @@ impl Bed {
                 let bed = &*self;
                 scope.spawn(move || {
                     bed.nodes(&format!("reset {node}"));
-                    // sshd listens anew when it reads its configuration, a moment after systemctl has ended.
+                    // sshd listens again when it reads its configuration, a moment after systemctl has ended.
                     let verbose = "echo LogLevel VERBOSE >/etc/ssh/sshd_config.d/99-test.conf
                         systemctl reload ssh || exit 1
                         sleep 0.5
@@ -354,17 +354,29 @@ pub(crate) fn stock_servers(standin: &Path, mirror: &Path, version: &str) {
         "kube-controller-manager",
         "kube-scheduler",
     ] {
-        let out = mirror.with_extension("new");
-        let made = Command::new(standin)
-            .args(["make", "--name", name, "--version", version, "--out"])
-            .arg(&out)
-            .status();
-        assert!(made.unwrap().success());
-        stock_as(mirror, version, name, &fs::read(&out).unwrap());
-        fs::remove_file(out).unwrap();
+        stock_server(standin, mirror, version, name);
     }
     let kubectl = elf(&format!("kubectl {version}"));
     stock_as(mirror, version, "kubectl", &kubectl);
+}
+
+/// Puts stand-ins of what workers run of Kubernetes into a mirror.
+pub(crate) fn stock_workers(standin: &Path, mirror: &Path, version: &str) {
+    for name in ["kubelet", "kube-proxy"] {
+        stock_server(standin, mirror, version, name);
+    }
+}
+
+/// Puts a stand-in into a mirror.
+fn stock_server(standin: &Path, mirror: &Path, version: &str, name: &str) {
+    let out = mirror.with_extension("new");
+    let made = Command::new(standin)
+        .args(["make", "--name", name, "--version", version, "--out"])
+        .arg(&out)
+        .status();
+    assert!(made.unwrap().success());
+    stock_as(mirror, version, name, &fs::read(&out).unwrap());
+    fs::remove_file(out).unwrap();
 }
 
 impl Drop for Bed {

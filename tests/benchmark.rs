@@ -12,7 +12,7 @@ fn what_would_be_installed_is_scored_without_any_node() {
     let passed = lab.run(OFFLINE).exits(0);
     passed
         .prints("1.2 kube-apiserver: 26 pass, 0 fail, 4 manual, 0 not applicable")
-        .prints("kinstall runs no kubelet")
+        .prints("no kubelet is to run here")
         .prints("0 fail,");
     lab.edit(
         "audit-log-maxage = 60",

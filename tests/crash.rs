@@ -70,14 +70,17 @@ fn points(actions: &[String], full: Option<&str>) -> Vec<(Fault, usize)> {
         let (first, step) = share(full);
         return points.skip(first - 1).step_by(step).collect();
     }
-    let turns: Vec<usize> = all
-        .filter(|number| actions[number - 1].contains("turn"))
+    let transactions: Vec<usize> = all
+        .filter(|number| actions[number - 1].contains("transaction"))
         .collect();
     vec![
-        (Fault::Kill, turns[4]),
-        (Fault::Cut, turns[1]),
-        (Fault::Power, turns[3]),
-        (Fault::Disk, turns[7]),
+        (Fault::Kill, transactions[4]),
+        (Fault::Cut, transactions[1]),
+        (Fault::Power, transactions[3]),
+        (Fault::Disk, transactions[7]),
+        // The worker's.
+        (Fault::Kill, transactions[9]),
+        (Fault::Cut, transactions[9]),
     ]
 }
 

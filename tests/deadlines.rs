@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::bed::{Bed, NODES, PUSH};
 use crate::interrupt::assert_no_sessions;
 use crate::lab::{Going, Lab, MEMORY_MIB_MAX, Output};
-use crate::sshd::{lend, take_back};
 
 /// What sshd runs on the node in place of whatever it is asked to: the same, with a twist in the
 /// answer that `/run/twist` says. It does not look at what it is asked, only at what is answered.
@@ -155,7 +154,6 @@ fn a_service_that_never_stops_answering_is_not_healthy() {
         return;
     };
     let lab = bed.pushed();
-    lend(&bed, "openssl");
     let replace = format!(
         "cat >/run/endless <<'END'\n{ENDLESS}END\nchmod 755 /run/endless
         mkdir /run/systemd/system/kube-apiserver.service.d
@@ -177,6 +175,5 @@ fn a_service_that_never_stops_answering_is_not_healthy() {
         "rm -r /run/systemd/system/kube-apiserver.service.d /run/endless
         systemctl daemon-reload; systemctl restart kube-apiserver",
     );
-    take_back(&bed, "openssl");
     bed.leave(lab);
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use crate::bed::{Bed, PUSH};
 use crate::lab::Lab;
 
-/// The flag as the kube-apiserver of node1 runs with it, and how the last turn there ended.
+/// The flag as the kube-apiserver of node1 runs with it, and how the last transaction there ended.
 const ENDED: &str = "cut -d' ' -f1 /var/lib/kinstall/outcome 2>/dev/null; \
     tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep maxage; true";
-const TURNS: &str = "systemctl list-units --no-legend 'kinstall-turn-*' | grep -c . || :";
+const TRANSACTIONS: &str =
+    "systemctl list-units --no-legend 'kinstall-transaction-*' | grep -c . || :";
 
 /// Ends every session of ssh and all that runs in it. A cut cable would take etcd's quorum from the
 /// node too, and with it any kube-apiserver, the old as the new.
@@ -23,15 +24,21 @@ fn lose(bed: &Bed, lab: &Lab) {
     let mut going = lab.start(PUSH);
     going.wait_for("kube-apiserver:");
     let begun = Instant::now();
-    while bed.on("node1", TURNS) == "0" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "no turn begins");
+    while bed.on("node1", TRANSACTIONS) == "0" {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "no transaction begins"
+        );
     }
     // First kinstall, which would tell its history how it ended.
     going.signal("KILL");
     bed.on("node1", KILL_SESSIONS);
     going.finish();
-    while bed.on("node1", TURNS) != "0" {
-        assert!(begun.elapsed() < Duration::from_secs(90), "no turn ends");
+    while bed.on("node1", TRANSACTIONS) != "0" {
+        assert!(
+            begun.elapsed() < Duration::from_secs(90),
+            "no transaction ends"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -96,8 +103,11 @@ fn a_node_whose_network_is_gone_puts_back_what_was_there() {
     let mut going = lab.start(PUSH);
     going.wait_for("kube-apiserver:");
     let begun = Instant::now();
-    while bed.on("node1", TURNS) == "0" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "no turn begins");
+    while bed.on("node1", TRANSACTIONS) == "0" {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "no transaction begins"
+        );
     }
     // With the cable goes etcd's quorum, and with it any kube-apiserver, the new as the old.
     bed.nodes("cut node1");
@@ -105,8 +115,8 @@ fn a_node_whose_network_is_gone_puts_back_what_was_there() {
     going.finish();
     let ended = "cut -d' ' -f1 /var/lib/kinstall/outcome 2>/dev/null; \
         grep -o 'maxage=[0-9]*' /etc/systemd/system/kube-apiserver.service";
-    while bed.on("node1", TURNS) != "0" {
-        assert!(begun.elapsed() < GIVEN_UP, "no turn ends");
+    while bed.on("node1", TRANSACTIONS) != "0" {
+        assert!(begun.elapsed() < GIVEN_UP, "no transaction ends");
         std::thread::sleep(Duration::from_millis(300));
     }
     assert_eq!(bed.on("node1", ended), "returned\nmaxage=60");

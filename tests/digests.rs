@@ -286,7 +286,7 @@ fn what_rotted_without_a_trace_is_found_by_verify() {
     fs::write(&index, text.replace(line, &format!("{shown} {digest}"))).unwrap();
     lab.run(PUSH).exits(0).says("nothing to do");
     let verify = [&PUSH[..], &["--verify"]].concat();
-    lab.run(verify).exits(0).says("1 changes on 1 nodes");
+    lab.run(verify).exits(0).says("1 change on 1 node");
     assert_eq!(before, content(&lab.path("nodes/node3")));
 }
 

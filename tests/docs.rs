@@ -175,7 +175,7 @@ fn every_inventory_is_one_that_the_program_takes() {
 
 #[test]
 fn the_exit_codes_are_those_that_the_program_has() {
-    let (table, source) = (read("docs/exit-codes.md"), read("src/cli/fail.rs"));
+    let (table, source) = (read("docs/exit-codes.md"), read("src/failure.rs"));
     let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
     let rows = rows.filter_map(|row| row.split(' ').next());
     let (_, variants) = source.split_once("pub enum Exit {").unwrap();
@@ -191,4 +191,41 @@ fn the_exit_codes_are_those_that_the_program_has() {
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 120, "README.md has {lines} lines");
+}
+
+/// How many of the newest lines of Kubernetes an example may name: those that upstream looks after, and
+/// the one to come.
+const LINES_OF_EXAMPLES: u64 = 4;
+/// The last line that was built for 32-bit ARM.
+const ARMHF: &str = "inventories/home-lab-armhf.toml";
+
+#[test]
+fn examples_name_lines_of_kubernetes_that_are_looked_after() {
+    let newest = *kinstall::inventory::pairing::KUBERNETES.end();
+    let lab = Lab::empty();
+    lab.run(["init"]).exits(0);
+    let starter = fs::read_to_string(lab.path("inventory.toml")).unwrap();
+    let mut texts = vec![("the starter".to_owned(), starter)];
+    let examples = fs::read_dir(project().join("inventories")).unwrap();
+    let examples = examples.map(|it| format!("inventories/{}", it.unwrap().file_name().display()));
+    let documents = documents().into_iter().map(|document| document.path);
+    let paths = examples.filter(|path| path != ARMHF).chain(documents);
+    texts.extend(paths.map(|path| (path.clone(), read(&path))));
+    let mut named = 0;
+    for (place, text) in &texts {
+        for before in ["kubernetes = \"", "--through ", "--kubernetes "] {
+            for rest in text.split(before).skip(1) {
+                let end = rest.find(|char: char| !char.is_ascii_digit() && !".,".contains(char));
+                for version in rest[..end.unwrap_or(rest.len())].split(',') {
+                    let Some(line) = version.strip_prefix("1.") else {
+                        continue;
+                    };
+                    let line: u64 = line.split('.').next().unwrap().parse().unwrap();
+                    assert!(line > newest - LINES_OF_EXAMPLES, "{place}: {version}");
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named > 8, "{named}");
 }

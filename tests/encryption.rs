@@ -61,7 +61,7 @@ fn what_kube_apiserver_does_not_start_with_is_refused() {
     }
     refused(
         "  - aescbc: {keys: [{name: 20240101, secret: SECRET}]}",
-        &format!("{first}.aescbc.keys[0].name` is a number, where a text is due"),
+        &format!("{first}.aescbc.keys[0].name`: expected a text, found a number"),
         "quote what is a text",
     );
     refused(
@@ -178,4 +178,26 @@ fn a_rotation_touches_nothing_that_it_cannot_keep() {
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     assert!(!lab.path("pki/rotation").exists());
+}
+
+#[test]
+fn aliases_that_stand_for_billions_of_values_are_refused_at_once() {
+    let laugh: String = (1..9).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, n| {
+        let alias = format!("*a{},", n - 1).repeat(10);
+        format!("{text}a{n}: &a{n} [{alias}]\n")
+    });
+    let lab = with("- resources: [secrets]\n  providers:\n  - identity: {}\n");
+    let path = lab.path("pki/encryption-config.yaml");
+    let text = laugh + &fs::read_to_string(&path).unwrap();
+    fs::write(&path, &text).unwrap();
+    for command in [
+        &["render", "inventory.toml", "--out", "out"][..],
+        &["encryption", "status", "inventory.toml"],
+        &["plan", "inventory.toml", "--into", "nodes"],
+    ] {
+        let output = lab.run(command);
+        assert!(![None, Some(0)].contains(&output.code), "{output}");
+        output.says("its aliases stand for more than 20000 values");
+    }
+    assert_eq!(fs::read_to_string(path).unwrap(), text);
 }

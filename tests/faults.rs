@@ -237,14 +237,14 @@ fn a_process_that_does_not_want_to_end_costs_the_next_one_no_time() {
         return;
     };
     let lab = bed.pushed();
-    lab.edit("ready-seconds = 30", "ready-seconds = 5");
+    lab.edit("ready-seconds = 30", "ready-seconds = 12");
     lab.edit(
         "[rollout]\n",
         "[component.kube-scheduler]\nflags = { v = 3 }\n\n[rollout]\n",
     );
     // It hears no signal, and is killed after longer than the next one may take to become healthy.
     let stubborn = "d=/run/systemd/system/service.d; mkdir -p $d
-        printf '[Service]\\nKillSignal=SIGWINCH\\nTimeoutStopSec=8\\n' >$d/test.conf
+        printf '[Service]\\nKillSignal=SIGWINCH\\nTimeoutStopSec=16\\n' >$d/test.conf
         systemctl daemon-reload";
     bed.on("node1", stubborn);
     let output = lab.run(PUSH);
@@ -254,7 +254,7 @@ fn a_process_that_does_not_want_to_end_costs_the_next_one_no_time() {
     );
     let output = output.exits(0);
     assert!(
-        output.seconds > 8.0,
+        output.seconds > 16.0,
         "nobody waited for it: {}",
         output.seconds
     );

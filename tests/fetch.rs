@@ -127,7 +127,7 @@ fn a_mirror_that_does_not_is_given_up_with_the_cause() {
         (Mood::CutAfter(0), "the connection broke after 0 bytes"),
         (
             Mood::StallAfter(0),
-            "nothing came for 1 seconds (0 bytes were there)",
+            "nothing came for 1 second, after 0 bytes",
         ),
         (Mood::LengthOff(-5), "bytes have sha256"),
         (Mood::WrongBytes, "suspect its file, or the way here"),

@@ -1,10 +1,13 @@
 //! Promises about the trees that `render` writes for the inventories that ship with kinstall: what
 //! changes in them is seen in a review, and systemd accepts every unit.
 //!
-//! `UPDATE_GOLDEN=1 cargo test golden` writes `tests/golden/` anew. Certificates, keys and whatever
-//! embeds them differ each time and are left out.
+//! `tests/golden/` has a file for each inventory. A text that stands on several nodes is there once, and
+//! of the others what differs. Of a release of Kubernetes there is what differs from the one before.
+//! `UPDATE_GOLDEN=1 cargo test golden` writes it all again. Certificates, keys and whatever embeds them
+//! differ each time and are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -128,45 +131,139 @@ fn nothing_is_wrong_with_what_ships() {
         .says("1.26.15 was the last for 32-bit ARM");
 }
 
-#[test]
-fn rendered_trees_are_those_that_were_reviewed() {
-    let lab = Lab::empty();
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let mut wrong = Vec::new();
-    for (name, tree) in rendered(&lab) {
-        let golden = project().join("tests/golden").join(&name);
-        let found = texts(&tree);
-        assert!(!found.is_empty(), "{name} renders nothing");
-        if update {
-            if golden.exists() {
-                fs::remove_dir_all(&golden).unwrap();
+/// Inventories that are another one with some things changed: of them it is told what differs.
+const VARIANTS: [(&str, &str); 2] = [("home-lab-armhf", "home-lab"), ("vault", "home-lab")];
+
+/// The lines of Kubernetes that are rendered, 1.20 first.
+const MINORS: std::ops::RangeInclusive<u32> = 20..=37;
+/// The inventory of which they are, and those of its nodes that together have everything.
+const OF_VERSIONS: &str = "kubenet";
+const NODES_OF_VERSIONS: &str = "control0,worker0";
+
+/// What differs from one text to another, with the line around it; nothing if nothing does.
+fn difference(old: &str, new: &str) -> String {
+    let diff = similar::TextDiff::from_lines(old, new);
+    diff.unified_diff().context_radius(1).to_string()
+}
+
+/// A tree by its texts, of nodes with much in common.
+fn whole(texts: &BTreeMap<String, String>) -> String {
+    let mut told = String::new();
+    // By the path on its node: the first node that has it, and the text there.
+    let mut first: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    for (name, text) in texts {
+        let (node, path) = name.split_once('/').unwrap();
+        match first.get(path) {
+            None => {
+                first.insert(path, (node, text));
+                write!(told, "=== {name}\n{text}\n").unwrap();
             }
-            for (path, text) in &found {
-                let path = golden.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-        }
-        let expected = texts(&golden);
-        let paths: std::collections::BTreeSet<_> = found.keys().chain(expected.keys()).collect();
-        for path in paths {
-            let (old, new) = (expected.get(path), found.get(path));
-            if old != new {
-                let empty = String::new();
-                let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
-                let diff = similar::TextDiff::from_lines(old.as_str(), new.as_str());
-                wrong.push(format!(
-                    "{name}/{path}\n{}",
-                    diff.unified_diff().context_radius(1)
-                ));
+            Some((other, there)) => {
+                let difference = difference(there, text);
+                write!(told, "=== {name}: as on {other}\n{difference}").unwrap();
             }
         }
     }
+    told
+}
+
+/// What differs from one tree to another.
+fn change(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> String {
+    let mut told = String::new();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        match (old.get(name), new.get(name)) {
+            (Some(_), None) => writeln!(told, "=== {name}: gone").unwrap(),
+            (None, Some(text)) => write!(told, "=== {name}: new\n{text}\n").unwrap(),
+            (Some(old), Some(new)) if old != new => {
+                write!(told, "=== {name}\n{}", difference(old, new)).unwrap();
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
+/// Compares what was rendered with what was reviewed, file by file, or writes that again.
+fn review(directory: &str, found: &BTreeMap<String, String>) {
+    let directory = project().join("tests/golden").join(directory);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(&directory).unwrap();
+        for (name, text) in found {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    }
+    let reviewed = fs::read_dir(&directory).unwrap();
+    let mut reviewed: BTreeMap<String, String> = reviewed
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let mut wrong = String::new();
+    for (name, found) in found {
+        let reviewed = reviewed.remove(name).unwrap_or_default();
+        if reviewed != *found {
+            writeln!(wrong, "{name}\n{}", difference(&reviewed, found)).unwrap();
+        }
+    }
     assert!(
-        wrong.is_empty(),
-        "these differ from tests/golden (right? then UPDATE_GOLDEN=1):\n{}",
-        wrong.join("\n")
+        wrong.is_empty() && reviewed.is_empty(),
+        "these differ from {} (right? then UPDATE_GOLDEN=1):\n{wrong}{:?}",
+        directory.display(),
+        reviewed.keys()
     );
+}
+
+#[test]
+fn rendered_trees_are_those_that_were_reviewed() {
+    let lab = Lab::empty();
+    let trees: BTreeMap<String, BTreeMap<String, String>> = rendered(&lab)
+        .into_iter()
+        .map(|(name, tree)| (name, texts(&tree)))
+        .collect();
+    let tell = |(name, tree): (&String, &BTreeMap<String, String>)| {
+        assert!(!tree.is_empty(), "{name} renders nothing");
+        let variant = VARIANTS.iter().find(|(variant, _)| variant == name);
+        match variant {
+            Some((_, base)) => (format!("{name}.diff"), change(&trees[*base], tree)),
+            None => (format!("{name}.txt"), whole(tree)),
+        }
+    };
+    review("", &trees.iter().map(tell).collect());
+}
+
+#[test]
+fn each_line_of_kubernetes_gets_what_was_reviewed() {
+    let lab = Lab::empty();
+    inventories(&lab);
+    let file = format!("{OF_VERSIONS}.toml");
+    let said = fs::read_to_string(lab.path(&file)).unwrap();
+    let line = said.lines().find(|line| line.starts_with("kubernetes = "));
+    let mut found = BTreeMap::new();
+    let mut before: Option<BTreeMap<String, String>> = None;
+    for minor in MINORS {
+        let version = format!("kubernetes = \"1.{minor}.0\"");
+        fs::write(lab.path(&file), said.replacen(line.unwrap(), &version, 1)).unwrap();
+        let out = format!("rendered/{minor}");
+        let nodes = ["--limit", NODES_OF_VERSIONS, "--arch", "arm64"];
+        let render = ["render", file.as_str(), "--out", &out];
+        lab.run(render.into_iter().chain(nodes)).exits(0);
+        let mut tree = texts(&lab.path(&out));
+        // That names of programs change with the version need not be read each time.
+        for text in tree.values_mut() {
+            *text = text.replace(&format!("-v1.{minor}.0 "), "-vKUBERNETES ");
+        }
+        let (name, told) = match &before {
+            None => (format!("1.{minor}.txt"), whole(&tree)),
+            Some(before) => (format!("1.{minor}.diff"), change(before, &tree)),
+        };
+        found.insert(name, told);
+        before = Some(tree);
+    }
+    review("versions", &found);
 }
 
 #[test]

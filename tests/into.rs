@@ -287,7 +287,7 @@ fn what_is_in_the_way_is_replaced_only_by_who_says_so() {
 
 /// A key that the cluster's data depends on differs: nothing is changed anywhere.
 #[track_caller]
-fn check_precious(path: &str) {
+fn check_protected(path: &str) {
     let lab = pushed();
     fs::remove_dir_all(at(&lab, "node2", "/var/lib/kinstall")).unwrap();
     let file = at(&lab, "node2", path);
@@ -309,12 +309,12 @@ fn check_precious(path: &str) {
 
 #[test]
 fn another_encryption_key_is_never_replaced() {
-    check_precious("/etc/k8s/kube-apiserver/encryption-config.yaml");
+    check_protected("/etc/k8s/kube-apiserver/encryption-config.yaml");
 }
 
 #[test]
 fn another_service_account_key_is_never_replaced() {
-    check_precious("/etc/k8s/shared/service-account.key");
+    check_protected("/etc/k8s/shared/service-account.key");
 }
 
 #[test]
@@ -367,7 +367,46 @@ fn some_nodes_alone_can_be_meant() {
         "node2",
     ])
     .exits(0)
-    .says("done: 1 nodes changed");
+    .says("done: 1 node changed");
     assert!(!at(&lab, "node1", "").exists());
     assert!(at(&lab, "node2", UNIT).exists());
+}
+
+/// An `openssl` for the scripts of nodes to find: it notes its calls, then does what it is told to.
+fn lend_openssl(lab: &Lab, body: &str) -> std::ffi::OsString {
+    let bin = lab.path("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let real = std::env::var("PATH").unwrap();
+    let calls = lab.path("calls").display().to_string();
+    _ = fs::remove_file(&calls);
+    let script = format!("#!/bin/sh\nPATH={real}\necho \"$@\" >>{calls}\n{body}\n");
+    fs::write(bin.join("openssl"), script).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bin.join("openssl"), mode).unwrap();
+    format!("{}:{real}", bin.display()).into()
+}
+
+#[test]
+fn bytes_are_checked_by_openssl_where_it_is_there_and_agrees() {
+    let lab = Lab::new();
+    let calls = |openssl: &str, into: &str| {
+        let mut command = lab.command(["push", "inventory.toml", "--into", into]);
+        command.env("PATH", lend_openssl(&lab, openssl));
+        crate::lab::Going::start(&mut command).finish().exits(0);
+        fs::read_to_string(lab.path("calls")).unwrap()
+    };
+    let told = calls("exec openssl \"$@\"", "nodes");
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("dgst -sha256 -r ")),
+        "{told}"
+    );
+    // One that does not know what is known, and says of each file what its name is: it is asked for nothing
+    // more.
+    let lies = "[ $# -gt 3 ] || { echo 00 '*stdin'; exit; }
+        shift 3; for it; do echo \"${it##*/} *$it\"; done";
+    let told = calls(lies, "others");
+    assert!(told.lines().all(|line| line == "dgst -sha256 -r"), "{told}");
+    let programs = |into: &str| content(&lab.path(&format!("{into}/node1/usr/local/bin")));
+    assert_eq!(programs("nodes"), programs("others"));
 }

@@ -284,7 +284,7 @@ fn what_kubectl_cannot_read_is_refused_with_its_reason_and_stays() {
             format!("{THEIRS}- cluster:\n    server: a\n  name: other\n").into(),
         ),
         (
-            "`contexts[0].context.user` is a number, where a text is due",
+            "`contexts[0].context.user`: expected a text, found a number",
             THEIRS.replace("user: me}", "user: 0b11}").into(),
         ),
         ("it is not YAML (line 2): ", b"a: 1\nb: [\n".into()),

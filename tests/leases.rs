@@ -33,7 +33,7 @@ fn a_push_ends_when_the_controllers_that_it_restarted_are_led_again() {
     lab.edit("v = 4", "v = 5");
     haunted(&lab, &api, 1)
         .exits(1)
-        .says("nobody leads `kube-scheduler.service`: nobody has renewed its lease yet");
+        .says("`kube-scheduler.service` has no leader: its Lease has not been renewed yet");
     lab.edit("ready-seconds = 5", "ready-seconds = 30");
     lab.run(PUSH).exits(0);
     lab.run(["status", "inventory.toml"]).exits(0);

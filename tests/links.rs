@@ -116,7 +116,7 @@ fn the_lockfile_and_the_journal_lie_beside_the_inventory() {
     let lab = lab();
     let push = || lab.run(["push", "project/inventory.toml", "--into", "nodes"]);
     let secret = secret(&lab);
-    for name in ["kinstall.lock", "kinstall.history"] {
+    for name in ["kinstall.lock", "kinstall.history", "kinstall.pods"] {
         let file = lab.path("project").join(name);
         for target in [secret.as_path(), "/dev/zero".as_ref(), "nowhere".as_ref()] {
             symlink(target, &file).unwrap();

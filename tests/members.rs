@@ -89,7 +89,7 @@ fn members_join_are_replaced_and_leave() {
     bed.nodes("reset node3");
     lab.run(["plan", "inventory.toml"])
         .exits(3)
-        .prints("etcd: remove member node3, which is down: its node has lost the data")
+        .prints("etcd: remove member node3, which is down: its node lost its data")
         .prints("etcd: add member node3 at ");
     kill_at(&lab, "member node3 taken out");
     let output = lab.run(PUSH).exits(0);

@@ -31,6 +31,8 @@ pub(crate) enum Mood {
     Page(u16, &'static str),
     /// A redirect to this address.
     Redirect(String),
+    /// 401 with this challenge, but for who says this authorization.
+    Asks(String, &'static str),
     /// `content-encoding: gzip`.
     Gzip,
     /// No announced length: the end of the connection is the end.
@@ -182,8 +184,18 @@ fn serve(mut stream: TcpStream, stock: &Mutex<Stock>, closed: &AtomicBool) -> st
     }
     let mut answer = match (&mood, content) {
         (Mood::Page(status, page), _) => Answer::page(*status, page),
+        (Mood::Asks(challenge, known), _)
+            if request.headers.get("authorization").map(String::as_str) != Some(known) =>
+        {
+            Answer {
+                status: 401,
+                headers: vec![format!("www-authenticate: {challenge}")],
+                body: Vec::new(),
+            }
+        }
         (Mood::Redirect(to), _) => Answer {
-            status: 302,
+            // Whoever follows it sends the same again.
+            status: 307,
             headers: vec![format!("location: {to}")],
             body: Vec::new(),
         },

@@ -53,9 +53,9 @@ fn a_living_cluster_gets_an_authority_for_each_set() {
     Reader::of(&bed, &lab, false).reads_while(|| {
         let mut going = lab.start(MOVE);
         going.wait_for("proven by 12 handshakes");
-        going.wait_for("2/3 the authorities after");
+        going.wait_for("2/3 the new authorities");
         going.wait_until("a member is being restarted", |said| {
-            let rest = said.split("2/3 the authorities after").nth(1);
+            let rest = said.split("2/3 the new authorities").nth(1);
             rest.is_some_and(|rest| rest.matches("etcd.service healthy after").count() > 1)
         });
         going.signal("KILL");
@@ -63,7 +63,7 @@ fn a_living_cluster_gets_an_authority_for_each_set() {
         lab.run(step).exits(0);
     });
     let moved = Reader::of(&bed, &lab, false).reads_while(|| lab.run(MOVE));
-    let moved = moved.exits(0).says("3/3 nobody trusts");
+    let moved = moved.exits(0).says("3/3 the old authorities");
     let seen = watch.end();
     assert!(seen.is_empty(), "{seen:#?}");
     for node in NODES {

@@ -18,7 +18,7 @@ fn another_operator_with_another_inventory_is_noticed() {
         .finish()
         .exits(0);
     let told = "node1, node2, node3: last changed by alice@";
-    // With the inventory that was pushed last there is nothing to tell, whoever holds it.
+    // With the inventory that was pushed last there is nothing to tell, no matter who holds it.
     plan_as(&lab, "bob").exits(0).never_says(told);
     lab.write(&bed.inventory(&NODES));
     plan_as(&lab, "alice").exits(3).never_says(told);

@@ -109,9 +109,9 @@ fn what_is_wrong_with_them_is_told_with_its_place_before_anything_else() {
         "`templates/ectd.service.hbs`: kinstall has no template of this name",
     );
     refused(
-        "templates/kube-proxy.service.d/a.conf",
+        "templates/konnectivity.service.d/a.conf",
         "",
-        "there is no unit `kube-proxy.service` to drop anything into",
+        "there is no unit `konnectivity.service` to drop anything into",
     );
     lab.edit("[cluster]", "[cluster]\ntemplates = \"mine\"");
     lab.run(["check", "inventory.toml"]).exits(2).says("`mine`");

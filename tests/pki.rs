@@ -243,8 +243,8 @@ fn an_expired_authority_beside_one_that_serves_is_told_and_stops_nothing() {
         let lab = taken(&format!(
             "root ca /CN=kubernetes; leaves ca; expired /CN=gone > gone; cat {order} > all; mv all ca.crt; rm gone"
         ));
-        let told = "authority kubernetes: holds `CN=gone` too, which expired on 2025-01-01: it serves \
-                    nobody, and can be removed from `";
+        let told = "authority kubernetes: holds `CN=gone` too, which expired on 2025-01-01: it is of no \
+                    use, and can be removed from `";
         render(&lab).exits(0).says(told).says("made/ca.crt`");
     }
     // The same of what is trusted besides kinstall's own.

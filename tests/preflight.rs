@@ -67,7 +67,7 @@ fn what_a_node_lacks_is_told_before_anything_is_staged() {
         1,
         &["node8: `/usr/local/bin` has 0 MB free and", "make room"],
     );
-    // All at once, each with whoever holds the port.
+    // All at once, each with the process that holds the port.
     case.refused(
         "systemd-run -q --unit=squatter /usr/sbin/sshd -D -p 2380 -p 6443
          for i in $(seq 100); do [ -z \"$(ss -ltnH 'sport = :6443')\" ] || exit 0; sleep 0.1; done; exit 1",
@@ -111,6 +111,8 @@ fn what_a_node_lacks_is_told_before_anything_is_staged() {
     );
     lab.edit(&second, &own);
 
+    clocks(&case);
+
     // Data on a disk of their own are right, and so is whatever no run will touch.
     bed.on(
         node,
@@ -123,8 +125,41 @@ fn what_a_node_lacks_is_told_before_anything_is_staged() {
         node,
         "rm /var/lib/etcd && mkdir /var/lib/etcd && mount --bind /mnt/ssd/etcd /var/lib/etcd",
     );
-    lab.run(PUSH).exits(0).says("done: 1 nodes changed");
+    lab.run(PUSH).exits(0).says("done: 1 node changed");
     bed.on(node, &format!("{bind},ro /usr/local"));
     lab.run(PUSH).exits(0).says("nothing to do");
     bed.on(node, "umount /usr/local");
+}
+
+/// What a clock of the node's own says is told; one that the certificates do not fit is refused.
+fn clocks(case: &Case<'_>) {
+    // Test nodes have the clock of this machine: one of its own stands before `date`.
+    let off = |seconds: &str| {
+        format!(
+            "cp /usr/bin/date /root/date
+            printf '#!/bin/sh\\n[ \"$*\" = +%%s.%%N ] || exec /root/date \"$@\"\\necho $(($(/root/date +%%s) {seconds})).5\\n' >/root/off
+            chmod 755 /root/off && mount --bind /root/off /usr/bin/date"
+        )
+    };
+    let mend = "umount /usr/bin/date";
+    case.refused(
+        &off("- 172800"),
+        mend,
+        1,
+        &[
+            "node8: by its clock, at least 17",
+            "is not valid yet",
+            "`timedatectl set-ntp true`, or `date -s`",
+        ],
+    );
+    case.bed.on(case.node, &off("+ 3600"));
+    let plan = case.lab.run(["plan", "inventory.toml"]).exits(3);
+    plan.says("node8: its clock is at least 3")
+        .says("ahead of the one here");
+    let json = case.lab.run(["plan", "inventory.toml", "--json"]).exits(3);
+    let json = json.json();
+    let mut warnings = json["warnings"].as_array().unwrap().iter();
+    assert!(warnings.any(|it| it["name"] == "clock"), "{json}");
+    case.bed.on(case.node, mend);
+    assert_eq!(case.bed.on(case.node, UNTOUCHED), "");
 }

@@ -1,5 +1,5 @@
 //! Promises about a cluster on which others come to sign while it runs: kinstall's own authorities made
-//! anew, a Vault in their place, another authority in that Vault, and back. Whoever reads always finds a
+//! again, a Vault in their place, another authority in that Vault, and back. Whoever reads always finds a
 //! kube-apiserver that answers and that it believes.
 
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Failure};
-use crate::bed::{Bed, NODES, PUSH, is_well};
+use crate::bed::{Bed, ETCDCTL, NODES, PUSH, is_well};
 use crate::lab::{Lab, Output};
 use crate::vault::server::{ROOT, Server};
 use crate::watch::Watch;
@@ -20,7 +20,7 @@ const STEP: [&str; 5] = ["certs", "move", "inventory.toml", "--steps", "1"];
 const ROTATE: [&str; 3] = ["certs", "rotate-ca", "inventory.toml"];
 /// What the first step says when it begins, and the second.
 const TRUSTS: &str = "1/3 every peer trusts";
-const SIGNS: &str = "2/3 the authorities after";
+const SIGNS: &str = "2/3 the new authorities";
 /// What etcd lets clients in by where one authority signs everything.
 const ONE_CA: &str = "/etc/etcd/certs/rootCA.pem";
 /// What kube-apiserver believes etcd by.
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
     }
 
     fn ask(&self, server: usize) -> Result<(), Failure> {
-        /// No two requests write the same, whoever reads.
+        /// No two requests write the same, no matter who reads.
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         if !self.stores {
             return self.api.get(server, "/readyz").map(drop);
@@ -177,8 +177,8 @@ fn close(reader: &Reader<'_>, lab: &Lab, words: &[&str]) {
     let closed = reader.reads_while(|| lab.run(words));
     closed
         .exits(0)
-        .says("3/3 nobody trusts")
-        .says("done: the authorities before");
+        .says("3/3 the old authorities")
+        .says("done: the old authorities");
     assert_eq!(trusted(reader.bed), ["1", "1", "1"]);
     is_well(lab);
 }
@@ -204,11 +204,12 @@ fn kinstalls_own_authorities_are_made_anew_on_a_living_cluster() {
     assert_eq!(trusted(&bed), ["2", "2", "2"]);
     assert_eq!(signs(), before);
 
-    // A process that read something else is found before anything is changed.
+    // A process that read something else is found before anything is changed. It has read it once it
+    // answers clients, which systemd may be told before.
     let held = NODES.map(|node| bed.holds(node));
     let hide = format!(
         "cp -p {ONE_CA} /root/kept && awk '/BEGIN/ {{ n++ }} n == 1' /root/kept >{ONE_CA} &&
-         systemctl restart etcd && cp -p /root/kept {ONE_CA}"
+         systemctl restart etcd && {ETCDCTL} endpoint health && cp -p /root/kept {ONE_CA}"
     );
     bed.on("node2", &hide);
     lab.run(ROTATE)
@@ -228,7 +229,7 @@ fn kinstalls_own_authorities_are_made_anew_on_a_living_cluster() {
         lab.run(again).exits(0).says("turned round").says(SIGNS);
     });
     let last = reader();
-    last.reads_while(|| killed(&lab, &ROTATE, "3/3 nobody trusts", 1));
+    last.reads_while(|| killed(&lab, &ROTATE, "3/3 the old authorities", 1));
     close(&last, &lab, &ROTATE);
     let seen = watch.end();
     assert!(seen.is_empty(), "{seen:#?}");

@@ -136,7 +136,7 @@ fn stop_all(bed: &Bed, lab: &Lab) -> Vec<String> {
             let point = format!("{action} of {}", keys(&config).join("+"));
             let go = || fs::write(room.join(format!("go-{number}")), "").unwrap();
             let is_own = action.starts_with("rotation") && !action.ends_with("begin");
-            let is_due = is_full || points.is_empty() || is_own || action == "node2 turn";
+            let is_due = is_full || points.is_empty() || is_own || action == "node2 transaction";
             if is_due && !points.contains(&point) {
                 let by_word = points.len() % 4 == 3;
                 let moment = Duration::from_millis(MOMENTS[points.len() % MOMENTS.len()]);

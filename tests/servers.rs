@@ -22,7 +22,7 @@ const UNITS: [&str; 4] = [
 
 /// The directory with genuine servers, and the oldest version of them; none, with the reason said,
 /// where there is none.
-fn servers(test: &str) -> Option<(PathBuf, String)> {
+pub(crate) fn servers(test: &str) -> Option<(PathBuf, String)> {
     let mirror = kube_mirror(test)?;
     let names = fs::read_dir(mirror.join("release")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -31,22 +31,10 @@ fn servers(test: &str) -> Option<(PathBuf, String)> {
 }
 
 /// Three empty nodes, and an inventory that brings the genuine servers to them.
-fn site(bed: &mut Bed, (mirror, version): &(PathBuf, String), more: &str) -> Lab {
+pub(crate) fn site(bed: &mut Bed, mirror: &(PathBuf, String), more: &str) -> Lab {
     let lab = bed.fresh().of_genuine_servers();
-    let own = lab.path("genuine");
-    let shelf = format!("release/v{version}/bin/linux/amd64");
-    fs::create_dir_all(own.join(&shelf)).unwrap();
-    for entry in fs::read_dir(mirror.join(&shelf)).unwrap() {
-        let path = entry.unwrap().path();
-        symlink(&path, own.join(&shelf).join(path.file_name().unwrap())).unwrap();
-    }
-    let kubectl = own.join(&shelf).join("kubectl");
-    if !kubectl.exists() {
-        let program = elf("kubectl");
-        let digest = kinstall::digest::Digest::of(&program).to_string();
-        fs::write(kubectl.with_extension("sha256"), digest).unwrap();
-        fs::write(kubectl, program).unwrap();
-    }
+    let version = &mirror.1;
+    let own = link_release(&lab, mirror, version);
     let text = bed.inventory(&NODES);
     let text: String = text
         .lines()
@@ -62,9 +50,28 @@ fn site(bed: &mut Bed, (mirror, version): &(PathBuf, String), more: &str) -> Lab
     lab
 }
 
+/// Has a lab offer a release of genuine servers; the directory that it is offered in.
+pub(crate) fn link_release(lab: &Lab, (mirror, _): &(PathBuf, String), version: &str) -> PathBuf {
+    let own = lab.path("genuine");
+    let shelf = format!("release/v{version}/bin/linux/amd64");
+    fs::create_dir_all(own.join(&shelf)).unwrap();
+    for entry in fs::read_dir(mirror.join(&shelf)).unwrap() {
+        let path = entry.unwrap().path();
+        symlink(&path, own.join(&shelf).join(path.file_name().unwrap())).unwrap();
+    }
+    let kubectl = own.join(&shelf).join("kubectl");
+    if !kubectl.exists() {
+        let program = elf("kubectl");
+        let digest = kinstall::digest::Digest::of(&program).to_string();
+        fs::write(kubectl.with_extension("sha256"), digest).unwrap();
+        fs::write(kubectl, program).unwrap();
+    }
+    own
+}
+
 /// kubectl of this machine, by way of one node's server.
 #[track_caller]
-fn kubectl(lab: &Lab, node: &str, words: &[&str]) -> String {
+pub(crate) fn kubectl(lab: &Lab, node: &str, words: &[&str]) -> String {
     let file = lab.path(&format!("{node}.kubeconfig"));
     let config = lab.run(["kubeconfig", "inventory.toml", "--node", node]);
     fs::write(&file, config.exits(0).stdout).unwrap();

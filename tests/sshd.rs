@@ -2,7 +2,6 @@
 //! with what there is, or says which setting stands in the way before it changes anything.
 
 use std::net::TcpListener;
-use std::process::Command;
 
 use fs_err as fs;
 
@@ -18,29 +17,10 @@ fn configure(bed: &Bed, lines: &str) {
     bed.on("node3", &script);
 }
 
-/// Lends node3 a program of this machine, with the libraries that it needs.
-pub(crate) fn lend(bed: &Bed, program: &str) {
-    let config = bed.ssh_config().display().to_string();
-    let script = r#"
-        set -eu
-        place=$(mktemp -d) its=$(command -v "$1")
-        cp -L "$its" "$place/$1.bin"
-        for library in $(ldd "$its" | grep -o '/[^ )]*'); do cp -L "$library" "$place/"; done
-        loader=$(basename "$(ldd "$its" | grep -o '/[^ ]*/ld-linux[^ ]*')")
-        printf '#!/bin/sh\nexec /run/lent/%s --library-path /run/lent /run/lent/%s.bin "$@"\n' "$loader" "$1" >"$place/$1"
-        chmod 755 "$place" "$place"/*
-        tar -C "$place" -c . | ssh -F "$2" node3 "mkdir -p /run/lent && tar -x -C /run/lent && ln -sf /run/lent/$1 /usr/local/sbin/$1"
-        rm -r "$place""#;
-    let mut lent = Command::new("sh");
-    lent.args(["-c", script, "lend", program, &config]);
-    assert!(
-        lent.status().unwrap().success(),
-        "this machine has `{program}` to lend"
-    );
-}
-
-pub(crate) fn take_back(bed: &Bed, program: &str) {
-    bed.on("node3", &format!("rm /usr/local/sbin/{program}"));
+/// Puts a program of node3's away.
+fn hide(bed: &Bed, program: &str) {
+    let path = format!("/usr/bin/{program}");
+    bed.on("node3", &format!("mv {path} {path}.away"));
 }
 
 #[test]
@@ -50,8 +30,6 @@ fn ssh_does_without_what_sshd_forbids_or_tells_it_first() {
         return;
     };
     let lab = bed.pushed();
-    lend(&bed, "curl");
-    lend(&bed, "openssl");
     for lines in [
         "DisableForwarding yes",
         "PermitOpen none",
@@ -68,7 +46,7 @@ fn ssh_does_without_what_sshd_forbids_or_tells_it_first() {
     lab.run(["certs", "check", "inventory.toml", "--nodes"])
         .exits(0);
 
-    take_back(&bed, "curl");
+    hide(&bed, "curl");
     lab.run(STATUS).exits(0).prints("all healthy");
     bed.on("node3", "systemctl stop kube-scheduler");
     lab.run(STATUS)
@@ -85,7 +63,7 @@ fn ssh_does_without_what_sshd_forbids_or_tells_it_first() {
         ""
     );
 
-    take_back(&bed, "openssl");
+    hide(&bed, "openssl");
     lab.edit("audit-log-maxage = 68", "audit-log-maxage = 69");
     let before = NODES.map(|node| bed.starts(node));
     lab.run(STATUS)
@@ -109,7 +87,8 @@ fn ssh_does_without_what_sshd_forbids_or_tells_it_first() {
     lab.run(STATUS).exits(0);
     bed.on(
         "node3",
-        "rm /etc/ssh/sshd_config.d/20-test.conf; kill -HUP $(cat /run/sshd.pid); sleep 0.5",
+        "for it in curl openssl; do mv /usr/bin/$it.away /usr/bin/$it; done; rm /etc/ssh/sshd_config.d/20-test.conf; \
+         kill -HUP $(cat /run/sshd.pid); sleep 0.5",
     );
 
     // What a user's own configuration asks of a connection is not for ours.

@@ -1,4 +1,4 @@
-//! Promises to whoever reads what kinstall prints: nothing that comes from a node, a server or a
+//! Promises to anyone who reads what kinstall prints: nothing that comes from a node, a server or a
 //! file acts on the terminal. It is shown as an escape instead.
 
 use fs_err as fs;

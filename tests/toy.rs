@@ -39,6 +39,7 @@ fn a_component_is_one_file_its_templates_and_its_lines_in_the_table() {
         "tests",
         "xtask",
         "standin",
+        "mite",
     ] {
         copy(&project.join(directory), &root.join(directory));
     }
@@ -49,7 +50,7 @@ fn a_component_is_one_file_its_templates_and_its_lines_in_the_table() {
     copy(&toy.join("templates"), &root.join("templates"));
     fs::copy(toy.join("toy.rs"), root.join("src/component/toy.rs")).unwrap();
     let table = root.join("src/component.rs");
-    edit(&table, "mod worker;\n", "mod toy;\nmod worker;\n");
+    edit(&table, "mod shared;\n", "mod shared;\nmod toy;\n");
     edit(
         &table,
         "&kubectl::KUBECTL,\n",
@@ -57,8 +58,8 @@ fn a_component_is_one_file_its_templates_and_its_lines_in_the_table() {
     );
     edit(
         &table,
-        "&etcd::PUBLISHER]",
-        "&etcd::PUBLISHER, &toy::PUBLISHER]",
+        "&etcd::PUBLISHER,\n",
+        "&etcd::PUBLISHER,\n    &toy::PUBLISHER,\n",
     );
     // What is built of other crates is there already; of this one nothing that others run is
     // replaced, for a library's tests have a name of their own.

@@ -49,7 +49,7 @@ fn a_node_without_zstd_is_sent_gzip() {
     let old = bed.special(7, "--without zstd");
     let lab = bed.lab(&[&old]);
     assert_eq!(bed.on(&old, "command -v zstd || echo none"), "none");
-    lab.run(PUSH).exits(0).says("done: 1 nodes changed");
+    lab.run(PUSH).exits(0).says("done: 1 node changed");
     lab.run(["status", "inventory.toml"])
         .exits(0)
         .prints("all healthy");

@@ -123,7 +123,7 @@ fn lab(address: &str, more: &str, tables: &str) -> Lab {
 }
 
 /// Runs `kinstall` with variables of the environment, and a home directory that has nothing of
-/// whoever runs the tests.
+/// anyone who runs the tests.
 #[track_caller]
 fn run<'a>(
     lab: &Lab,

@@ -11,17 +11,24 @@ const HIDDEN: [&str; 1] = ["port"];
 
 #[test]
 fn genuine_programs_of_these_versions_know_every_flag() {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (minor, version) in [("1.20", "1.20.2"), ("1.31", "1.31.14"), ("1.36", "1.36.3")] {
+    let lab = Lab::new();
+    for version in ["1.20.2", "1.31.14", "1.36.3"] {
+        lab.edit(
+            "kubernetes = \"1.",
+            &format!("kubernetes = \"{version}\" # \"1."),
+        );
+        render(&lab, version);
         for program in [
             "kube-apiserver",
             "kube-controller-manager",
             "kube-scheduler",
         ] {
-            let unit = format!("tests/golden/versions/home-lab/{minor}/{program}.service");
-            let unit = fs::read_to_string(project.join(unit)).unwrap();
-            check_known(program, version, &unit);
+            check_known(program, version, &unit(&lab, version, program));
         }
+        lab.edit(
+            &format!("kubernetes = \"{version}\" # \"1."),
+            "kubernetes = \"1.",
+        );
     }
 }
 
@@ -30,21 +37,22 @@ fn genuine_etcds_know_every_flag() {
     let lab = Lab::new();
     for version in ["3.4.23", "3.5.1", "3.6.13"] {
         lab.edit("etcd = \"3.", &format!("etcd = \"{version}\" # \"3."));
-        lab.run([
-            "render",
-            "inventory.toml",
-            "--limit",
-            "node1",
-            "--out",
-            version,
-        ])
-        .exits(0);
-        let unit = lab
-            .path(version)
-            .join("node1/etc/systemd/system/etcd.service");
-        check_known("etcd", version, &fs::read_to_string(unit).unwrap());
+        render(&lab, version);
+        check_known("etcd", version, &unit(&lab, version, "etcd"));
         lab.edit(&format!("etcd = \"{version}\" # \"3."), "etcd = \"3.");
     }
+}
+
+/// Renders the first node, into a directory.
+fn render(lab: &Lab, out: &str) {
+    lab.run(["render", "inventory.toml", "--limit", "node1", "--out", out])
+        .exits(0);
+}
+
+/// The unit of a program in there.
+fn unit(lab: &Lab, out: &str, program: &str) -> String {
+    let unit = format!("{out}/node1/etc/systemd/system/{program}.service");
+    fs::read_to_string(lab.path(&unit)).unwrap()
 }
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! Who is away, and when: the members of each kind, looked at many times a second, by what the
+//! Who is away, and when: the members of each kind, looked at ten times a second, by what the
 //! kernel knows of their processes.
 
 use std::path::PathBuf;
@@ -18,63 +18,69 @@ const KINDS: [(&str, u16); 4] = [
     ("kube-controller-manager", 10257),
     ("kube-scheduler", 10259),
 ];
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks; a member that is restarted is away for a second or more.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A watch that goes on until it is asked what it saw.
 pub(crate) struct Watch {
     done: Arc<AtomicBool>,
-    watching: JoinHandle<Vec<String>>,
+    watching: Option<JoinHandle<Vec<String>>>,
 }
 
-struct Member {
+/// A node, and where the kernel lists the processes of its member of each kind.
+struct Machine {
     node: &'static str,
-    /// Where the kernel lists its processes.
-    processes: PathBuf,
-    port: u16,
+    processes: [PathBuf; KINDS.len()],
 }
 
-impl Member {
-    /// Whether it does not run, or does not listen.
-    fn is_away(&self) -> bool {
-        let list = fs::read_to_string(&self.processes).unwrap_or_default();
-        // Each sees the sockets of its own machine.
-        let sees = |process: &str| {
-            ["tcp", "tcp6"].iter().any(|family| {
-                let table = fs::read_to_string(format!("/proc/{process}/net/{family}"));
-                table.is_ok_and(|table| listens(&table, self.port))
-            })
+impl Machine {
+    /// Which kinds do not run there, or do not listen.
+    fn away(&self) -> [bool; KINDS.len()] {
+        let process = |path: &PathBuf| {
+            let list = fs::read_to_string(path).unwrap_or_default();
+            list.lines().next().map(str::to_owned)
         };
-        !list.lines().take(1).any(sees)
+        let processes = self.processes.each_ref().map(process);
+        // Each of them sees all sockets of the machine. They are read once a look: the kernel walks the
+        // whole of its table for that, which takes it milliseconds.
+        let read = |process: &String| {
+            ["tcp", "tcp6"]
+                .map(|family| fs::read_to_string(format!("/proc/{process}/net/{family}")))
+                .into_iter()
+                .collect::<Result<String, _>>()
+        };
+        let sockets = processes.iter().flatten().find_map(|it| read(it).ok());
+        let ports = ports(&sockets.unwrap_or_default());
+        std::array::from_fn(|kind| processes[kind].is_none() || !ports.contains(&KINDS[kind].1))
     }
 }
 
-/// Whether a table of sockets has one that listens on a port (proc(5): the local address is the
-/// second word, the state the fourth, 0A for one that listens).
-fn listens(table: &str, port: u16) -> bool {
-    let port = format!(":{port:04X}");
-    table.lines().any(|line| {
+/// The ports that a table of sockets has listeners on (proc(5): the local address is the second word,
+/// the state the fourth, 0A for one that listens).
+fn ports(table: &str) -> Vec<u16> {
+    let port = |line: &str| {
         let mut words = line.split_whitespace().skip(1);
-        let is_it = words.next().is_some_and(|local| local.ends_with(&port));
-        is_it && words.nth(1) == Some("0A")
-    })
+        let (_, port) = words.next()?.rsplit_once(':')?;
+        (words.nth(1) == Some("0A")).then_some(())?;
+        u16::from_str_radix(port, 16).ok()
+    };
+    table.lines().filter_map(port).collect()
 }
 
 impl Watch {
     /// Begins.
     pub(crate) fn begin(bed: &Bed) -> Self {
-        let kinds: Vec<_> = KINDS
-            .into_iter()
-            .map(|(kind, port)| (kind, members(bed, kind, port)))
-            .collect();
+        let machines = NODES.map(|node| machine(bed, node));
         let done = Arc::<AtomicBool>::default();
         let is_done = Arc::clone(&done);
         let watching = std::thread::spawn(move || {
             let begun = Instant::now();
             let mut seen = Vec::new();
             while !is_done.load(Ordering::Relaxed) {
-                for (kind, members) in &kinds {
-                    let away = members.iter().filter(|member| member.is_away());
-                    let away: Vec<&str> = away.map(|member| member.node).collect();
+                let all = machines.each_ref().map(|it| (it.node, it.away()));
+                for (index, (kind, _)) in KINDS.into_iter().enumerate() {
+                    let away = all.iter().filter(|(_, away)| away[index]);
+                    let away: Vec<&str> = away.map(|(node, _)| *node).collect();
                     if away.len() > 1 {
                         let at = begun.elapsed().as_secs_f64();
                         seen.push(format!("after {at:.1} s {kind} was away on {away:?}"));
@@ -84,24 +90,29 @@ impl Watch {
             }
             seen
         });
+        let watching = Some(watching);
         Self { done, watching }
     }
 
     /// Ends; the moments at which two members of a kind were away.
-    pub(crate) fn end(self) -> Vec<String> {
+    pub(crate) fn end(mut self) -> Vec<String> {
         self.done.store(true, Ordering::Relaxed);
-        self.watching.join().unwrap()
+        let watching = self.watching.take();
+        watching.expect("it ends once").join().unwrap()
     }
 }
 
-fn members(bed: &Bed, kind: &str, port: u16) -> Vec<Member> {
-    let member = |node: &'static str| {
+/// A test that fails is watched no longer.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+fn machine(bed: &Bed, node: &'static str) -> Machine {
+    let processes = KINDS.map(|(kind, _)| {
         let unit = format!("machine/payload/system.slice/{kind}.service/cgroup.procs");
-        Member {
-            node,
-            processes: bed.cgroup(node).join(unit),
-            port,
-        }
-    };
-    NODES.into_iter().map(member).collect()
+        bed.cgroup(node).join(unit)
+    });
+    Machine { node, processes }
 }

@@ -9,7 +9,7 @@ use crate::diff;
 use crate::event::Event;
 use crate::inventory::NodeName;
 use crate::manifest::{Kind, Manifest};
-use crate::plan::{Direction, Plan, View};
+use crate::plan::{self, Direction, Plan, View};
 use crate::survey;
 
 /// Takes one node back. The generation it is at then, or why it is not.
@@ -24,7 +24,10 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
     let snapshot = survey::look_at(transport, &recorded.manifest, [])
         .await
         .map_err(in_words)?;
-    let difference = diff::between(&recorded.manifest, &snapshot);
+    let mut manifest = recorded.manifest.clone();
+    plan::keep_ways(&mut manifest, &snapshot);
+    let manifest = &manifest;
+    let difference = diff::between(manifest, &snapshot);
     if !difference.missing.is_empty() {
         let count = difference.missing.len();
         return Err(format!(
@@ -39,17 +42,16 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         .into_iter()
         .flat_map(|it| it.entries.values());
     let put_there = put_there.filter_map(|entry| match entry.kind {
-        Kind::File { digest, .. } if entry.precious => Some(digest),
+        Kind::File { digest, .. } if entry.protected => Some(digest),
         _ => None,
     });
     let put_there = put_there.collect();
-    let manifest = &recorded.manifest;
     let view = View {
         manifest,
         snapshot: &snapshot,
         difference: &difference,
         leads: false,
-        superseded: &put_there,
+        retired: &put_there,
     };
     let views = BTreeMap::from([(node.clone(), view)]);
     let plan =

@@ -87,7 +87,7 @@ pub(super) async fn stage(
     digests: &BTreeSet<Digest>,
 ) -> Result<(), Error> {
     let node = transport.node().clone();
-    run.pause.before(node.as_str(), "stage").await;
+    run.failpoint.before(node.as_str(), "stage").await;
     let encoding = encoding(run, &node);
     let mut large = Vec::new();
     let mut small = Vec::new();
@@ -98,7 +98,7 @@ pub(super) async fn stage(
                 unpacked += bytes.expose().len() as u64;
                 small.push((*digest, bytes.expose()));
             }
-            Some(Content::Binary { size, .. }) => {
+            Some(Content::Fetched { size, .. }) => {
                 let encoded = &run.store[&(*digest, encoding)];
                 unpacked += size;
                 total += encoded.size;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{JOURNAL_KEPT, Run, turn};
-use crate::action::{Action, Put};
+use super::{JOURNAL_KEPT, Run, transaction};
+use crate::action::{Action, FileOperation};
 use crate::event::Event;
 use crate::inventory::NodeName;
 use crate::journal::BEGUN;
@@ -30,7 +30,7 @@ pub enum StepError {
     #[error(transparent)]
     Transport(#[from] transport::Error),
     /// The members of etcd do not become what they should.
-    #[error("etcd, asked on {node}: not come to be: {what}: {why}")]
+    #[error("etcd membership change failed (via {node}): {what}: {why}")]
     Member {
         /// The node whose member was told.
         node: NodeName,
@@ -43,7 +43,7 @@ pub enum StepError {
     #[error("etcd is not one cluster: {0}")]
     Split(String),
     /// Controllers are healthy, and none of them works.
-    #[error("{node}: nobody leads `{unit}`: {why}")]
+    #[error("{node}: `{unit}` has no leader: {why}")]
     Leaderless {
         /// The node whose kube-apiserver was asked.
         node: NodeName,
@@ -51,6 +51,16 @@ pub enum StepError {
         unit: UnitName,
         /// What the last look showed.
         why: String,
+    },
+    /// The Node object of a node cannot be what it should.
+    #[error("{node}: {why}\n  {help}")]
+    Node {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        why: String,
+        /// What the user can do.
+        help: &'static str,
     },
     /// A unit does not become healthy.
     #[error("{0}")]
@@ -65,9 +75,10 @@ impl StepError {
             Self::Member { .. } | Self::Split(_) | Self::Leaderless { .. } | Self::Unhealthy(_) => {
                 "its new files stay in place there"
             }
+            Self::Node { .. } => "nothing was started there",
             Self::Transport(transport::Error::Failed { script, .. }) => match *script {
                 "begin" => "nothing was put in place there",
-                "install" | "turn" => {
+                "install" | "transaction" => {
                     "unless all of its new files were ready, none of them is in place there, only directories for them"
                 }
                 _ => "what was put in place there before stays",
@@ -123,8 +134,8 @@ pub(super) async fn take(
                 .run(script::JOURNAL, &[JOURNAL_KEPT], Body::text(entry.lines()))
                 .await?;
         }
-        Action::Install(puts) => install(run, transport, puts).await?,
-        Action::Turn(turn) => turn::take(run, transport, turn).await?,
+        Action::Install(operations) => install(run, transport, operations).await?,
+        Action::Transaction(transaction) => transaction::run(run, transport, transaction).await?,
         Action::Reload => {
             transport.run(script::RELOAD, &[], Body::default()).await?;
         }
@@ -161,7 +172,17 @@ pub(super) async fn take(
             wait(run, prober, transport, &question).await?;
         }
         Action::Lead { port, leases } => {
-            super::lead::wait(run, prober, transport, *port, leases).await?;
+            super::leader_election::wait(run, prober, transport, *port, leases).await?;
+        }
+        Action::Register {
+            registration,
+            machine,
+        } => {
+            let machine = machine.as_deref();
+            super::node::register(run, prober, transport, registration, machine).await?;
+        }
+        Action::Ready { unit, registration } => {
+            super::node::wait(run, prober, transport, unit, registration).await?;
         }
         Action::Record(recorded) => {
             let generation = recorded.generation.to_string();
@@ -186,7 +207,7 @@ fn begin_text(entries: &BTreeMap<RemotePath, Entry>) -> String {
 /// What `record.sh` reads.
 fn record_text(recorded: &Recorded) -> String {
     let json = serde_json::to_string(recorded).expect("a manifest is made of texts and numbers");
-    let entries = recorded.manifest.entries.iter().chain(&recorded.superseded);
+    let entries = recorded.manifest.entries.iter().chain(&recorded.retired);
     let lines = entries.map(|(path, entry)| match &entry.kind {
         Kind::File { digest, .. } => format!("\n{path} {digest}"),
         Kind::Directory | Kind::Link { .. } => format!("\n{path} -"),
@@ -198,20 +219,20 @@ fn record_text(recorded: &Recorded) -> String {
 pub(super) async fn install(
     run: &Run<'_>,
     transport: &Transport,
-    puts: &[Put],
+    operations: &[FileOperation],
 ) -> Result<(), StepError> {
-    let lines = puts.iter().map(|put| put.line() + "\n");
+    let lines = operations.iter().map(|put| put.line() + "\n");
     let lines = lines.collect::<String>() + "end\n";
     transport
         .run(script::INSTALL, &[], Body::text(lines))
         .await?;
-    installed(run, transport, puts);
+    installed(run, transport, operations);
     Ok(())
 }
 
 /// Tells that entries were put in place.
-pub(super) fn installed(run: &Run<'_>, transport: &Transport, puts: &[Put]) {
-    let count = puts.iter().filter_map(Put::path).count();
+pub(super) fn installed(run: &Run<'_>, transport: &Transport, operations: &[FileOperation]) {
+    let count = operations.iter().filter_map(FileOperation::path).count();
     if count > 0 {
         let node = transport.node().clone();
         run.events.send(Event::Installed { node, count });
@@ -360,7 +381,7 @@ mod tests {
             StepError::Transport(error).what_is_left()
         };
         assert_eq!(failed("begin"), "nothing was put in place there");
-        for script in ["install", "turn"] {
+        for script in ["install", "transaction"] {
             assert!(failed(script).contains("none of them is in place there"));
         }
         assert_eq!(failed("record"), "what was put in place there before stays");

@@ -9,7 +9,7 @@ use super::{Artifact, Origin};
 use crate::digest::Digest;
 use crate::version::{Minor, Version};
 
-/// Programs and etcd's archives.
+/// Programs and archives, by publisher. Of an archive it is the digest of the file as it is fetched.
 const TABLE: &str = include_str!("SHA256SUMS");
 
 impl Artifact {
@@ -28,11 +28,30 @@ impl Artifact {
 
 /// The newest release of a line of Kubernetes that is known; none if none is.
 pub fn newest(line: Minor) -> Option<Version> {
-    let releases = TABLE.lines().filter_map(|line| {
-        let (_, path) = line.split_once("  release/v")?;
-        path.split('/').next()?.parse::<Version>().ok()
-    });
+    let releases = releases().map(|(release, _)| release);
     releases.filter(|release| release.minor() == line).max()
+}
+
+/// The newest Kubernetes of which the servers are known, too: what a new cluster begins with.
+///
+/// # Panics
+/// Where none is known, of which a test knows first.
+pub fn newest_of_all() -> Version {
+    let servers = releases().filter(|(_, program)| *program == "kube-apiserver");
+    servers
+        .map(|(release, _)| release)
+        .max()
+        .expect("some are known")
+}
+
+/// Every release of Kubernetes with a program of it, as they stand in the table.
+fn releases() -> impl Iterator<Item = (Version, &'static str)> {
+    TABLE.lines().filter_map(|line| {
+        let (_, path) = line.split_once("  release/v")?;
+        let (release, _) = path.split_once('/')?;
+        let (_, program) = path.rsplit_once('/')?;
+        Some((release.parse().ok()?, program))
+    })
 }
 
 #[cfg(test)]
@@ -66,7 +85,83 @@ mod tests {
             assert_eq!(digest.parse::<Digest>().unwrap().to_string(), digest);
             assert!(paths.insert(path), "{path}");
         }
-        assert!(paths.len() >= 2900);
+        assert!(paths.len() >= 3300);
+    }
+
+    /// What collections say of some files is the digest of another architecture's, or that of what
+    /// a server answers where there is no file.
+    #[test]
+    fn no_digest_stands_there_twice_and_none_is_that_of_nothing_or_of_an_error() {
+        let answers = [
+            "",
+            "\n",
+            "Not Found",
+            "Not Found\n",
+            "404: Not Found",
+            "404: Not Found\n",
+            "404 page not found",
+            "404 page not found\n",
+        ];
+        let mut digests: BTreeSet<Digest> = answers.map(|it| Digest::of(it.as_bytes())).into();
+        for line in TABLE.lines() {
+            let (digest, path) = line.split_once("  ").unwrap();
+            assert!(digests.insert(digest.parse().unwrap()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_kinstall_chooses_for_workers_is_known() {
+        use crate::component::{COMPONENTS, Track};
+        for component in COMPONENTS {
+            let Track::Own(pairs) = component.track else {
+                continue;
+            };
+            for (pair, name) in pairs.iter().flat_map(|it| {
+                let programs = component.programs.iter();
+                programs.map(move |name| (it, name))
+            }) {
+                for arch in [Arch::Amd64, Arch::Arm64] {
+                    let version = pair.version.to_string();
+                    assert!(
+                        known(name, &version, arch).is_some(),
+                        "{name} {version} {arch}"
+                    );
+                }
+            }
+        }
+        assert!(known("bridge", "1.9.1", Arch::Armhf).is_some());
+        assert!(known("runc", "1.1.13", Arch::Armhf).is_some());
+        assert!(known("crictl", "1.28.0", Arch::Armhf).is_some());
+        let kubelet = "release/v1.25.14/bin/linux/arm/kubelet";
+        assert!(
+            !TABLE.contains(kubelet),
+            "it is that of another architecture"
+        );
+    }
+
+    #[test]
+    fn what_a_new_cluster_begins_with_is_known_whole() {
+        let newest = newest_of_all().to_string();
+        let programs = [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubectl",
+            "kubelet",
+            "kube-proxy",
+        ];
+        for arch in [Arch::Amd64, Arch::Arm64] {
+            for name in programs {
+                assert!(
+                    known(name, &newest, arch).is_some(),
+                    "{name} {newest} {arch}"
+                );
+            }
+            let etcd = crate::inventory::pairing::etcd_for(newest_of_all().minor())
+                .unwrap()
+                .to_string();
+            assert!(known("etcd", &etcd, arch).is_some(), "etcd {etcd} {arch}");
+        }
     }
 
     #[test]

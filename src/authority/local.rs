@@ -96,7 +96,7 @@ impl Local {
 }
 
 impl Authority for Local {
-    fn foresee(&self, requests: &[Request], now: i64) -> Result<Obtained, Error> {
+    fn preview(&self, requests: &[Request], now: i64) -> Result<Obtained, Error> {
         let (obtained, _) = self.prepare(requests, &BTreeSet::new(), None, now)?;
         Ok(obtained)
     }
@@ -133,14 +133,14 @@ struct Gathered {
     /// authority of this run, which limits nothing.
     unjudged: BTreeSet<CertificateId>,
     /// Whether nothing of it will be kept.
-    is_foreseen: bool,
+    is_preview: bool,
 }
 
 impl Gathered {
     /// A new private key. One that nobody will keep is of the kind that is made soonest, whatever is
     /// asked for: the search for an RSA key takes up to a second.
     fn key(&self, asked: KeyType) -> Result<KeyPair, Error> {
-        sign::new_key(if self.is_foreseen {
+        sign::new_key(if self.is_preview {
             KeyType::EcdsaP256
         } else {
             asked
@@ -223,7 +223,7 @@ impl Local {
     }
 
     /// Everything that is asked for, and what must be written for it to last. Where nothing was
-    /// fetched it is only foreseen, and what Vault would make is made up.
+    /// fetched it is only previewed, and what Vault would make is made up.
     fn prepare(
         &self,
         requests: &[Request],
@@ -234,7 +234,7 @@ impl Local {
         if self.is_frozen {
             let credentials = self.as_it_is(requests)?;
             let obtained = Obtained {
-                doubts: self.check(requests, &credentials, now)?,
+                warnings: self.check(requests, &credentials, now)?,
                 credentials,
                 notes: Vec::new(),
                 remarks: Vec::new(),
@@ -247,7 +247,7 @@ impl Local {
             writes: Vec::new(),
             missing: Vec::new(),
             unjudged: BTreeSet::new(),
-            is_foreseen: fetched.is_none(),
+            is_preview: fetched.is_none(),
         };
         let signers = self.signers(requests, &mut gathered)?;
         self.record(requests, &signers, &mut gathered)?;
@@ -287,13 +287,17 @@ impl Local {
         let known = requests.iter();
         let known = known.filter(|request| !gathered.unjudged.contains(&request.id));
         let known: Vec<Request> = known.cloned().collect();
-        let mut doubts = self.check(&known, &credentials, now)?;
-        doubts.extend(fetched.into_iter().flat_map(|it| it.doubts.iter().cloned()));
+        let mut warnings = self.check(&known, &credentials, now)?;
+        warnings.extend(
+            fetched
+                .into_iter()
+                .flat_map(|it| it.warnings.iter().cloned()),
+        );
         let remarks = fetched.map(|it| it.remarks.clone());
         let obtained = Obtained {
             credentials,
             notes: gathered.notes,
-            doubts,
+            warnings,
             remarks: remarks.unwrap_or_default(),
         };
         Ok((obtained, gathered.writes))

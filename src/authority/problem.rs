@@ -25,7 +25,7 @@ pub enum Error {
     /// A directory lacks an authority.
     #[error("`{path}` holds no certificate of the authority `{name}`{}", lines(.unreadable))]
     #[diagnostic(help(
-        "put its certificate there, and its key if kinstall shall sign what is missing; with \
+        "put its certificate there, and its key if kinstall is to sign what is missing; with \
          `authorities = \"single\"` one authority is enough"
     ))]
     NoAuthority {
@@ -154,7 +154,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// A change of who signs needs what signs now, and it is not there.
-    #[error("`{path}` is not there, and without it nobody could be told to trust who signs now")]
+    #[error(
+        "`{path}` is not there, and without it nodes cannot be told to trust the current authority"
+    )]
     #[diagnostic(help(
         "put it back from a copy of `pki/`; or, where it was never there, put the inventory back as \
          it was, run `kinstall push`, and only then change who signs"
@@ -186,7 +188,7 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Another run is at work in the directory.
-    #[error("another run of kinstall has held `{path}` for {seconds} seconds")]
+    #[error("another run of kinstall has held `{path}` for {}", crate::plain::count(*seconds, "second"))]
     #[diagnostic(help("wait for it to end, or end it, and run the same command again"))]
     Locked {
         /// The lock.
@@ -271,7 +273,7 @@ pub enum Error {
     #[error("`{public}` is not the public key of `{private}`")]
     #[diagnostic(help(
         "tokens were signed with the private key: put it back from a backup, or if only the \
-         public key is wrong, move that away and it is made anew"
+         public key is wrong, move that away and it is made again"
     ))]
     ServiceAccountPair {
         /// The private key.

@@ -5,17 +5,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
-use crate::artifact::Program;
+use crate::artifact::{Program, counted};
 use crate::digest::Digest;
+use crate::image::{Image, Reference};
 use crate::lockfile::{ARTIFACT_BYTES_MAX, PinnedProgram, is_name};
 use crate::version::Version;
 
 /// Its name in the bundle.
 pub(super) const NAME: &str = "manifest.toml";
-/// The format this kinstall writes and reads.
-const FORMAT: u32 = 1;
-/// A bundle may hold this many programs: an inventory needs some twenty.
-const PROGRAMS_MAX: usize = 1000;
+/// The format that this kinstall reads, and writes where there are images.
+const FORMAT: u32 = 2;
+/// The format without images, which earlier kinstalls read too.
+const FORMAT_OF_PROGRAMS: u32 = 1;
+/// A bundle may hold this many programs and parts of images: an inventory needs some twenty programs, and an image
+/// has some ten parts.
+const CONTENTS_MAX: usize = 4000;
 /// And this many bytes: an inventory's programs take about one gigabyte for three architectures.
 const BYTES_MAX: u64 = 64 << 30;
 /// How long a manifest may be, in bytes: an entry takes about 200, and templates are texts of some
@@ -33,6 +37,8 @@ pub struct Manifest {
     pub lock_digest: Digest,
     /// Its programs.
     pub programs: BTreeMap<Program, PinnedProgram>,
+    /// Its images, each with all its parts.
+    pub images: BTreeMap<Image, Vec<PinnedProgram>>,
     /// The user's own templates and drop-ins, by their paths in the directory of templates.
     pub templates: BTreeMap<String, String>,
 }
@@ -46,20 +52,20 @@ pub enum BadManifest {
     /// A later kinstall wrote it.
     #[error("it is of format {0}, and this kinstall knows format {FORMAT}")]
     Format(u32),
-    /// It states a program twice.
+    /// It states a program or an image twice.
     #[error("it states {0} twice")]
     Twice(String),
     /// It states a digest with two sizes.
     #[error("it states {0} with two sizes")]
     Sizes(Digest),
     /// A word in it is none.
-    #[error("`{0}` is no name of a program")]
+    #[error("`{0}` is no name of a program or an image")]
     Name(String),
     /// A path of a template leads elsewhere.
     #[error("`{0}` is no path in a directory of templates")]
     Path(String),
     /// It states more than any bundle holds.
-    #[error("it states more than {PROGRAMS_MAX} programs or {BYTES_MAX} bytes")]
+    #[error("it states more than {CONTENTS_MAX} programs and parts of images or {BYTES_MAX} bytes")]
     TooMuch,
 }
 
@@ -76,8 +82,26 @@ struct ManifestText {
     lock: LockText,
     #[serde(default, rename = "program", skip_serializing_if = "Vec::is_empty")]
     programs: Vec<ProgramText>,
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImageText>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     templates: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageText {
+    name: String,
+    arch: Arch,
+    #[serde(rename = "part")]
+    parts: Vec<PartText>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartText {
+    size: u64,
+    sha256: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,10 +126,19 @@ struct ProgramText {
 impl Manifest {
     /// The contents that follow, in their order, with their sizes in bytes.
     pub fn contents(&self) -> BTreeMap<Digest, u64> {
-        let programs = self.programs.values();
-        programs
+        self.pinned()
             .map(|pinned| (pinned.digest, pinned.size))
             .collect()
+    }
+
+    fn pinned(&self) -> impl Iterator<Item = &PinnedProgram> {
+        let parts = self.images.values().flatten();
+        self.programs.values().chain(parts)
+    }
+
+    /// How many programs and images it holds, in words.
+    pub fn counted(&self) -> String {
+        counted(self.programs.len(), self.images.len())
     }
 
     /// Its text: the same for the same programs.
@@ -118,8 +151,22 @@ impl Manifest {
             size: pinned.size,
             sha256: pinned.digest,
         };
+        let part = |part: &PinnedProgram| PartText {
+            size: part.size,
+            sha256: part.digest,
+        };
+        let image = |(image, parts): (&Image, &Vec<PinnedProgram>)| ImageText {
+            name: image.reference.to_string(),
+            arch: image.arch,
+            parts: parts.iter().map(part).collect(),
+        };
         let text = ManifestText {
-            format: FORMAT,
+            format: if self.images.is_empty() {
+                FORMAT_OF_PROGRAMS
+            } else {
+                FORMAT
+            },
+            images: self.images.iter().map(image).collect(),
             cluster: self.cluster.clone(),
             lock: LockText {
                 size: self.lock_size,
@@ -137,7 +184,7 @@ impl Manifest {
             |error: toml::de::Error| BadManifest::Text(error.to_string().trim_end().to_owned());
         // The format first: a later one may have words that this one would only call unknown.
         let FormatText { format } = toml::from_str(text).map_err(malformed)?;
-        if format != FORMAT {
+        if ![FORMAT_OF_PROGRAMS, FORMAT].contains(&format) {
             return Err(BadManifest::Format(format));
         }
         let read: ManifestText = toml::from_str(text).map_err(malformed)?;
@@ -146,6 +193,7 @@ impl Manifest {
             lock_size: read.lock.size,
             lock_digest: read.lock.sha256,
             programs: BTreeMap::new(),
+            images: BTreeMap::new(),
             templates: read.templates,
         };
         for program in read.programs {
@@ -167,6 +215,22 @@ impl Manifest {
                 return Err(BadManifest::Twice(name));
             }
         }
+        for image in read.images {
+            let part = |part: PartText| PinnedProgram {
+                digest: part.sha256,
+                size: part.size,
+            };
+            let reference = image.name.parse::<Reference>().ok();
+            let reference = reference.filter(|it| it.to_string() == image.name);
+            let reference = reference.ok_or_else(|| BadManifest::Name(shown(&image.name)))?;
+            let (arch, parts) = (image.arch, image.parts);
+            let image = Image { reference, arch };
+            let name = image.to_string();
+            let parts = parts.into_iter().map(part).collect();
+            if manifest.images.insert(image, parts).is_some() {
+                return Err(BadManifest::Twice(name));
+            }
+        }
         manifest.check()?;
         Ok(manifest)
     }
@@ -181,7 +245,7 @@ impl Manifest {
             return Err(BadManifest::Path(shown(path)));
         }
         let contents = self.contents();
-        for pinned in self.programs.values() {
+        for pinned in self.pinned() {
             if contents[&pinned.digest] != pinned.size {
                 return Err(BadManifest::Sizes(pinned.digest));
             }
@@ -192,7 +256,7 @@ impl Manifest {
         let bytes =
             (contents.values()).try_fold(self.lock_size, |sum, size| sum.checked_add(*size));
         let fits = bytes.is_some_and(|bytes| bytes <= BYTES_MAX);
-        if fits && self.programs.len() <= PROGRAMS_MAX {
+        if fits && self.pinned().count() <= CONTENTS_MAX {
             Ok(())
         } else {
             Err(BadManifest::TooMuch)
@@ -229,10 +293,24 @@ mod tests {
         prop::collection::btree_map(program, pinned, 0..6)
     }
 
+    fn images() -> impl Strategy<Value = BTreeMap<Image, Vec<PinnedProgram>>> {
+        let arch = prop::sample::select(Arch::ALL.to_vec());
+        let image = ("[a-z]{1,8}:[0-9]{1,3}", arch).prop_map(|(name, arch)| Image {
+            reference: name.parse().unwrap(),
+            arch,
+        });
+        // Of other bytes than any program.
+        let part = any::<[u8; 3]>().prop_map(|seed| PinnedProgram {
+            digest: Digest::of(&seed),
+            size: u64::from(seed[0]),
+        });
+        prop::collection::btree_map(image, prop::collection::vec(part, 0..3), 0..3)
+    }
+
     proptest! {
         #[test]
         fn a_manifest_survives_its_text(
-            programs in programs(), cluster in "\\PC{0,20}", lock_size in 0..1_000_000_u64,
+            programs in programs(), images in images(), cluster in "\\PC{0,20}", lock_size in 0..1_000_000_u64,
             templates in prop::collection::btree_map("[a-z]{1,5}(/[a-z.]{0,3}[a-z])?", "[\\PC\n]{0,40}", 0..3),
         ) {
             let lock_digest = Digest::of(cluster.as_bytes());
@@ -240,7 +318,7 @@ mod tests {
                 .into_iter()
                 .filter(|(path, _)| !path.contains("/."))
                 .collect();
-            let manifest = Manifest { cluster, lock_size, lock_digest, programs, templates };
+            let manifest = Manifest { cluster, lock_size, lock_digest, programs, images, templates };
             let text = manifest.to_text();
             let read = Manifest::parse(&text).unwrap();
             prop_assert_eq!(&read, &manifest);
@@ -258,7 +336,8 @@ mod tests {
         ) {
             let lock_digest = Digest::of(b"");
             let manifest = Manifest {
-                cluster: "home".into(), lock_size: 1, lock_digest, programs, templates: BTreeMap::new(),
+                cluster: "home".into(), lock_size: 1, lock_digest, programs, images: BTreeMap::new(),
+                templates: BTreeMap::new(),
             };
             let mut text: Vec<char> = manifest.to_text().chars().collect();
             let at = at.index(text.len());
@@ -288,6 +367,14 @@ mod tests {
                 (program("kubelet"), pinned(7)),
             ]
             .into(),
+            images: [(
+                Image {
+                    reference: "nginx:1".parse().unwrap(),
+                    arch: Arch::Arm64,
+                },
+                vec![pinned(7)],
+            )]
+            .into(),
             templates: [("etcd.service.d/a.conf".to_owned(), String::new())].into(),
         };
         let text = manifest.to_text();
@@ -298,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_no_manifest_is_refused() {
-        refuse(("format = 1", "format = 2"), "format 2");
+        refuse(("format = 2", "format = 3"), "format 3");
         refuse(("cluster", "clusters"), "unknown field `clusters`");
         refuse(
             ("kubectl", "kubelet"),
@@ -306,7 +393,7 @@ mod tests {
         );
         refuse(
             ("kubectl", "../kubectl"),
-            "`../kubectl` is no name of a program",
+            "`../kubectl` is no name of a program or an image",
         );
         refuse(("size = 7", "size = 8"), "with two sizes");
         let huge = "name = \"a\"\nversion = \"1.32.3\"\narch = \"arm64\"\nsize = 1073741825";
@@ -314,8 +401,12 @@ mod tests {
         refuse((first, huge), "it states");
         refuse(
             ("size = 1", "size = 99999999999999"),
-            "more than 1000 programs or",
+            "more than 4000 programs and parts of images or",
         );
+        for name in ["nginx:1", "docker.io/library/nginx", ""] {
+            let message = format!("`{name}` is no name of a program or an image");
+            refuse(("docker.io/library/nginx:1", name), &message);
+        }
         for path in ["../a", "/a", "a//b", ".git/a", "a/", ""] {
             let with = format!("\"{path}\"");
             let message = format!("`{path}` is no path in a directory of templates");

@@ -24,7 +24,7 @@ pub enum BadBundle {
     #[error("it cannot be read to its end: {0}")]
     Unreadable(io::Error),
     /// Something else stands where something is due.
-    #[error("it holds {found}, where `{due}` is due")]
+    #[error("it holds {found} instead of `{due}`")]
     Other {
         /// What is due.
         due: String,
@@ -50,7 +50,7 @@ pub enum BadBundle {
         /// What it should be.
         expected: Digest,
     },
-    /// Its lockfile says something else of a program than its manifest.
+    /// Its lockfile says something else of a program or an image than its manifest.
     #[error("its lockfile and its manifest say different things of {0}")]
     Contradiction(String),
     /// Something follows its end.
@@ -76,6 +76,12 @@ pub fn read<T>(
     for (program, pinned) in &manifest.programs {
         if lockfile.program(program) != Some(*pinned) {
             return Err(BadBundle::Contradiction(program.to_string()));
+        }
+    }
+    for (image, parts) in &manifest.images {
+        let pin = lockfile.image(image);
+        if !pin.is_some_and(|pin| pin.parts().eq(parts.iter().copied())) {
+            return Err(BadBundle::Contradiction(image.to_string()));
         }
     }
     begin(&manifest)?;

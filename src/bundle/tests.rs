@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 
 use super::*;
 use crate::arch::Arch;
-use crate::lockfile::PinnedProgram;
+use crate::artifact::Program;
+use crate::image::Image;
+use crate::lockfile::{ImageFormat, PinnedProgram};
 
 /// What stands in the plain archive: headers and contents, one after another.
 type Blocks = Vec<Vec<u8>>;
@@ -51,8 +53,7 @@ const CONTENTS: [(&str, &[u8]); 2] = [("kubectl", b"kubectl itself"), ("kube-sch
 /// A sound bundle of two programs.
 fn sound() -> Blocks {
     let lockfile = lockfile(&CONTENTS);
-    let programs = CONTENTS.map(|(name, _)| program(name)).into();
-    let (manifest, lock) = describe("home", &programs, &lockfile).unwrap();
+    let (manifest, lock) = describe("home", &needs(), &lockfile).unwrap();
     let mut blocks = vec![
         member(manifest::NAME, manifest.to_text().as_bytes()),
         member(fetch::LOCKFILE, lock.as_bytes()),
@@ -65,6 +66,13 @@ fn sound() -> Blocks {
     }
     blocks.push(vec![0; 1024]);
     blocks
+}
+
+fn needs() -> Needs {
+    Needs {
+        programs: CONTENTS.map(|(name, _)| program(name)).into(),
+        images: BTreeSet::new(),
+    }
 }
 
 fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -132,6 +140,7 @@ fn a_bundle_whose_lockfile_pins_the_archive_of_servers_is_adopted_as_single_prog
         programs: CONTENTS
             .map(|(name, content)| (self::program(name), pinned(content)))
             .into(),
+        images: BTreeMap::new(),
         templates: BTreeMap::new(),
     };
     blocks[0] = member(manifest::NAME, manifest.to_text().as_bytes());
@@ -170,7 +179,7 @@ fn what_is_not_due_is_refused_whatever_it_is() {
         header.set_cksum();
         for at in [0, 2, 4] {
             let bytes = header.as_bytes().to_vec();
-            refuse(insert(at, bytes), &format!("it holds `{name}`, where"));
+            refuse(insert(at, bytes), &format!("it holds `{name}` instead"));
         }
     }
     for kind in [
@@ -195,10 +204,10 @@ fn what_is_not_due_is_refused_whatever_it_is() {
 
 #[test]
 fn order_repetition_and_remains_are_refused() {
-    refuse(|blocks| blocks.swap(0, 1), "where `manifest.toml` is due");
-    refuse(|blocks| blocks.swap(2, 3), "` is due");
-    refuse(|blocks| blocks.insert(2, blocks[2].clone()), "` is due");
-    refuse(|blocks| drop(blocks.remove(3)), "it holds its end, where");
+    refuse(|blocks| blocks.swap(0, 1), "instead of `manifest.toml`");
+    refuse(|blocks| blocks.swap(2, 3), "instead of `");
+    refuse(|blocks| blocks.insert(2, blocks[2].clone()), "instead of `");
+    refuse(|blocks| drop(blocks.remove(3)), "it holds its end instead");
     refuse(
         |blocks| blocks.push(vec![0; 512]),
         "something follows its end",
@@ -290,13 +299,13 @@ async fn the_same_inputs_make_the_same_bytes() {
             let (pinned, file) = cache.stage(&mut content).unwrap();
             cache.admit(pinned.digest, file).unwrap();
         }
-        let programs = contents.map(|(name, _)| program(name)).into();
         let mut bundles = Vec::new();
         for name in ["home.tar.zst", "home.tar.gz"] {
             let path = room.path().join(name);
             let lockfile = lockfile(&contents);
-            let bundle = create(&path, "home", &programs, BTreeMap::new(), &lockfile, &cache);
-            assert_eq!(bundle.await.unwrap(), verify(&path).unwrap());
+            let none = BTreeMap::new();
+            let bundle = create(&path, "home", &needs(), none, &lockfile, &cache).await;
+            assert_eq!(bundle.unwrap(), verify(&path).unwrap());
             bundles.push(fs::read(&path).unwrap());
         }
         made.push(bundles);
@@ -305,15 +314,8 @@ async fn the_same_inputs_make_the_same_bytes() {
     let room = tempfile::tempdir().unwrap();
     let nothing = Cache::open(Some(room.path())).unwrap();
     let path = room.path().join("home.zip");
-    let (programs, lockfile) = (BTreeSet::new(), Lockfile::default());
-    let made = create(
-        &path,
-        "home",
-        &programs,
-        BTreeMap::new(),
-        &lockfile,
-        &nothing,
-    );
+    let (nobody, lockfile) = (Needs::default(), Lockfile::default());
+    let made = create(&path, "home", &nobody, BTreeMap::new(), &lockfile, &nothing);
     assert_eq!(made.await.unwrap_err().exit_code(), 2);
 }
 
@@ -337,6 +339,83 @@ async fn nothing_of_a_bad_bundle_comes_into_the_cache() {
     let about = cache.about(pinned(b"s").digest).unwrap();
     assert_eq!(about.name, "kube-scheduler");
     assert!(about.from.unwrap().starts_with("file:///"));
+}
+
+/// A bundle of an image of two parts, and no program.
+fn of_an_image() -> (Image, Blocks) {
+    let image = Image {
+        reference: "nginx:1.27".parse().unwrap(),
+        arch: Arch::Arm64,
+    };
+    let parts: [&[u8]; 2] = [b"manifest", b"layer"];
+    let mut lockfile = Lockfile::default();
+    let pin = ImagePin {
+        named: Digest::of(b"index"),
+        trust: Trust::Published,
+        format: ImageFormat::Docker,
+        manifest: pinned(parts[0]),
+        blobs: vec![pinned(parts[1])],
+    };
+    lockfile.insert_image(image.clone(), pin);
+    let needs = Needs {
+        images: [image.clone()].into(),
+        ..Needs::default()
+    };
+    let (manifest, lock) = describe("home", &needs, &lockfile).unwrap();
+    let mut blocks = vec![
+        member(manifest::NAME, manifest.to_text().as_bytes()),
+        member(fetch::LOCKFILE, lock.as_bytes()),
+    ];
+    for digest in manifest.contents().into_keys() {
+        let content = parts.into_iter().find(|it| Digest::of(it) == digest);
+        blocks.push(member(&digest.to_string(), content.unwrap()));
+    }
+    blocks.push(vec![0; 1024]);
+    (image, blocks)
+}
+
+#[test]
+fn an_image_is_carried_by_its_parts_and_adopted_as_it_was_pinned() {
+    let (image, blocks) = of_an_image();
+    let (bundle, contents) = read_all(&gzip(&blocks.concat())).unwrap();
+    assert_eq!(contents.len(), 2);
+    let text = "cluster = { name = \"home\", kubernetes = \"1.32.3\" }\n\
+                node = [{ name = \"n1\", address = \"10.0.12.1\", domain = \"n1.home\" }]\n";
+    let inventory = Inventory::parse(text, "inventory.toml", Path::new("/home"));
+    let (inventory, _) = inventory.unwrap();
+    let mut lockfile = Lockfile::default();
+    assert!(bundle.adopt(&inventory, &mut lockfile).unwrap());
+    let adopted = lockfile.image(&image).unwrap().clone();
+    assert_eq!(adopted.trust, Trust::Bundle);
+    assert!(!bundle.adopt(&inventory, &mut lockfile).unwrap());
+    let other = ImagePin {
+        blobs: vec![pinned(b"other layer")],
+        ..adopted
+    };
+    lockfile.insert_image(image, other);
+    let error = bundle.adopt(&inventory, &mut lockfile).unwrap_err();
+    let told = "the bundle holds docker.io/library/nginx:1.27 arm64 with sha256";
+    assert!(error.to_string().starts_with(told), "{error}");
+}
+
+#[test]
+fn an_image_that_the_lockfile_of_a_bundle_pins_otherwise_is_refused() {
+    let (_, mut blocks) = of_an_image();
+    let (manifest, lock) = (&blocks[0][512..], &blocks[1][512..]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (manifest, lock) = (text(manifest), text(lock));
+    let manifest = manifest.trim_end_matches('\0');
+    let lock = lock.trim_end_matches('\0');
+    let (layer, other) = (Digest::of(b"layer"), Digest::of(b"other"));
+    let edited = lock.replace(&layer.to_string(), &other.to_string());
+    let digests = [lock, &edited].map(|it| Digest::of(it.as_bytes()).to_string());
+    let manifest = manifest.replace(&digests[0], &digests[1]);
+    blocks[0] = member(manifest::NAME, manifest.as_bytes());
+    blocks[1] = member(fetch::LOCKFILE, edited.as_bytes());
+    let error = read_all(&gzip(&blocks.concat())).unwrap_err();
+    let told =
+        "its lockfile and its manifest say different things of docker.io/library/nginx:1.27 arm64";
+    assert_eq!(error.to_string(), told);
 }
 
 /// Whatever a bundle holds, what is taken out of it is what its manifest says, or it is refused.

@@ -1,4 +1,4 @@
-//! What is wrong with certificates, whoever made them: everything at once, before any node is
+//! What is wrong with certificates, no matter who made them: everything at once, before any node is
 //! touched. Pure.
 
 mod authority;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::inventory::{
     Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role, Rollout, San,
-    Source, Ssh, VersionPlaces,
+    Source, Ssh, VersionSpans,
 };
 use crate::version::Version;
 
@@ -27,17 +27,22 @@ pub(crate) fn inventory() -> Inventory {
             },
             service_cidr: "10.32.0.0/24".parse().unwrap(),
             pod_cidr: "10.200.0.0/16".parse().unwrap(),
+            network: None,
+            proxy: crate::inventory::Proxy::default(),
+            dns: "10.32.0.10".parse().unwrap(),
+            images: std::collections::BTreeSet::new(),
         },
-        places: VersionPlaces::default(),
+        places: VersionSpans::default(),
         source: Source::default(),
         pki: Pki::default(),
         etcd: EtcdAccess::default(),
         encryption: Encryption::default(),
         rollout: Rollout::default(),
         templates: None,
-        own: crate::template::Own::default(),
+        own: crate::template::Overrides::default(),
         components: BTreeMap::new(),
         nodes: nodes.into(),
+        pods: crate::inventory::Pods::default(),
     }
 }
 
@@ -56,6 +61,7 @@ fn node(number: u8) -> Node {
         etcd_domain: own("etcd.az1.k8s.home"),
         zone: None,
         labels: BTreeMap::new(),
+        taints: std::collections::BTreeSet::new(),
         sans: if first {
             [
                 San::Dns("extra.home".parse().unwrap()),

@@ -6,6 +6,7 @@
 //! they speak of a Pod's manifest, the unit is meant, and where they want a file to be root's, one
 //! that only an unprivileged service of kinstall's may read is as good, and said to be so.
 
+mod field;
 mod judge;
 mod table;
 #[cfg(test)]
@@ -13,9 +14,10 @@ mod tests;
 mod view;
 
 pub use self::table::CHECKS;
-pub use self::view::{Attributes, Program, View, commands};
+pub use self::view::{Attributes, Fields, Program, View, commands, fields};
 
 use crate::inventory::NodeName;
+use crate::node_config::Configuration;
 
 /// The benchmark that is asked.
 pub const BENCHMARK: &str = "CIS Kubernetes Benchmark 1.12";
@@ -57,7 +59,9 @@ pub enum Rule {
     /// These belong to a user and the group of the same name.
     Exactly(Files, &'static str),
     /// A flag of a program.
-    Flag(&'static str, Wish),
+    Flag(&'static str, Requirement),
+    /// A field of a configuration, or the flag that beats it.
+    Field(Configuration, Requirement),
     /// What writes Secrets encrypts them well.
     Provider,
     /// etcd has an authority of its own.
@@ -75,6 +79,10 @@ pub enum Files {
     Unit(&'static str),
     /// The kubeconfig of a component.
     Kubeconfig(&'static str),
+    /// The configuration of a component.
+    Configuration(&'static str),
+    /// The configuration of the network plugins.
+    Network,
     /// etcd's data directory.
     Data,
     /// The directories of certificates and keys, and what is in them.
@@ -87,9 +95,9 @@ pub enum Files {
     KubeletAuthority,
 }
 
-/// How a flag should be.
+/// How a flag or a field should be.
 #[derive(Debug, Clone, Copy)]
-pub enum Wish {
+pub enum Requirement {
     /// All of these are said.
     Set(&'static [&'static str]),
     /// It is not said.
@@ -106,6 +114,10 @@ pub enum Wish {
     LacksOrUnset(&'static str, &'static str),
     /// It is at least this number.
     AtLeast(&'static str, u64),
+    /// It is some time, or not said.
+    SomeTime(&'static str),
+    /// It is an address of the machine's own loopback, or not said.
+    Loopback(&'static str),
     /// Nothing else is in its list.
     Among(&'static str, &'static [&'static str]),
 }

@@ -6,8 +6,9 @@ use std::ops::Range;
 use super::{Finding, environment, own, reliance};
 use crate::component::Component;
 use crate::flags::{self, Problem, Severity};
-use crate::inventory::{ComponentSettings, Inventory, Node, Word};
+use crate::inventory::{ComponentSettings, Inventory, Node, Setting};
 use crate::manifest::{By, Command, Situation};
+use crate::node_config;
 use crate::template;
 use crate::version::Version;
 
@@ -36,14 +37,14 @@ pub(super) fn situation<'a>(inventory: &'a Inventory, node: &'a Node) -> Situati
 }
 
 /// The command line of a component on a node.
-pub(super) fn foreseen(
+pub(super) fn previewed(
     inventory: &Inventory,
     node: &Node,
     component: &'static Component,
 ) -> Command {
     let situation = situation(inventory, node);
     let version = inventory.version(component.name, node);
-    let command = Command::foreseen(component, version, &situation);
+    let command = Command::previewed(component, version, &situation);
     command.expect("a test renders every flag of the table")
 }
 
@@ -61,7 +62,7 @@ pub(super) fn findings(
         component,
         version: inventory.version(component.name, node),
         settings: inventory.component(component.name, node),
-        command: foreseen(inventory, node, component),
+        command: previewed(inventory, node, component),
     };
     let mut findings = case.flags();
     findings.extend(case.removed());
@@ -69,6 +70,7 @@ pub(super) fn findings(
     findings.extend(reliance::findings(&case));
     findings.extend(environment::findings(&case));
     findings.extend(own::findings(&case, inventory));
+    findings.extend(case.configuration());
     findings
 }
 
@@ -94,7 +96,7 @@ impl Case<'_> {
 
     /// Where the value of a flag is said; nowhere if it is kinstall's own.
     pub(super) fn value_place(&self, flag: &str) -> Option<Range<usize>> {
-        let place = self.settings.places.get(&Word::Flag(flag.to_owned()))?;
+        let place = self.settings.places.get(&Setting::Flag(flag.to_owned()))?;
         Some(place.value.clone())
     }
 
@@ -108,6 +110,27 @@ impl Case<'_> {
         };
         let found = found.into_iter().filter(of_user);
         found.map(|finding| self.placed(finding)).collect()
+    }
+
+    /// What is wrong with the fields of a configuration that the user says.
+    fn configuration(&self) -> Vec<Finding> {
+        let Some((of, _)) = self.component.configuration() else {
+            return Vec::new();
+        };
+        let fields = serde_json::Value::Object(self.settings.config.clone());
+        let problems = node_config::check(of, self.version, &fields).into_iter();
+        let finding = |problem: node_config::Problem| {
+            let first = problem.field().split(['.', '[']).next().unwrap_or_default();
+            let place = self.settings.places.get(&Setting::Field(first.to_owned()));
+            let place = place.map(|place| place.key.clone());
+            self.finding(
+                problem.severity(),
+                place,
+                problem.to_string(),
+                problem.help(),
+            )
+        };
+        problems.map(finding).collect()
     }
 
     fn is_users(&self, flag: &str) -> bool {
@@ -139,12 +162,15 @@ impl Case<'_> {
 
     /// Where a flag is said, or said to be left out.
     fn key_place(&self, flag: &str) -> Option<Range<usize>> {
-        let words = [Word::Flag(flag.to_owned()), Word::Removed(flag.to_owned())];
+        let words = [
+            Setting::Flag(flag.to_owned()),
+            Setting::Removed(flag.to_owned()),
+        ];
         let mut places = words.iter().map(|word| self.settings.places.get(word));
         places.find_map(|place| Some(place?.key.clone()))
     }
 
-    /// Flags that shall be left out and that kinstall never writes.
+    /// Flags that should be left out and that kinstall never writes.
     fn removed(&self) -> Vec<Finding> {
         let own = || {
             let service = self.component.service.iter();
@@ -153,7 +179,7 @@ impl Case<'_> {
         let removed = self.settings.flags_removed.iter();
         let unknown = removed.filter(|flag| own().all(|name| name != flag.as_str()));
         let finding = |flag: &String| {
-            let place = self.settings.places.get(&Word::Removed(flag.clone()));
+            let place = self.settings.places.get(&Setting::Removed(flag.clone()));
             let rated = own().map(|name| (strsim::jaro_winkler(name, flag), name));
             let nearest = rated.max_by(|(a, _), (b, _)| a.total_cmp(b));
             let nearest = nearest.filter(|(score, _)| *score > 0.85);

@@ -4,7 +4,7 @@
 use super::Finding;
 use super::command::Case;
 use crate::flags::{FlagTable, Presence, Severity};
-use crate::inventory::Word;
+use crate::inventory::Setting;
 use crate::manifest::{By, Given};
 
 /// Variables that are no flags. Source: etcd's `checkSupportArch`, and its verification of the
@@ -28,7 +28,7 @@ fn variable(case: &Case<'_>, given: &Given) -> Option<Finding> {
     let (name, value) = (&given.name, &given.value);
     let flag = name.strip_prefix("ETCD_")?.to_lowercase().replace('_', "-");
     let table = FlagTable::of("etcd")?;
-    let place = case.settings.places.get(&Word::Variable(name.clone()));
+    let place = case.settings.places.get(&Setting::Variable(name.clone()));
     let key = place.map(|place| place.key.clone());
     if table.presence(&flag, case.version) == Presence::Absent {
         let message = format!("etcd {} knows no variable `{name}`", case.version);

@@ -5,7 +5,7 @@
 //! deprecations, and the options of each program in its source.
 
 use crate::flags::Severity;
-use crate::inventory::{ComponentSettings, Word};
+use crate::inventory::{ComponentSettings, Setting};
 use crate::version::{Minor, Version};
 
 /// Something that changes with a line of releases.
@@ -50,8 +50,8 @@ pub enum Trigger {
 
 impl Event {
     /// Whether it concerns a component, and the word that the user said to bring it about.
-    pub fn concerns(&self, settings: &ComponentSettings, etcd: Version) -> Option<Option<Word>> {
-        let flag = |name: &str| Some(Word::Flag(name.to_owned()));
+    pub fn concerns(&self, settings: &ComponentSettings, etcd: Version) -> Option<Option<Setting>> {
+        let flag = |name: &str| Some(Setting::Flag(name.to_owned()));
         match self.when {
             Trigger::Everyone => Some(None),
             Trigger::Given(names) => {
@@ -81,7 +81,7 @@ impl Event {
                 let out = names
                     .iter()
                     .find(|name| settings.flags_removed.contains(**name));
-                out.map(|name| Some(Word::Removed((*name).to_owned())))
+                out.map(|name| Some(Setting::Removed((*name).to_owned())))
             }
             Trigger::EtcdBelow(floors) => {
                 let floor = floors.iter().find(|floor| floor.minor() == etcd.minor())?;

@@ -24,7 +24,7 @@ pub fn bad_texts(inventory: &Inventory) -> Vec<BadText> {
     let mut all: Vec<BadText> = Vec::new();
     for node in inventory.nodes.values() {
         for component in COMPONENTS {
-            if !node.roles.contains(&component.role) {
+            if !inventory.gets(component, node) {
                 continue;
             }
             let version = inventory.version(component.name, node);
@@ -43,7 +43,7 @@ pub fn bad_texts(inventory: &Inventory) -> Vec<BadText> {
 
 fn bad(error: Error) -> BadText {
     match error {
-        Error::Own(bad) => *bad,
+        Error::Overrides(bad) => *bad,
         Error::Render { name, source } => BadText::new(&name, &source.to_string()),
     }
 }
@@ -115,7 +115,7 @@ fn own_unit(case: &Case<'_>, inventory: &Inventory) -> Option<(String, UnitTexts
     let situation: Situation<'_> = command::situation(inventory, case.node);
     // What does not render is told by itself.
     let renderer = Renderer::with(own).ok()?;
-    let context = texts::foreseen(case.component, case.version, &situation).ok()??;
-    let texts = UnitTexts::of(service, own, &context, &renderer).ok()?;
+    let scene = texts::previewed(case.component, case.version, &situation).ok()??;
+    let texts = UnitTexts::of(service, own, &scene, &renderer).ok()?;
     Some((files.join(", "), texts))
 }

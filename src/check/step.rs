@@ -7,7 +7,7 @@ use super::{Finding, command, command_lines, merge};
 use crate::component::{COMPONENTS, Component, Stage};
 use crate::flags::Severity;
 use crate::inventory::pairing::etcd_floor;
-use crate::inventory::{Inventory, Node, Role, Word};
+use crate::inventory::{Inventory, Node, Role, Setting};
 use crate::manifest::By;
 use crate::version::Version;
 
@@ -89,7 +89,7 @@ fn new(before: &[Finding], after: Vec<Finding>) -> Vec<Finding> {
 fn rows(inventory: &Inventory) -> impl Iterator<Item = (&Node, &'static Component)> {
     inventory.nodes.values().flat_map(|node| {
         let components = COMPONENTS.iter().copied();
-        let of_node = components.filter(|component| node.roles.contains(&component.role));
+        let of_node = components.filter(|component| inventory.gets(component, node));
         of_node.map(move |component| (node, component))
     })
 }
@@ -132,7 +132,7 @@ fn events(before: &Inventory, after: &Inventory) -> Vec<Finding> {
                 event.what.to_owned(),
                 event.help,
             );
-            let place = word.and_then(|word: Word| settings.places.get(&word));
+            let place = word.and_then(|word: Setting| settings.places.get(&word));
             found.place = place.map(|place| place.key.clone());
             findings.push(found);
         }
@@ -163,11 +163,14 @@ fn skew(after: &Inventory) -> Vec<Finding> {
             let row = (node, component, version);
             let mut found = finding(Severity::Error, row, message, help);
             let settings = after.component(component, node);
-            let place = settings.places.get(&Word::Version);
+            let place = settings.places.get(&Setting::Version);
             found.place = place.map(|place| place.key.clone());
             findings.push(found);
         };
-        for component in COMPONENTS.iter().filter(|it| it.role == Role::ControlPlane) {
+        for component in COMPONENTS
+            .iter()
+            .filter(|it| it.roles == [Role::ControlPlane])
+        {
             let Some(skew) = component.track.skew() else {
                 continue;
             };
@@ -266,7 +269,7 @@ fn changes(before: &Inventory, after: &Inventory) -> BTreeSet<Change> {
     let mut changes = BTreeSet::new();
     for (node, component) in rows(after) {
         let flags = |inventory| {
-            let command = command::foreseen(inventory, node, component);
+            let command = command::previewed(inventory, node, component);
             let own = command.flags.into_iter();
             own.filter(|given| given.by == By::Kinstall)
                 .map(|given| (given.name, given.value))

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::fetch::architectures;
-use super::own;
-use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login, load};
+use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
-use crate::bundle::{self, Bundle, Error};
-use crate::event::{Event, Events};
-use crate::fetch;
-use crate::inventory::Inventory;
+use crate::artifact::{self, Needs};
+use crate::bundle::{self, Bundle};
+use crate::engine::fleet::architectures;
+use crate::engine::releases::{self, bundle_failure};
+use crate::engine::session::Session;
+use crate::engine::{load, overrides};
+use crate::fetch::Options;
 use crate::terminal::Terminal;
 use crate::terminal::releases::{Bundled, bundled_text};
 
@@ -53,69 +53,43 @@ impl BundleCommand {
         let bundle = match &self.what {
             What::Create(create) => {
                 let inventory = load::inventory(&create.inventory, terminal)?;
-                let talk = Talk::open(terminal);
-                let outcome = create.create(&inventory, common, &talk.events).await;
-                talk.close().await;
-                outcome?
+                let settings = common.settings(&create.login);
+                let create = async |session: &Session<'_>| create.create(session).await;
+                Session::run(&inventory, &settings, terminal, create).await?
             }
-            What::Verify { file } => bundle::verify(file).map_err(failure)?,
+            What::Verify { file } => bundle::verify(file).map_err(bundle_failure)?,
         };
         let bundled = Bundled::all(&bundle.manifest);
-        if common.json {
-            terminal.print_json(&bundled);
-        } else {
-            terminal.print(&bundled_text(&bundled));
-        }
+        terminal.print_data(common.json, &bundled, |_| bundled_text(&bundled));
         Ok(Exit::Done)
     }
 }
 
 impl Create {
-    async fn create(
-        &self,
-        inventory: &Inventory,
-        common: &Common,
-        events: &Events,
-    ) -> Result<Bundle, Failure> {
+    async fn create(&self, session: &Session<'_>) -> Result<Bundle, Failure> {
+        let inventory = session.inventory;
         let cluster = inventory.cluster.name.as_str();
         let default = || PathBuf::from(format!("{cluster}.tar.zst"));
         let path = self.output.clone().unwrap_or_else(default);
-        bundle::encoding(&path).map_err(failure)?;
-        let cache = prepare::cache(common)?;
-        let archs = architectures(inventory, &self.arch, &self.login, common, events).await?;
-        let programs = archs
-            .iter()
-            .flat_map(|archs| prepare::programs(inventory, archs))
-            .collect();
-        let options = fetch::Options {
+        bundle::encoding(&path).map_err(bundle_failure)?;
+        let cache = releases::cache(session.settings)?;
+        let archs = architectures(session, &self.arch).await?;
+        let mut needs = Needs::default();
+        for archs in &archs {
+            needs.extend(artifact::of_cluster(inventory, archs));
+        }
+        let options = Options {
             compress: false,
-            ..prepare::fetch_options(common)
+            ..releases::options(session.settings)
         };
-        let (lockfile, _) = prepare::pin(inventory, &programs, &cache, &options, events).await?;
-        let tell = |event| events.send(Event::Fetch(event));
-        fetch::ensure(inventory, &programs, &lockfile, &cache, &options, &tell)
-            .await
-            .map_err(prepare::fetch_failure)?;
-        events.send(Event::Note(format!("writing {}", path.display())));
-        let (templates, _) = own::files(inventory);
-        let bundle = bundle::create(&path, cluster, &programs, templates, &lockfile, &cache).await;
-        let bundle = bundle.map_err(failure)?;
+        let (lockfile, _) = releases::fetch(session, &needs, &cache, &options).await?;
+        session.note(format!("writing {}", path.display()));
+        let (templates, _) = overrides::files(inventory);
+        let bundle = bundle::create(&path, cluster, &needs, templates, &lockfile, &cache).await;
+        let bundle = bundle.map_err(bundle_failure)?;
         let size = fs_err::metadata(&path)?.len();
         let megabytes = size.div_ceil(1_000_000);
-        events.send(Event::Note(format!(
-            "wrote {}, {megabytes} MB",
-            path.display()
-        )));
+        session.note(format!("wrote {}, {megabytes} MB", path.display()));
         Ok(bundle)
     }
-}
-
-/// How a bundle that cannot be made or used ends a command.
-pub(super) fn failure(error: Error) -> Failure {
-    let exit = match error.exit_code() {
-        2 => Exit::Usage,
-        5 => Exit::Unverified,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, error)
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::prepare;
-use super::{Common, Exit, Failure};
-use crate::fetch::{Cache, Cleaned, Entry, Keep};
+use super::{Common, Exit, Failure, Login};
+use crate::engine::releases;
+use crate::fetch::{Cache, Cleaned, Entry, Retention};
 use crate::plain;
 use crate::terminal::Terminal;
 use crate::terminal::releases::{CacheEntry, entries_text, size};
@@ -56,7 +56,7 @@ struct CleanedText {
 
 impl CacheCommand {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let cache = prepare::cache(common)?;
+        let cache = releases::cache(&common.settings(&Login::default()))?;
         let json = common.json;
         let told = tokio::task::spawn_blocking(move || match self.what {
             What::List => list(&cache, json),
@@ -81,9 +81,12 @@ fn list(cache: &Cache, json: bool) -> Result<String, Failure> {
         return Ok(in_json(&told));
     }
     let whole = size(entries.iter().map(Entry::whole).sum());
-    let (count, place) = (entries.len(), cache.directory().display());
+    let (count, place) = (
+        plain::count(entries.len(), "entry"),
+        cache.directory().display(),
+    );
     Ok(format!(
-        "{}{count} entries in {place}, {whole}\n",
+        "{}{count} in {place}, {whole}\n",
         entries_text(&told)
     ))
 }
@@ -96,9 +99,9 @@ fn in_json(told: &impl Serialize) -> String {
 impl Clean {
     fn clean(&self, cache: &Cache, json: bool) -> Result<String, Failure> {
         let keep = match (self.older_than, self.max_size) {
-            (Some(days), _) => Keep::UsedWithin(Duration::from_secs(u64::from(days) * DAY)),
-            (None, Some(bytes)) => Keep::Bytes(bytes),
-            (None, None) => Keep::Nothing,
+            (Some(days), _) => Retention::UsedWithin(Duration::from_secs(u64::from(days) * DAY)),
+            (None, Some(bytes)) => Retention::Bytes(bytes),
+            (None, None) => Retention::Nothing,
         };
         let now = SystemTime::now();
         let cleaned = cache.clean(keep, now);
@@ -126,8 +129,8 @@ impl Clean {
             return Ok(in_json(&told));
         }
         let mut text = format!(
-            "removed {} entries, {}; {left} left",
-            removed.len(),
+            "removed {}, {}; {left} left",
+            plain::count(removed.len(), "entry"),
             size(freed)
         );
         if !busy.is_empty() {

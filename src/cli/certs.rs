@@ -1,21 +1,22 @@
 //! `kinstall certs`: every certificate of a cluster, seen, checked, renewed and drawn.
 
-mod moving;
-mod nodes;
-mod prove;
-
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::plan::Ask;
-use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, load, push};
+use super::{Common, Exit, Failure, Login};
 use crate::authority::{self, Authority, Local};
 use crate::certificate::{self, CertificateId, Credentials, Request};
+use crate::engine::ca_migration::{MigrationOptions, migrate};
+use crate::engine::deployed::Certificates;
+use crate::engine::pki::PkiMode;
+use crate::engine::session::Session;
+use crate::engine::{self, PushOptions};
+use crate::engine::{clock, load};
 use crate::inventory::Inventory;
+use crate::plain::count;
 use crate::terminal::certificates::{self, FindingRow, Listing};
 use crate::terminal::{Terminal, graph};
 
@@ -32,15 +33,15 @@ enum Act {
     List(Whose),
     /// Look for what is wrong or ends soon; exit code 3 if there is anything
     Check(Check),
-    /// Make certificates anew, put them in place and restart what reads them, one node at a time
+    /// Renew certificates, put them in place and restart what reads them, one node at a time
     Renew(Renew),
     /// Take a running cluster to who signs by the inventory: other `authorities`, another directory,
     /// Vault, or an authority that Vault exchanged. Both are trusted everywhere first, then
-    /// everything is signed anew, then the ones before are trusted no more
-    Move(moving::Move),
-    /// Make kinstall's own authorities anew, all or the ones named, and take a running cluster there as
+    /// everything is signed again, then the ones before are trusted no more
+    Move(Move),
+    /// Replace kinstall's own authorities, all or the ones named, and take a running cluster there as
     /// `move` does
-    RotateCa(moving::Rotate),
+    RotateCa(RotateCa),
     /// Draw who presents what to whom, and who signed it
     Graph(Draw),
 }
@@ -79,6 +80,37 @@ struct Renew {
 }
 
 #[derive(Debug, Args)]
+struct Move {
+    /// The inventory
+    inventory: PathBuf,
+    #[command(flatten)]
+    migration: Migration,
+}
+
+#[derive(Debug, Args)]
+struct RotateCa {
+    /// The inventory
+    inventory: PathBuf,
+    /// The authorities to replace, as `list` names them (`etcd`); by default all that kinstall makes
+    names: Vec<String>,
+    #[command(flatten)]
+    migration: Migration,
+}
+
+/// How a change is gone through.
+#[derive(Debug, Args)]
+struct Migration {
+    /// Stop after so many of the three steps; the same command goes on from there
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Go back to who signed before; possible until the last step is done
+    #[arg(long)]
+    back: bool,
+    #[command(flatten)]
+    login: Login,
+}
+
+#[derive(Debug, Args)]
 struct Draw {
     /// The inventory
     inventory: PathBuf,
@@ -101,24 +133,31 @@ impl Certs {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         match self.act {
             Act::List(whose) => {
-                let desk = Desk::open(&whose.inventory, terminal)?;
-                let listing = desk.listing()?;
-                print(common, terminal, &listing, &listing.text());
+                let pki = PkiDirectory::open(&whose.inventory, terminal)?;
+                let listing = pki.listing()?;
+                terminal.print_data(common.json, &listing, |_| listing.text());
                 Ok(Exit::Done)
             }
             Act::Check(check) => check.run(common, terminal).await,
             Act::Renew(renew) => renew.run(common, terminal).await,
-            Act::Move(it) => Box::pin(it.run(common, terminal)).await,
-            Act::RotateCa(it) => Box::pin(it.run(common, terminal)).await,
+            Act::Move(it) => {
+                let migrating = it.migration.run(&it.inventory, None, common, terminal);
+                Box::pin(migrating).await
+            }
+            Act::RotateCa(it) => {
+                let names = Some(it.names.as_slice());
+                let migrating = it.migration.run(&it.inventory, names, common, terminal);
+                Box::pin(migrating).await
+            }
             Act::Graph(draw) => {
-                let desk = Desk::open(&draw.inventory, terminal)?;
-                let graph = graph::of(&desk.requests, &desk.listing()?);
+                let pki = PkiDirectory::open(&draw.inventory, terminal)?;
+                let graph = graph::of(&pki.requests, &pki.listing()?);
                 let text = match draw.format {
                     Format::Text => graph.text(),
                     Format::Dot => graph::dot(&graph),
                     Format::Svg => graph::svg(&graph),
                 };
-                print(common, terminal, &graph, &text);
+                terminal.print_data(common.json, &graph, |_| text.clone());
                 Ok(Exit::Done)
             }
         }
@@ -126,15 +165,15 @@ impl Certs {
 }
 
 /// An inventory and what is kept of its certificates.
-struct Desk {
+struct PkiDirectory {
     inventory: Inventory,
     requests: Vec<Request>,
     authority: Box<Local>,
     kept: Credentials,
 }
 
-impl Desk {
-    fn open(path: &std::path::Path, terminal: Terminal) -> Result<Self, Failure> {
+impl PkiDirectory {
+    fn open(path: &Path, terminal: Terminal) -> Result<Self, Failure> {
         let inventory = load::inventory(path, terminal)?;
         // While who signs changes, what the nodes hold may not be what the inventory leads to yet.
         let effective = Local::in_effect(&inventory);
@@ -151,7 +190,7 @@ impl Desk {
     }
 
     fn listing(&self) -> Result<Listing, Failure> {
-        certificates::of(&self.inventory, &self.requests, &self.kept, prepare::now())
+        certificates::of(&self.inventory, &self.requests, &self.kept, clock::now())
             .map_err(|error| Failure::new(Exit::Usage, error))
     }
 }
@@ -165,22 +204,20 @@ struct Checked {
 
 impl Check {
     async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let desk = Desk::open(&self.inventory, terminal)?;
-        let now = prepare::now();
-        let found = desk
+        let pki = PkiDirectory::open(&self.inventory, terminal)?;
+        let now = clock::now();
+        let found = pki
             .authority
-            .examine(&desk.requests, &desk.kept, now, self.days);
+            .examine(&pki.requests, &pki.kept, now, self.days);
         let mut findings: Vec<FindingRow> = found.iter().map(FindingRow::of).collect();
         if self.nodes {
-            let talk = Talk::open(terminal);
-            let look = nodes::Look {
-                desk: &desk,
-                login: &self.login,
+            let settings = common.settings(&self.login);
+            let deployed = Certificates {
+                kept: &pki.kept,
                 days: self.days,
             };
-            let more = look.all(common, &talk.events).await;
-            talk.close().await;
-            findings.extend(more?);
+            let look = async |session: &Session<'_>| deployed.find(session).await;
+            findings.extend(Session::run(&pki.inventory, &settings, terminal, look).await?);
         }
         let line = |row: &FindingRow| {
             let word = if row.error { "error" } else { "warning" };
@@ -188,16 +225,18 @@ impl Check {
         };
         let mut text: String = findings.iter().map(line).collect();
         if text.is_empty() {
-            let days = self.days;
-            text = format!("nothing is wrong, and nothing ends within {days} days\n");
+            let days = count(self.days, "day");
+            text = format!("nothing is wrong, and nothing ends within {days}\n");
         }
         let exit = if findings.is_empty() {
             Exit::Done
         } else {
             Exit::Found
         };
-        let cluster = desk.inventory.cluster.name.to_string();
-        print(common, terminal, &Checked { cluster, findings }, &text);
+        let cluster = pki.inventory.cluster.name.to_string();
+        terminal.print_data(common.json, &Checked { cluster, findings }, |_| {
+            text.clone()
+        });
         Ok(exit)
     }
 }
@@ -210,7 +249,7 @@ impl Renew {
         if self.no_push {
             let authority =
                 Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
-            let obtained = authority.renew(&requests, &ids, prepare::now());
+            let obtained = authority.renew(&requests, &ids, clock::now());
             let obtained = obtained?;
             for warning in obtained.warnings() {
                 terminal.say(&format!("warning: {warning}"));
@@ -221,12 +260,39 @@ impl Renew {
             });
             let renewed: Vec<String> = renewed.collect();
             let text = format!("renewed in pki/: {}\n", renewed.join(", "));
-            print(common, terminal, &renewed, &text);
+            terminal.print_data(common.json, &renewed, |_| text.clone());
             terminal.say("`kinstall push` puts them in place");
             return Ok(Exit::Done);
         }
-        let ask = Ask::of(&self.login, Keep::Renew(&ids));
-        push::carry(&inventory, ask, common, terminal).await
+        let settings = common.settings(&self.login);
+        let push = async |session: &Session<'_>| {
+            engine::push(&session.stoppable(), &PushOptions::of(PkiMode::Renew(&ids))).await
+        };
+        Session::run(&inventory, &settings, terminal, push).await
+    }
+}
+
+impl Migration {
+    async fn run(
+        &self,
+        inventory: &Path,
+        replaced: Option<&[String]>,
+        common: &Common,
+        terminal: Terminal,
+    ) -> Result<Exit, Failure> {
+        if !common.limit.is_empty() {
+            let message = "`--limit` has no meaning here: every peer must trust the same";
+            return Err(Failure::words(Exit::Usage, message, "leave it out"));
+        }
+        let inventory = load::checked(inventory, terminal)?;
+        let options = MigrationOptions {
+            replaced,
+            steps: self.steps,
+            back: self.back,
+        };
+        let settings = common.settings(&self.login);
+        let migrate = async |session: &Session<'_>| migrate(session, options).await;
+        Session::run(&inventory, &settings, terminal, migrate).await
     }
 }
 
@@ -250,12 +316,4 @@ fn chosen(requests: &[Request], names: &[String]) -> Result<BTreeSet<Certificate
         }
     }
     Ok(ids)
-}
-
-fn print(common: &Common, terminal: Terminal, data: &impl Serialize, text: &str) {
-    if common.json {
-        terminal.print_json(data);
-    } else {
-        terminal.print(text);
-    }
 }

@@ -1,16 +1,17 @@
-//! `kinstall check`: what is wrong with an inventory, and what an upgrade would break. The
-//! benchmark is [`super::cis`].
+//! `kinstall check`: what is wrong with an inventory, and what an upgrade would break.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::load::{self, LoadedInventory};
-use super::prepare;
-use super::{Common, Exit, Failure, Login, cis};
+use super::{Common, Exit, Failure, Login};
 use crate::authority::{Local, VaultFinding};
 use crate::certificate;
 use crate::check;
+use crate::engine::benchmark::score;
+use crate::engine::clock;
+use crate::engine::load::{self, LoadedInventory};
+use crate::engine::session::Session;
 use crate::inventory::Inventory;
 use crate::terminal::{Terminal, outlook::Outlook};
 use crate::version::Version;
@@ -37,9 +38,9 @@ pub(super) struct Check {
     cis: bool,
     /// Ask no Vault; with --cis, reach no node
     #[arg(long)]
-    pub(super) offline: bool,
+    offline: bool,
     #[command(flatten)]
-    pub(super) login: Login,
+    login: Login,
 }
 
 impl Check {
@@ -48,7 +49,15 @@ impl Check {
         let findings = check::command_lines(&read.inventory);
         if self.cis {
             read.report(&findings, terminal)?;
-            return cis::run(&self, &read.inventory, common, terminal).await;
+            let settings = common.settings(&self.login);
+            let score = async |session: &Session<'_>| score(session, self.offline).await;
+            let benchmark = Session::run(&read.inventory, &settings, terminal, score).await?;
+            terminal.print_data(common.json, &benchmark, |color| benchmark.text(color));
+            return Ok(if benchmark.has_failures() {
+                Exit::Found
+            } else {
+                Exit::Done
+            });
         }
         if self.kubernetes.is_empty() {
             return present(&read, &findings, self.offline, common, terminal);
@@ -57,11 +66,9 @@ impl Check {
         let path = check::upgrade(&read.inventory, &self.kubernetes)
             .map_err(|error| Failure::new(Exit::Usage, error))?;
         let outlook = Outlook::of(&path, &read.inventory, &read.text);
-        if common.json {
-            terminal.print_json(&outlook);
-        } else {
-            terminal.print_colored(|color| outlook.text(&read.name, color));
-        }
+        terminal.print_data(common.json, &outlook, |color| {
+            outlook.text(&read.name, color)
+        });
         Ok(if path.has_findings() {
             Exit::Found
         } else {
@@ -84,22 +91,22 @@ fn present(
     } else {
         ask_vault(&read.inventory)?
     };
-    let (errors, doubts): (Vec<_>, Vec<_>) = told.into_iter().partition(|it| it.is_error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = told.into_iter().partition(|it| it.is_error);
     if !common.json || !errors.is_empty() {
-        for doubt in &doubts {
-            terminal.say(&format!("warning: {doubt}"));
+        for warning in &warnings {
+            terminal.say(&format!("warning: {warning}"));
         }
     }
     if !errors.is_empty() {
         return Err(Failure::all(Exit::Found, errors));
     }
     let outlook = Outlook {
-        vault: doubts.iter().map(ToString::to_string).collect(),
+        vault: warnings.iter().map(ToString::to_string).collect(),
         ..Outlook::today(findings, &read.inventory, &read.text)
     };
     if common.json {
         terminal.print_json(&outlook);
-    } else if findings.is_empty() && doubts.is_empty() {
+    } else if findings.is_empty() && warnings.is_empty() {
         terminal.say("nothing is wrong with it");
     }
     Ok(Exit::Done)
@@ -108,5 +115,5 @@ fn present(
 /// What the Vault of an inventory would refuse or do otherwise; nothing where there is none.
 fn ask_vault(inventory: &Inventory) -> Result<Vec<VaultFinding>, Failure> {
     let local = Local::of(inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
-    Ok(local.vault_findings(&certificate::requests(inventory), prepare::now())?)
+    Ok(local.vault_findings(&certificate::requests(inventory), clock::now())?)
 }

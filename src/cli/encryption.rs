@@ -1,22 +1,17 @@
 //! `kinstall encryption`: the key that Secrets are encrypted with at rest.
-//!
-//! Here are the words of the command, and `status`; [`rotate`] exchanges the key.
-
-mod rewrite;
-mod rotate;
-mod verify;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::prepare::Talk;
-use super::{Common, Exit, Failure, Login, load};
-use crate::authority::Local;
+use super::{Common, Exit, Failure, Login};
 use crate::encryption::Config;
-use crate::inventory::Inventory;
-use crate::secret::Secret;
+use crate::engine::encryption::Keys;
+use crate::engine::encryption::rotate::rotate;
+use crate::engine::encryption::servers::Servers;
+use crate::engine::load;
+use crate::engine::session::Session;
 use crate::terminal::Terminal;
 
 /// The key that Secrets are encrypted with at rest.
@@ -31,13 +26,24 @@ enum Act {
     /// Tell the keys, what each server has of them, and how much each of them encrypts
     Status(Status),
     /// Exchange the key, step by step, every server proven before the next step
-    Rotate(rotate::Rotate),
+    Rotate(Rotate),
 }
 
 #[derive(Debug, Args)]
 struct Status {
     /// The inventory
     inventory: PathBuf,
+    #[command(flatten)]
+    login: Login,
+}
+
+#[derive(Debug, Args)]
+struct Rotate {
+    /// The inventory
+    inventory: PathBuf,
+    /// Stop after so many steps; the same command goes on from there
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
     #[command(flatten)]
     login: Login,
 }
@@ -70,69 +76,37 @@ impl EncryptionCommand {
     }
 }
 
-/// The inventory, and what is kept.
-struct Desk {
-    inventory: Inventory,
-    local: Local,
-}
-
-impl Desk {
-    fn open(path: &std::path::Path, terminal: Terminal) -> Result<Self, Failure> {
-        let inventory = load::inventory(path, terminal)?;
-        let local = Local::of(&inventory).map_err(|error| Failure::new(Exit::Usage, error))?;
-        Ok(Self { inventory, local })
+impl Rotate {
+    async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
+        let inventory = load::inventory(&self.inventory, terminal)?;
+        let settings = common.settings(&self.login);
+        let rotate = async |session: &Session<'_>| rotate(session, self.steps).await;
+        Session::run(&inventory, &settings, terminal, rotate).await
     }
-
-    fn text(&self) -> Result<Secret, Failure> {
-        self.local
-            .encryption()
-            .map_err(failed)?
-            .ok_or_else(none_yet)
-    }
-
-    /// What a rotation changes.
-    fn config(&self) -> Result<(Secret, Config), Failure> {
-        let config = self.local.encryption_to_rotate().map_err(failed)?;
-        config.ok_or_else(none_yet)
-    }
-}
-
-fn none_yet() -> Failure {
-    let message = "there is no encryption configuration yet";
-    Failure::words(Exit::Failed, message, "run `kinstall push` first")
-}
-
-fn failed(error: crate::authority::Error) -> Failure {
-    Failure::new(Exit::Failed, error)
 }
 
 impl Status {
     async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
-        let desk = Desk::open(&self.inventory, terminal)?;
-        let text = desk.text()?;
+        let inventory = load::inventory(&self.inventory, terminal)?;
+        let keys = Keys::of(&inventory)?;
+        let text = keys.text()?;
         let config = Config::read(&text).map_err(|error| Failure::new(Exit::Failed, error))?;
-        let rotating = desk.local.rotation().map_err(failed)?;
-        let talk = Talk::open(terminal);
-        let servers =
-            verify::Servers::reach(&desk.inventory, common, &self.login, &talk.events).await;
-        talk.close().await;
-        let servers = servers?;
+        let rotating = keys.rotation()?;
+        let settings = common.settings(&self.login);
+        let reach = async |session: &Session<'_>| Servers::reach(session).await;
+        let servers = Session::run(&inventory, &settings, terminal, reach).await?;
         let behind = servers.behind(&text);
         let stored = servers.stored().await?;
         servers.close().await;
         let told = Told {
-            cluster: desk.inventory.cluster.name.to_string(),
+            cluster: inventory.cluster.name.to_string(),
             resources: config.resources(),
             keys: config.outline(),
-            rotating: rotating.map(|key| key.to_string()),
+            rotating,
             behind,
             stored,
         };
-        if common.json {
-            terminal.print_json(&told);
-        } else {
-            terminal.print(&told.text());
-        }
+        terminal.print_data(common.json, &told, |_| told.text());
         Ok(Exit::Done)
     }
 }
@@ -145,8 +119,12 @@ impl Told {
             format!("keys       {keys}; the first writes"),
         ];
         let stored = self.stored.iter();
-        lines
-            .extend(stored.map(|(prefix, count)| format!("in etcd    {count} values as {prefix}")));
+        lines.extend(stored.map(|(prefix, count)| {
+            format!(
+                "in etcd    {} as {prefix}",
+                crate::plain::count(count, "value")
+            )
+        }));
         if !self.behind.is_empty() {
             lines.push(format!("behind     {}: push", self.behind.join(", ")));
         }

@@ -1,17 +1,18 @@
 //! `kinstall fetch`: pin, download, verify.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login, load};
+use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
-use crate::artifact::Program;
-use crate::event::Events;
-use crate::fetch::{self as engine, Update};
-use crate::inventory::{Inventory, NodeName};
+use crate::artifact::{self, Needs};
+use crate::engine::fleet::architectures;
+use crate::engine::session::Session;
+use crate::engine::{load, releases};
+use crate::fetch::{Options, Update};
+use crate::image::Reference;
 use crate::lockfile::Trust;
 use crate::terminal::Terminal;
 use crate::terminal::releases::Releases;
@@ -21,7 +22,7 @@ use crate::terminal::releases::Releases;
 pub(super) struct Fetch {
     /// The inventory
     inventory: PathBuf,
-    /// Pin anew what is pinned already: everything, or the programs named
+    /// Pin again what is pinned already: everything, or the programs and images named
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', num_args = 0.., require_equals = true,
           conflicts_with_all = ["locked", "bundle"])]
     update: Option<Vec<String>>,
@@ -58,45 +59,32 @@ impl Fetch {
         let read = load::read(&self.inventory, self.bundle.as_deref(), terminal)?;
         read.report(&[], terminal)?;
         let inventory = read.inventory;
-        let talk = Talk::open(terminal);
-        let outcome = self.fetch(&inventory, common, &talk.events).await;
-        talk.close().await;
-        let releases = outcome?;
-        if common.json {
-            terminal.print_json(&releases.programs);
-        } else {
-            terminal.print(&releases.text());
-        }
+        let settings = common.settings(&self.login);
+        let fetch = async |session: &Session<'_>| self.fetch(session).await;
+        let releases = Session::run(&inventory, &settings, terminal, fetch).await?;
+        terminal.print_data(common.json, &releases.all, |_| releases.text());
         terminal.say(&releases.summary());
         Ok(Exit::Done)
     }
 
-    async fn fetch(
-        &self,
-        inventory: &Inventory,
-        common: &Common,
-        events: &Events,
-    ) -> Result<Releases, Failure> {
-        let cache = prepare::cache(common)?;
+    async fn fetch(&self, session: &Session<'_>) -> Result<Releases, Failure> {
+        let cache = releases::cache(session.settings)?;
         let mut arch = self.arch.clone();
         if let Some(file) = &self.bundle {
-            let bundle = prepare::unbundle(inventory, file, self.locked, &cache, events).await?;
+            let bundle = releases::unbundle(session, file, self.locked, &cache).await?;
             // A bundle says itself which architectures it was made for.
             let programs = bundle.manifest.programs.keys();
-            arch.extend(
-                programs
-                    .map(|program| program.arch)
-                    .filter(|_| self.arch.is_empty()),
-            );
+            let archs = programs.map(|program| program.arch);
+            arch.extend(archs.filter(|_| self.arch.is_empty()));
             arch.sort_unstable();
             arch.dedup();
         }
-        let mut programs = BTreeSet::new();
-        for archs in architectures(inventory, &arch, &self.login, common, events).await? {
-            programs.extend(prepare::programs(inventory, &archs));
+        let mut needs = Needs::default();
+        for archs in architectures(session, &arch).await? {
+            needs.extend(artifact::of_cluster(session.inventory, &archs));
         }
-        let options = engine::Options {
-            update: self.update(&programs)?,
+        let options = Options {
+            update: self.update(&needs)?,
             locked: self.locked,
             require: self.require.map(|required| match required {
                 Required::BuiltIn => Trust::BuiltIn,
@@ -104,76 +92,38 @@ impl Fetch {
             }),
             bundle: self.bundle.clone(),
             compress: self.compress,
-            ..prepare::fetch_options(common)
+            ..releases::options(session.settings)
         };
-        let (lockfile, report) =
-            prepare::pin(inventory, &programs, &cache, &options, events).await?;
-        let tell = |event| events.send(crate::event::Event::Fetch(event));
-        engine::ensure(inventory, &programs, &lockfile, &cache, &options, &tell)
-            .await
-            .map_err(prepare::fetch_failure)?;
-        let releases = Releases::of(inventory, &programs, &lockfile, &cache, &report);
-        Ok(releases)
+        let (lockfile, report) = releases::fetch(session, &needs, &cache, &options).await?;
+        let inventory = session.inventory;
+        Ok(Releases::of(inventory, &needs, &lockfile, &cache, &report))
     }
 
     /// What `--update` asks for; a name that nothing has is a mistake.
-    fn update(&self, programs: &BTreeSet<Program>) -> Result<Update, Failure> {
+    fn update(&self, needs: &Needs) -> Result<Update, Failure> {
         let Some(names) = &self.update else {
             return Ok(Update::Nothing);
         };
         if names.is_empty() {
             return Ok(Update::All);
         }
-        let known: BTreeSet<_> = programs
-            .iter()
-            .map(|program| program.name.as_str())
-            .collect();
-        if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
+        let programs = needs.programs.iter();
+        let mut known: BTreeSet<_> = programs.map(|program| program.name.clone()).collect();
+        let images = needs.images.iter();
+        known.extend(images.map(|image| image.reference.to_string()));
+        // An image may be named as the inventory does.
+        let whole = |name: &String| match name.parse::<Reference>() {
+            Ok(image) if !known.contains(name) => image.to_string(),
+            _ => name.clone(),
+        };
+        let names: BTreeSet<String> = names.iter().map(whole).collect();
+        if let Some(name) = names.iter().find(|name| !known.contains(*name)) {
             let known: Vec<_> = known.into_iter().collect();
-            let message = format!("`--update={name}`: the inventory needs no program of that name");
+            let message =
+                format!("`--update={name}`: the inventory needs no program or image of that name");
             let help = format!("it needs {}", known.join(", "));
             return Err(Failure::words(Exit::Usage, message, help));
         }
-        Ok(Update::Programs(names.iter().cloned().collect()))
+        Ok(Update::Named(names))
     }
-}
-
-/// One assignment of architectures to nodes for each that must be fetched for.
-pub(super) async fn architectures(
-    inventory: &Inventory,
-    arch: &[Arch],
-    login: &Login,
-    common: &Common,
-    events: &Events,
-) -> Result<Vec<BTreeMap<NodeName, Arch>>, Failure> {
-    let scope = prepare::scope(inventory, common)?;
-    let nodes = || {
-        inventory
-            .nodes
-            .values()
-            .filter(|node| scope.contains(&node.name))
-    };
-    let known: BTreeMap<_, _> = nodes()
-        .filter_map(|node| Some((node.name.clone(), node.arch?)))
-        .collect();
-    let unknown: BTreeSet<_> = nodes()
-        .filter(|node| node.arch.is_none())
-        .map(|node| node.name.clone())
-        .collect();
-    if unknown.is_empty() {
-        return Ok(vec![known]);
-    }
-    if !arch.is_empty() {
-        let of = |arch| {
-            let all = unknown.iter().map(|node| (node.clone(), arch));
-            known.clone().into_iter().chain(all).collect()
-        };
-        return Ok(arch.iter().copied().map(of).collect());
-    }
-    let password = prepare::password(login)?;
-    let reach = prepare::reach(password.as_ref(), common);
-    let site = prepare::site(inventory, &unknown, reach, false, events).await?;
-    let found = site.archs.clone();
-    site.close().await;
-    Ok(vec![known.into_iter().chain(found).collect()])
 }

@@ -6,14 +6,12 @@ use std::path::PathBuf;
 use base64::Engine;
 use clap::Args;
 
-use super::prepare::{self, Talk};
-use super::{Common, Exit, Failure, Login, journal, load};
-use crate::event::Events;
-use crate::inventory::Inventory;
+use super::{Common, Exit, Failure, Login};
+use crate::engine::session::{self, Session};
+use crate::engine::{clock, journal, load};
 use crate::journal::Entry;
 use crate::plain;
 use crate::script;
-use crate::survey::{self};
 use crate::terminal::Terminal;
 use crate::transport::Body;
 
@@ -37,49 +35,38 @@ impl History {
         let inventory = load::inventory(&self.inventory, terminal)?;
         let mut runs = journal::read(&inventory)?;
         if self.nodes {
-            let talk = Talk::open(terminal);
-            let told = self.ask(&inventory, common, &talk.events).await;
-            talk.close().await;
-            add(&mut runs, told?);
+            let settings = common.settings(&self.login);
+            let told = Session::run(&inventory, &settings, terminal, ask).await?;
+            add(&mut runs, told);
         }
         if common.json {
             terminal.print_json(&runs);
         } else {
             for run in &runs {
-                let at = prepare::date(run.at);
+                let at = clock::date(run.at);
                 terminal.print(&format!("{at}  {}\n", plain::line(&run.text())));
             }
         }
         Ok(Exit::Done)
     }
+}
 
-    /// What the nodes remember.
-    async fn ask(
-        &self,
-        inventory: &Inventory,
-        common: &Common,
-        events: &Events,
-    ) -> Result<Vec<Entry>, Failure> {
-        let scope = prepare::scope(inventory, common)?;
-        let password = prepare::password(&self.login)?;
-        let reach = prepare::reach(password.as_ref(), common);
-        let transports = survey::connect(inventory, &scope, reach, events).await?;
-        let mut told = Vec::new();
-        for transport in transports.values() {
-            let body = Body::text(format!("{JOURNAL}\n"));
-            let output = transport.run(script::READ, &[], body).await;
-            let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-            let text = output.trim().split_once(' ').map_or("", |(_, text)| text);
-            // What cannot be read is left out, like a line that cannot.
-            let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-            let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
-            told.extend(Entry::all(&text));
-        }
-        for transport in transports.into_values() {
-            transport.close().await;
-        }
-        Ok(told)
+/// What the nodes remember.
+async fn ask(session: &Session<'_>) -> Result<Vec<Entry>, Failure> {
+    let transports = session.connect(&session.scope()?).await?;
+    let mut told = Vec::new();
+    for transport in transports.values() {
+        let body = Body::text(format!("{JOURNAL}\n"));
+        let output = transport.run(script::READ, &[], body).await;
+        let output = output.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+        let text = output.trim().split_once(' ').map_or("", |(_, text)| text);
+        // What cannot be read is left out, like a line that cannot.
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+        let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+        told.extend(Entry::all(&text));
     }
+    session::close(transports).await;
+    Ok(told)
 }
 
 /// Adds what nodes told to what is known here: a run that is known stays as it is told here, and

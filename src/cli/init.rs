@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure};
+use crate::artifact::newest_of_all;
 use crate::durable;
 use crate::inventory::Inventory;
 use crate::terminal::Terminal;
@@ -22,7 +23,7 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self, terminal: Terminal) -> Result<Exit, Failure> {
-        let text = Inventory::starter(&self.nodes).map_err(|error| {
+        let text = Inventory::starter(&self.nodes, newest_of_all()).map_err(|error| {
             let help = "write each node as `NAME=ADDRESS`, as in `--nodes az1=10.0.12.1`";
             Failure::words(Exit::Usage, error.to_string(), help)
         })?;

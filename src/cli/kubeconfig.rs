@@ -1,15 +1,14 @@
 //! `kinstall kubeconfig`: the administrator's.
 
-mod merge;
-mod place;
-
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Common, Exit, Failure, load, prepare};
+use super::{Common, Exit, Failure};
 use crate::authority::{Authority, Local};
 use crate::certificate;
+use crate::engine::kubeconfig::Place;
+use crate::engine::{clock, load};
 use crate::inventory::{Endpoint, San};
 use crate::kubeconfig::{self, Client};
 use crate::terminal::Terminal;
@@ -55,12 +54,12 @@ impl KubeconfigCommand {
         let effective = Local::in_effect(&inventory);
         let (authority, effective) = effective.map_err(|error| Failure::new(Exit::Usage, error))?;
         let requests = certificate::requests(&effective);
-        let obtained = authority.obtain(&requests, prepare::now())?;
+        let obtained = authority.obtain(&requests, clock::now())?;
         for remark in &obtained.remarks {
             terminal.say(&format!("warning: {remark}"));
         }
         if let Some(file) = self.merge {
-            let place = place::Place::of(file, &inventory.cluster)?;
+            let place = Place::of(file, &inventory.cluster)?;
             return place.merge(&inventory.cluster, &obtained.credentials, terminal);
         }
         let port = inventory.cluster.endpoint.port;

@@ -1,27 +1,14 @@
-//! `kinstall push`: the main job.
+//! `kinstall push`: the main job. What it does is in [`crate::engine`].
 
-use std::collections::BTreeSet;
-use std::collections::btree_map::Entry;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use tokio::sync::watch;
 
-use super::carry::{
-    Task, carry_out, changes, early_stop, notice_others, stop_on_interrupt, stopped,
-};
-use super::consent::Consent;
-use super::plan::{Ask, Desk, desk};
-use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, Login, backup, load, through, users};
-use crate::apply::{Encoded, Store};
-use crate::artifact::Program;
+use super::{Common, Exit, Failure, Login};
 use crate::check;
-use crate::event::{Event, Events};
-use crate::fetch::{self, Cache, Encoding};
-use crate::inventory::Inventory;
-use crate::lockfile::Lockfile;
-use crate::plan::{Plan, is_upgrade};
+use crate::engine::pki::PkiMode;
+use crate::engine::session::Session;
+use crate::engine::{self, Consent, PushOptions, load, through};
 use crate::terminal::Terminal;
 use crate::version::Version;
 
@@ -51,180 +38,50 @@ pub(super) struct Push {
     #[arg(long)]
     break_lock: bool,
     #[command(flatten)]
-    consent: Consent,
+    foreign: Foreign,
     #[command(flatten)]
     login: Login,
+}
+
+/// What becomes of files that somebody else made or changed.
+#[derive(Debug, Args)]
+struct Foreign {
+    /// Refuse, rather than overwrite a managed file that was changed by hand
+    #[arg(long)]
+    keep_drift: bool,
+    /// Replace files that are in the way and that kinstall did not put there
+    #[arg(long)]
+    replace_unmanaged: bool,
+    /// Start etcd on data that kinstall has no record of: take over the cluster they are of
+    #[arg(long)]
+    adopt_data: bool,
 }
 
 impl Push {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let read = load::read(&self.inventory, self.bundle.as_deref(), terminal)?;
         read.report(&check::command_lines(&read.inventory), terminal)?;
-        let ask = Ask {
+        let options = PushOptions {
             into: self.into.as_deref(),
-            login: &self.login,
             verify: self.verify,
-            keep: Keep::Yes,
-            snapshot: !self.no_snapshot,
+            pki: PkiMode::Obtain,
             bundle: self.bundle.as_deref(),
+            consent: Consent {
+                keep_drift: self.foreign.keep_drift,
+                replace_unmanaged: self.foreign.replace_unmanaged,
+                adopt_data: self.foreign.adopt_data,
+            },
+            snapshot: !self.no_snapshot,
             break_lock: self.break_lock,
-            consent: self.consent,
         };
-        if self.through.is_empty() {
-            carry(&read.inventory, ask, common, terminal).await
-        } else {
-            through::carry(&read, &self.through, ask, common, terminal).await
-        }
-    }
-}
-
-/// The whole of a push, from looking at the nodes to their records.
-pub(super) async fn carry(
-    inventory: &Inventory,
-    ask: Ask<'_>,
-    common: &Common,
-    terminal: Terminal,
-) -> Result<Exit, Failure> {
-    let talk = Talk::open(terminal);
-    let stop = stop_on_interrupt(talk.events.clone());
-    let outcome = once(inventory, ask, common, terminal, &talk.events, stop).await;
-    talk.close().await;
-    outcome
-}
-
-/// The same, in a run that has begun already.
-pub(super) async fn once(
-    inventory: &Inventory,
-    ask: Ask<'_>,
-    common: &Common,
-    terminal: Terminal,
-    events: &Events,
-    stop: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
-    let desk = tokio::select! {
-        desk = desk(inventory, ask, common, terminal, events) => desk?,
-        () = stopped(stop.clone()) => return Err(early_stop()),
-    };
-    push(inventory, desk, ask, common, terminal, events, stop).await
-}
-
-/// Shows the plan, fetches what some node lacks, carries the plan out.
-async fn push(
-    inventory: &Inventory,
-    desk: Desk,
-    ask: Ask<'_>,
-    common: &Common,
-    terminal: Terminal,
-    events: &Events,
-    stop: watch::Receiver<bool>,
-) -> Result<Exit, Failure> {
-    let views = desk.site.views(&desk.desired, &desk.differences);
-    let plan = desk.plan(inventory, &views)?;
-    let listing = desk.listing(inventory, &plan, &views).await;
-    let upgrade = (is_upgrade(&views) || !plan.members.is_empty()) && ask.snapshot;
-    let changes = changes(&plan, &views);
-    let consent = ask.consent.check(&views);
-    notice_others(inventory, &views, events);
-    drop(views);
-    if common.json {
-        terminal.print_json(&listing);
-    } else {
-        events.send(Event::Note(listing.summary()));
-        for change in &listing.members {
-            events.send(Event::Note(format!("etcd: {change}")));
-        }
-        for rest in &listing.remains {
-            events.send(Event::Warning(rest.clone()));
-        }
-    }
-    consent?;
-    if plan.is_empty() {
-        users::make(inventory, &desk, users::Mode::Enable, events).await?;
-        desk.site.close().await;
-        return Ok(Exit::Done);
-    }
-    let options = fetch::Options {
-        bundle: ask.bundle.map(Path::to_owned),
-        compress: desk.site.snapshots.values().any(|snapshot| snapshot.zstd),
-        ..prepare::fetch_options(common)
-    };
-    let store = tokio::select! {
-        store = supply(inventory, &plan, &desk, &options, events) => store?,
-        () = stopped(stop.clone()) => return Err(early_stop()),
-    };
-    if upgrade {
-        let (site, desired, credentials) = (&desk.site, &desk.desired, &desk.credentials);
-        tokio::select! {
-            taken = backup::take(inventory, site, desired, credentials, events) => taken?,
-            () = stopped(stop.clone()) => return Err(early_stop()),
-        }
-    }
-    users::prepare(inventory, &desk, events).await;
-    let task = Task {
-        command: "push",
-        plan: &plan,
-        desired: &desk.desired,
-        store: &store,
-        credentials: &desk.credentials,
-        changes: &changes,
-        break_lock: ask.break_lock,
-    };
-    carry_out(inventory, &desk.site, task, common, events, stop).await?;
-    users::make(inventory, &desk, users::Mode::Enable, events).await?;
-    desk.site.close().await;
-    Ok(Exit::Done)
-}
-
-/// Has the cache hold what some node lacks, compressed as that node can unpack it.
-async fn supply(
-    inventory: &Inventory,
-    plan: &Plan,
-    desk: &Desk,
-    options: &fetch::Options,
-    events: &Events,
-) -> Result<Store, Failure> {
-    let missing: BTreeSet<_> = plan.staging.values().flatten().copied().collect();
-    let programs = prepare::programs(inventory, &desk.site.archs);
-    let lacks = |program: &&Program| {
-        desk.lockfile
-            .program(program)
-            .is_some_and(|pin| missing.contains(&pin.digest))
-    };
-    let needed: BTreeSet<Program> = programs.iter().filter(lacks).cloned().collect();
-    let tell = |event| events.send(Event::Fetch(event));
-    let (lockfile, cache) = (&desk.lockfile, &desk.cache);
-    fetch::ensure(inventory, &needed, lockfile, cache, options, &tell)
-        .await
-        .map_err(prepare::fetch_failure)?;
-    let mut store = Store::new();
-    for (node, digests) in &plan.staging {
-        let zstd = desk.site.snapshots[node].zstd;
-        let encoding = if zstd { Encoding::Zstd } else { Encoding::Gzip };
-        for digest in pinned(&needed, &desk.lockfile).filter(|digest| digests.contains(digest)) {
-            if let Entry::Vacant(place) = store.entry((digest, encoding)) {
-                place.insert(encoded(&desk.cache, digest, encoding).await?);
+        let settings = common.settings(&self.login);
+        let push = async |session: &Session<'_>| {
+            if self.through.is_empty() {
+                engine::push(&session.stoppable(), &options).await
+            } else {
+                through::push(session, &read, &self.through, &options).await
             }
-        }
+        };
+        Session::run(&read.inventory, &settings, terminal, push).await
     }
-    Ok(store)
-}
-
-fn pinned(
-    programs: &BTreeSet<Program>,
-    lockfile: &Lockfile,
-) -> impl Iterator<Item = crate::digest::Digest> {
-    programs
-        .iter()
-        .filter_map(|program| Some(lockfile.program(program)?.digest))
-}
-
-async fn encoded(
-    cache: &Cache,
-    digest: crate::digest::Digest,
-    encoding: Encoding,
-) -> Result<Encoded, Failure> {
-    let path = cache.member(digest, encoding).await;
-    let path = path.map_err(|error| Failure::new(Exit::Failed, error))?;
-    let size = fs_err::metadata(&path)?.len();
-    Ok(Encoded { path, size })
 }

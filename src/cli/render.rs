@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::prepare::{self, Keep, Talk};
-use super::{Common, Exit, Failure, load};
+use super::{Common, Exit, Failure, Login};
 use crate::arch::Arch;
+use crate::artifact;
 use crate::durable;
-use crate::event::Events;
+use crate::engine::pki::{self, PkiMode};
+use crate::engine::session::Session;
+use crate::engine::{load, releases};
 use crate::fetch;
 use crate::inventory::{Inventory, NodeName};
 use crate::manifest::{Content, Desired, Entry, Kind};
+use crate::plain::count;
 use crate::rooted;
 use crate::terminal::Terminal;
 
@@ -36,41 +39,31 @@ pub(super) struct Render {
 impl Render {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = load::checked(&self.inventory, terminal)?;
-        let talk = Talk::open(terminal);
-        let outcome = self.render(&inventory, common, &talk.events).await;
-        talk.close().await;
-        let (nodes, files) = outcome?;
+        let settings = common.settings(&Login::default());
+        let render = async |session: &Session<'_>| self.render(session).await;
+        let (nodes, files) = Session::run(&inventory, &settings, terminal, render).await?;
         terminal.say(&format!(
-            "{files} files for {nodes} nodes in {}",
+            "{} for {} in {}",
+            count(files, "file"),
+            count(nodes, "node"),
             self.out.display()
         ));
         Ok(Exit::Done)
     }
 
-    async fn render(
-        &self,
-        inventory: &Inventory,
-        common: &Common,
-        events: &Events,
-    ) -> Result<(usize, usize), Failure> {
-        let scope = prepare::scope(inventory, common)?;
+    async fn render(&self, session: &Session<'_>) -> Result<(usize, usize), Failure> {
+        let (inventory, scope) = (session.inventory, session.scope()?);
         let archs = self.archs(inventory, &scope)?;
-        let programs = prepare::programs(inventory, &archs);
-        let credentials = prepare::credentials(inventory, Keep::No, events)?;
-        let cache = prepare::cache(common)?;
+        let needs = artifact::of_cluster(inventory, &archs);
+        let credentials = pki::credentials(session, PkiMode::Preview)?;
+        let cache = releases::cache(session.settings)?;
         let lockfile = if self.binaries {
-            let options = prepare::fetch_options(common);
-            let (lockfile, _) =
-                prepare::pin(inventory, &programs, &cache, &options, events).await?;
-            let tell = |event| events.send(crate::event::Event::Fetch(event));
-            fetch::ensure(inventory, &programs, &lockfile, &cache, &options, &tell)
-                .await
-                .map_err(prepare::fetch_failure)?;
-            lockfile
+            let options = releases::options(session.settings);
+            releases::fetch(session, &needs, &cache, &options).await?.0
         } else {
-            prepare::supposed(prepare::lockfile(inventory)?, &programs)
+            releases::placeholder(inventory, &needs)?
         };
-        let desired = prepare::compose(inventory, &archs, &lockfile, &credentials)?;
+        let desired = releases::compose(inventory, &archs, &lockfile, &credentials)?;
         let mut files = 0;
         let mut directories = BTreeSet::new();
         for (node, manifest) in &desired.manifests {
@@ -139,7 +132,7 @@ impl Render {
             }
             Kind::File { digest, .. } => match desired.contents.get(digest) {
                 Some(Content::Inline(bytes)) => write_file(at, entry, &mut bytes.expose())?,
-                Some(Content::Binary { .. }) if self.binaries => {
+                Some(Content::Fetched { .. }) if self.binaries => {
                     let mut source = cache
                         .read(*digest)
                         .map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -152,7 +145,7 @@ impl Render {
     }
 }
 
-/// Written anew with the mode it shall have, so that a secret is never open in between.
+/// Written again with the mode it should have, so that a secret is never open in between.
 fn write_file(at: &Path, entry: &Entry, source: &mut dyn std::io::Read) -> Result<(), Failure> {
     use fs_err::os::unix::fs::OpenOptionsExt;
     if fs_err::symlink_metadata(at).is_ok() {

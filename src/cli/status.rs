@@ -1,27 +1,13 @@
 //! `kinstall status`: what runs, how it is, and what was changed by hand.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::prepare::{self, Site, Talk};
-use super::{Common, Exit, Failure, Login, generations, load, members, texts};
-use crate::certificate;
-use crate::diff::{self, Difference};
-use crate::event::Events;
-use crate::inventory::{Inventory, NodeName};
-use crate::manifest::{Kind, Stage};
-use crate::membership;
-use crate::probe::{Health, Prober};
-use crate::remote_path::RemotePath;
-use crate::snapshot::{Recorded, Snapshot};
-use crate::survey::members as living;
-use crate::terminal::report::{
-    CertificateReport, DropInReport, GenerationReport, NodeReport, Report, UnitReport,
-};
-use crate::terminal::{Terminal, drop_in};
-use crate::transport::Transport;
+use super::{Common, Exit, Failure, Login};
+use crate::engine::session::Session;
+use crate::engine::{load, status as engine};
+use crate::terminal::Terminal;
 
 /// Show what runs on each node, how it is, and what was changed by hand.
 #[derive(Debug, Args)]
@@ -41,193 +27,18 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = load::inventory(&self.inventory, terminal)?;
-        let talk = Talk::open(terminal);
-        let outcome = self.look(&inventory, common, &talk.events).await;
-        talk.close().await;
-        let report = outcome?;
-        if common.json {
-            terminal.print_json(&report);
-        } else {
-            terminal.print_colored(|color| report.text(color));
-        }
+        let settings = common.settings(&self.login);
+        let status = engine::Status {
+            verify: self.verify,
+            expiry_days: self.expiry_days,
+        };
+        let look = async |session: &Session<'_>| status.report(session).await;
+        let report = Session::run(&inventory, &settings, terminal, look).await?;
+        terminal.print_data(common.json, &report, |color| report.text(color));
         Ok(if report.is_well() {
             Exit::Done
         } else {
             Exit::Found
         })
     }
-
-    async fn look(
-        &self,
-        inventory: &Inventory,
-        common: &Common,
-        events: &Events,
-    ) -> Result<Report, Failure> {
-        let scope = prepare::scope(inventory, common)?;
-        let password = prepare::password(&self.login)?;
-        let reach = prepare::reach(password.as_ref(), common);
-        let site = prepare::site(inventory, &scope, reach, self.verify, events).await?;
-        // Nothing is made here: a cluster that was pushed has its credentials in pki/.
-        let credentials = prepare::credentials_in_effect(inventory, events)?;
-        let prober = Prober::new(&credentials);
-        let looking = site
-            .snapshots
-            .iter()
-            .map(|(name, snapshot)| self.node(name, snapshot, &site.transports[name], &prober));
-        let nodes = futures_util::future::try_join_all(looking).await?;
-        let etcd = one_cluster(&site).await?;
-        site.close().await;
-        Ok(Report {
-            cluster: inventory.cluster.name.to_string(),
-            nodes,
-            etcd,
-        })
-    }
-
-    async fn node(
-        &self,
-        name: &NodeName,
-        snapshot: &Snapshot,
-        transport: &Transport,
-        prober: &Prober<'_>,
-    ) -> Result<NodeReport, Failure> {
-        let mut report = NodeReport {
-            node: name.to_string(),
-            ..NodeReport::default()
-        };
-        report.arch = snapshot.arch.map(|arch| arch.to_string());
-        report.unfinished = snapshot.begun.is_some();
-        let Some(recorded) = &snapshot.recorded else {
-            return Ok(report);
-        };
-        report.generation = Some(recorded.generation);
-        let (have, _) = generations::ask(transport, "none").await?;
-        report.generations = have
-            .into_iter()
-            .map(|it| GenerationReport {
-                generation: it.number,
-                recorded: prepare::date(it.at),
-                versions: it.versions,
-            })
-            .collect();
-        let difference = diff::between(&recorded.manifest, snapshot);
-        report.drop_ins = drop_ins(&difference, transport).await?;
-        report.drift = drift(&difference);
-        for (unit, wanted) in &recorded.manifest.units {
-            let state = snapshot.units.get(unit).cloned().unwrap_or_default();
-            let health = if state.is_active() && transport.ssh().is_some() {
-                let asked = prober.health(transport, unit, wanted.probe.as_ref()).await;
-                asked.map_err(|error| Failure::new(Exit::Unreachable, error))?
-            } else {
-                Health::Ill(format!("{} ({})", state.active, state.sub))
-            };
-            let (healthy, complaint) = match health {
-                Health::Well => (Some(true), None),
-                Health::Ill(why) => (Some(false), Some(why)),
-                Health::NotAsked(why) => (None, Some(why)),
-            };
-            let fingerprint = diff::fingerprint(&recorded.manifest, wanted);
-            report.units.push(UnitReport {
-                unit: unit.to_string(),
-                version: recorded.manifest.versions.get(&wanted.component).cloned(),
-                active: state.active.clone(),
-                enabled: state.enabled,
-                healthy,
-                complaint,
-                since: state.since.clone(),
-                restarts: state.restarts,
-                outdated: state.applied.as_deref() != Some(&fingerprint),
-            });
-        }
-        report.certificates = self.certificates(recorded, transport).await?;
-        Ok(report)
-    }
-
-    /// The certificates that lie on the node, the first to end first.
-    async fn certificates(
-        &self,
-        recorded: &Recorded,
-        transport: &Transport,
-    ) -> Result<Vec<CertificateReport>, Failure> {
-        let files = recorded.manifest.entries.iter().filter(|(path, entry)| {
-            let is_file = matches!(entry.kind, Kind::File { .. });
-            is_file && !entry.secret && path.has_extension("pem")
-        });
-        let asked = files.map(|(path, _)| path.clone()).collect();
-        let texts = texts::read(transport, asked).await;
-        let texts = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-        let mut certificates: Vec<CertificateReport> = texts
-            .into_iter()
-            .filter_map(|(path, pem)| {
-                let certificate = certificate::describe(&pem).ok()?;
-                let days = (certificate.not_after - prepare::now()).div_euclid(86_400);
-                Some(CertificateReport {
-                    path: path.to_string(),
-                    subject: certificate.subject.to_string(),
-                    days_left: days,
-                    near_end: days < i64::from(self.expiry_days),
-                })
-            })
-            .collect();
-        certificates.sort_by(|a, b| (a.days_left, &a.path).cmp(&(b.days_left, &b.path)));
-        Ok(certificates)
-    }
-}
-
-/// What differs from what was recorded: changed or removed by hand.
-fn drift(difference: &Difference) -> BTreeMap<RemotePath, &'static str> {
-    let changes = difference.entries.iter().map(|(path, change)| {
-        let what = match change.kind {
-            diff::ChangeKind::Create => "missing",
-            diff::ChangeKind::Replace => "changed",
-            diff::ChangeKind::Attributes => "mode or owner changed",
-            diff::ChangeKind::Remove => "left over",
-        };
-        (path.clone(), what)
-    });
-    changes.collect()
-}
-
-/// What somebody dropped into units, with its text.
-async fn drop_ins(
-    difference: &Difference,
-    transport: &Transport,
-) -> Result<Vec<DropInReport>, Failure> {
-    let found = difference.drop_ins.iter();
-    let paths = found.clone().filter_map(|found| found.path.parse().ok());
-    let texts = texts::read(transport, paths.collect()).await;
-    let texts = texts.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-    let reports = found.map(|found| DropInReport {
-        unit: found.unit.to_string(),
-        path: found.path.clone(),
-        text: found
-            .path
-            .parse::<RemotePath>()
-            .ok()
-            .and_then(|path| texts.get(&path))
-            .map_or_else(Vec::new, |text| drop_in::shown(text)),
-    });
-    Ok(reports.collect())
-}
-
-/// Whether the members that run are of one cluster; how not, in words.
-async fn one_cluster(site: &Site) -> Result<Option<String>, Failure> {
-    let mut told = BTreeMap::new();
-    let asked = site.transports.iter().filter(|(node, transport)| {
-        let recorded = site.snapshots[*node].recorded.as_ref();
-        let is_member = recorded.is_some_and(|it| it.manifest.of_stage(Stage::Etcd).is_some());
-        transport.ssh().is_some() && is_member && members::runs(site, node)
-    });
-    let asking = asked.map(|(node, transport)| async move {
-        let cluster = living::list(transport).await;
-        (node, cluster)
-    });
-    for (node, cluster) in futures_util::future::join_all(asking).await {
-        let cluster = cluster.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-        // One that does not answer is unhealthy, and told as that.
-        if let Ok(cluster) = cluster {
-            told.insert(node.clone(), cluster);
-        }
-    }
-    Ok(membership::disagreement(&told))
 }

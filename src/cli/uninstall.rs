@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::carry::holder;
-use super::journal::{self, Journal};
-use super::prepare::{self, Site, Talk};
-use super::{Common, Exit, Failure, Login, load, members};
+use super::{Common, Exit, Failure, Login};
+use crate::engine::fleet::{Fleet, Look};
+use crate::engine::journal::{self, Journal};
+use crate::engine::load;
+use crate::engine::operator::holder;
+use crate::engine::session::Session;
 use crate::etcd_data::Place;
-use crate::event::{Event, Events};
 use crate::inventory::{Inventory, NodeName, Role};
 use crate::journal::DONE;
+use crate::plain::count;
 use crate::removal::{self, Removal};
 use crate::script;
 use crate::survey::members as living;
@@ -26,7 +28,8 @@ use crate::transport::Body;
 pub(super) struct Uninstall {
     /// The inventory
     inventory: PathBuf,
-    /// Take the data away too: etcd's, and with it everything the cluster knows, and audit logs
+    /// Take the data away too, now or later: etcd's, and with it everything the cluster knows, audit logs, and workers'
+    /// images and volumes
     #[arg(long)]
     data: bool,
     /// Do not ask
@@ -64,55 +67,44 @@ struct NodeListing {
 impl Uninstall {
     pub(super) async fn run(self, common: &Common, terminal: Terminal) -> Result<Exit, Failure> {
         let inventory = load::inventory(&self.inventory, terminal)?;
-        let scope = prepare::scope(&inventory, common)?;
-        let talk = Talk::open(terminal);
-        let looked = self.look(&inventory, &scope, common, &talk.events).await;
-        talk.close().await;
-        let (site, removals) = looked?;
+        let settings = common.settings(&self.login);
+        let look = async |session: &Session<'_>| self.look(session).await;
+        let (fleet, removals) = Session::run(&inventory, &settings, terminal, look).await?;
         let listing = self.listing(&inventory, &removals);
-        if common.json {
-            terminal.print_json(&listing);
-        } else {
-            terminal.print(&listing.text());
-        }
+        terminal.print_data(common.json, &listing, |_| listing.text());
         if removals.is_empty() {
-            site.close().await;
+            fleet.close().await;
             return Ok(Exit::Done);
         }
         if self.plan {
-            site.close().await;
+            fleet.close().await;
             return Ok(Exit::Found);
         }
         let mut journal = Journal::open(&inventory)?;
         self.ask(&inventory, terminal)?;
-        let talk = Talk::open(terminal);
-        let outcome = self.take_away(&site, &removals, &talk.events).await;
-        talk.close().await;
-        let who = super::carry::who();
-        let mut entry = journal::entry(&inventory, "uninstall", who, BTreeMap::new());
+        let take_away =
+            async |session: &Session<'_>| self.take_away(session, &fleet, &removals).await;
+        let outcome = Session::run(&inventory, &settings, terminal, take_away).await;
+        let mut entry = journal::entry(&inventory, "uninstall", BTreeMap::new());
         entry.nodes = removals.keys().map(ToString::to_string).collect();
         entry.outcome = match &outcome {
             Ok(()) => DONE.to_owned(),
             Err(failure) => failure.in_words(),
         };
         journal.add(&entry)?;
-        site.close().await;
+        fleet.close().await;
         outcome.map(|()| Exit::Done)
     }
 
     /// What of kinstall's lies on the nodes; nodes with nothing are left out.
     async fn look(
         &self,
-        inventory: &Inventory,
-        scope: &BTreeSet<NodeName>,
-        common: &Common,
-        events: &Events,
-    ) -> Result<(Site, BTreeMap<NodeName, Removal>), Failure> {
-        let password = prepare::password(&self.login)?;
-        let reach = prepare::reach(password.as_ref(), common);
-        let site = prepare::site(inventory, scope, reach, false, events).await?;
-        stays_a_member(inventory, &site).await?;
-        let removals = site
+        session: &Session<'_>,
+    ) -> Result<(Fleet, BTreeMap<NodeName, Removal>), Failure> {
+        let inventory = session.inventory;
+        let fleet = Fleet::reach(session, &session.scope()?, Look::default()).await?;
+        stays_a_member(inventory, &fleet).await?;
+        let removals = fleet
             .snapshots
             .iter()
             .map(|(node, snapshot)| {
@@ -121,7 +113,7 @@ impl Uninstall {
             })
             .filter(|(_, removal)| !removal.is_empty(self.data));
         let removals = removals.collect();
-        Ok((site, removals))
+        Ok((fleet, removals))
     }
 
     fn listing(&self, inventory: &Inventory, removals: &BTreeMap<NodeName, Removal>) -> Listing {
@@ -164,7 +156,7 @@ impl Uninstall {
         match terminal.ask(&question) {
             None => Err(Failure::words(
                 Exit::Usage,
-                "nobody is at a terminal to be asked; nothing was changed",
+                "there is no terminal to ask at; nothing was changed",
                 "give `--yes` to take it away without being asked, `--plan` to look only",
             )),
             Some(answer) if answer == name => Ok(()),
@@ -179,13 +171,13 @@ impl Uninstall {
     /// Takes hold of all nodes, then empties them, all at once.
     async fn take_away(
         &self,
-        site: &Site,
+        session: &Session<'_>,
+        fleet: &Fleet,
         removals: &BTreeMap<NodeName, Removal>,
-        events: &Events,
     ) -> Result<(), Failure> {
         let mut held = Vec::new();
         for node in removals.keys() {
-            let Some(connection) = site.transports[node].ssh() else {
+            let Some(connection) = fleet.transports[node].ssh() else {
                 continue;
             };
             let holding = connection.hold(script::LOCK, &[&holder()]).await;
@@ -198,14 +190,14 @@ impl Uninstall {
             held.push(lock);
         }
         let emptying = removals.iter().map(|(node, removal)| async move {
-            let kept = removal::kept(site.snapshots.values(), &site.snapshots[node]);
+            let kept = removal::kept(fleet.snapshots.values(), &fleet.snapshots[node]);
             let body = Body::text(removal.text(self.data, kept.as_ref()));
-            let output = site.transports[node].run(script::UNINSTALL, &[], body);
+            let output = fleet.transports[node].run(script::UNINSTALL, &[], body);
             output
                 .await
                 .map_err(|error| Failure::new(Exit::Failed, error))?;
-            let count = removal.entries.len();
-            events.send(Event::Note(format!("{node}: {count} entries taken away")));
+            let count = count(removal.entries.len(), "entry");
+            session.note(format!("{node}: {count} removed"));
             Ok::<(), Failure>(())
         });
         let outcomes = futures_util::future::join_all(emptying).await;
@@ -221,13 +213,13 @@ impl Uninstall {
 
 /// A member that others still count on is not taken from them: it would cost them their majority,
 /// or bring them near to that.
-async fn stays_a_member(inventory: &Inventory, site: &Site) -> Result<(), Failure> {
+async fn stays_a_member(inventory: &Inventory, fleet: &Fleet) -> Result<(), Failure> {
     let mut etcd = inventory.with_role(Role::Etcd);
-    if etcd.all(|node| site.transports.contains_key(&node.name)) {
+    if etcd.all(|node| fleet.transports.contains_key(&node.name)) {
         return Ok(());
     }
-    for (node, transport) in &site.transports {
-        if !members::runs(site, node) {
+    for (node, transport) in &fleet.transports {
+        if !fleet.runs_etcd(node) {
             continue;
         }
         let told = living::ask(transport).await;
@@ -261,10 +253,10 @@ impl Listing {
             // Writing to a String cannot fail.
             _ = writeln!(
                 text,
-                "{}: stops {}; removes {} files, links and directories, and `/var/lib/kinstall`",
+                "{}: stops {}; removes {} (files, links and directories) and `/var/lib/kinstall`",
                 node.node,
                 node.units.join(" "),
-                node.entries.len()
+                count(node.entries.len(), "entry")
             );
             for path in &node.entries {
                 _ = writeln!(text, "  - {path}");

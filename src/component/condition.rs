@@ -70,6 +70,15 @@ pub enum When {
     Arm64,
 }
 
+/// What of a cluster an inventory can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// The network of Pods, unless the user brings one.
+    PodNetwork,
+    /// kube-proxy, unless the user brings something in its place.
+    Proxy,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

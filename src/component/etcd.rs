@@ -33,15 +33,17 @@ const RELEASE: Release = Release {
     gaps: &[Gap {
         arch: Arch::Armhf,
         last: None,
-        way_out: "build etcd for GOARCH=arm and name the directory that holds `etcd` and \
-                  `etcdctl` as `path` under `[component.etcd]`",
+        help: "build etcd for GOARCH=arm and name the directory that holds `etcd` and \
+                  `etcdctl` as `path` under `[component.etcd]`, or install a 64-bit system on the \
+                  node (arm64)",
     }],
 };
 
 /// etcd: a member on each node of the role.
 pub(super) const ETCD: Component = Component {
     name: "etcd",
-    role: Role::Etcd,
+    roles: &[Role::Etcd],
+    feature: None,
     track: Track::Etcd,
     programs: &["etcd", "etcdctl"],
     directory: BIN,
@@ -140,6 +142,9 @@ pub(super) const ETCD: Component = Component {
             client: Some(Kind::EtcdHealthcheckClient),
             authority: Some(AuthorityName::Etcd),
         }),
+        registers: false,
+        follows: &[],
+        cleanup: &[],
     }),
 };
 
@@ -213,7 +218,7 @@ const FLAGS: &[Flag] = &[
          TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,\
          TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
     ),
-    // Metrics and health for whoever is on the node, without a client certificate.
+    // Metrics and health for anyone who is on the node, without a client certificate.
     flag("listen-metrics-urls", "http://127.0.0.1:2381"),
     // The default of 2 GiB turns a large cluster read-only. A small machine has no room for more in
     // its page cache, nor on its card.

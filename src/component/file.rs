@@ -1,6 +1,7 @@
 //! What lies on a node for a component, and who may read it.
 
 use crate::credential::{AuthorityName, Client, Kind};
+use crate::node_config::Configuration;
 use crate::template::Builtin;
 
 /// A file or a pair of files. The paths are handlebars text.
@@ -14,6 +15,22 @@ pub enum File {
         text: Builtin,
         /// Who may read it.
         access: Access,
+    },
+    /// A configuration that kinstall writes, with the user's own fields in it.
+    Configuration {
+        /// Where it lies.
+        path: &'static str,
+        /// Its text: handlebars, and once rendered YAML.
+        text: Builtin,
+        /// Whose it is.
+        of: Configuration,
+        /// Who may read it.
+        access: Access,
+    },
+    /// Where the Pods of every node are.
+    Ways {
+        /// Where it lies.
+        path: &'static str,
     },
     /// An authority's certificate.
     Authority {
@@ -62,14 +79,29 @@ pub enum File {
         /// Who may read the key.
         access: Access,
     },
+    /// The images of the node.
+    Images {
+        /// The directory that they lie in, by their parts.
+        directory: &'static str,
+    },
 }
 
 impl File {
+    /// The text that ships inside kinstall, where it is one of those.
+    pub const fn text(&self) -> Option<Builtin> {
+        match *self {
+            Self::Template { text, .. } | Self::Configuration { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// Who may read it, or what is secret in it.
     pub const fn access(&self) -> Access {
         match *self {
-            Self::Authority { .. } => Access::Anyone,
+            Self::Authority { .. } | Self::Ways { .. } => Access::Anyone,
+            Self::Images { .. } => Access::Root,
             Self::Template { access, .. }
+            | Self::Configuration { access, .. }
             | Self::Pair { access, .. }
             | Self::Kubeconfig { access, .. }
             | Self::ServiceAccount { access, .. }

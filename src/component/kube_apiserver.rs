@@ -20,7 +20,8 @@ const OWN: Access = Access::User("kube-apiserver");
 /// kube-apiserver: one on each node of the control plane.
 pub(super) const KUBE_APISERVER: Component = Component {
     name: "kube-apiserver",
-    role: Role::ControlPlane,
+    roles: &[Role::ControlPlane],
+    feature: None,
     track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-apiserver"],
     directory: BIN,
@@ -124,6 +125,9 @@ pub(super) const KUBE_APISERVER: Component = Component {
             client: Some(Kind::Admin),
             authority: Some(AuthorityName::Kubernetes),
         }),
+        registers: false,
+        follows: &[],
+        cleanup: &[],
     }),
 };
 

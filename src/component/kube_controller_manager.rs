@@ -24,7 +24,8 @@ const SIGNER_KEY: &str = "/etc/k8s/kube-controller-manager/{{authority.apiserver
 /// kube-controller-manager: one on each node of the control plane, one of them leading.
 pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
     name: "kube-controller-manager",
-    role: Role::ControlPlane,
+    roles: &[Role::ControlPlane],
+    feature: None,
     track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-controller-manager"],
     directory: BIN,
@@ -71,6 +72,9 @@ pub(super) const KUBE_CONTROLLER_MANAGER: Component = Component {
             client: None,
             authority: None,
         }),
+        registers: false,
+        follows: &[],
+        cleanup: &[],
     }),
 };
 

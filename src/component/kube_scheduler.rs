@@ -3,7 +3,7 @@
 use super::shared::{ETC_K8S, SERVER, SMALL_GOGC, small_heap};
 use super::{
     Access, Account, BIN, Component, Directory, File, Flag, Probe, Reach, Scheme, Service, Skew,
-    Stage, Track, Valid, Word, flag,
+    Stage, TemplateWord, Track, Valid, flag,
 };
 use crate::credential::Client;
 use crate::role::Role;
@@ -17,7 +17,8 @@ const CONFIG: &str = "/etc/k8s/kube-scheduler/kube-scheduler.yaml";
 /// kube-scheduler: one on each node of the control plane, one of them leading.
 pub(super) const KUBE_SCHEDULER: Component = Component {
     name: "kube-scheduler",
-    role: Role::ControlPlane,
+    roles: &[Role::ControlPlane],
+    feature: None,
     track: Track::Kubernetes(Skew::SERVER),
     programs: &["kube-scheduler"],
     directory: BIN,
@@ -60,40 +61,43 @@ pub(super) const KUBE_SCHEDULER: Component = Component {
             client: None,
             authority: None,
         }),
+        registers: false,
+        follows: &[],
+        cleanup: &[],
     }),
 };
 
 /// The `apiVersion` of the configuration in each version: the newest one that it knows. One that
 /// it does not know keeps it from starting.
-const WORDS: &[Word] = &[
-    Word {
+const WORDS: &[TemplateWord] = &[
+    TemplateWord {
         name: "config_api",
         value: "kubescheduler.config.k8s.io/v1beta1",
         valid: Valid::before(1, 22),
     },
-    Word {
+    TemplateWord {
         name: "config_api",
         value: "kubescheduler.config.k8s.io/v1beta2",
         valid: Valid::between(Version::new(1, 22, 0), Minor::new(1, 23)),
     },
-    Word {
+    TemplateWord {
         name: "config_api",
         value: "kubescheduler.config.k8s.io/v1beta3",
         valid: Valid::between(Version::new(1, 23, 0), Minor::new(1, 25)),
     },
-    Word {
+    TemplateWord {
         name: "config_api",
         value: "kubescheduler.config.k8s.io/v1",
         valid: Valid::since(1, 25),
     },
     // Until 1.22 plain HTTP is served to everyone unless the configuration says otherwise, the
     // flag `--port=0` does not count beside `--config`.
-    Word {
+    TemplateWord {
         name: "plain_http",
         value: "healthzBindAddress: 127.0.0.1:10251\nmetricsBindAddress: 127.0.0.1:10251",
         valid: Valid::before(1, 23),
     },
-    Word {
+    TemplateWord {
         name: "plain_http",
         value: "# Nothing is served over plain HTTP in this version.",
         valid: Valid::since(1, 23),

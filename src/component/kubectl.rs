@@ -4,10 +4,11 @@ use super::shared::TOOL;
 use super::{BIN, Component, Skew, Track};
 use crate::role::Role;
 
-/// kubectl, for whoever is on a node of the control plane.
+/// kubectl, for anyone who is on a node of the control plane.
 pub(super) const KUBECTL: Component = Component {
     name: "kubectl",
-    role: Role::ControlPlane,
+    roles: &[Role::ControlPlane],
+    feature: None,
     track: Track::Kubernetes(Skew {
         older: 1,
         newer: 1,

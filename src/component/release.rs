@@ -40,8 +40,8 @@ pub enum Checksums {
     List(&'static str),
 }
 
-/// How the programs of a component are published. In paths `{version}`, `{arch}` (upstream's word)
-/// and `{program}` are filled in.
+/// How the programs of a component are published. In paths `{version}`, `{arch}` (Go's word, which
+/// is most publishers': `arm`), `{debian-arch}` (Debian's: `armhf`) and `{program}` are filled in.
 #[derive(Debug)]
 pub struct Release {
     /// Who publishes them.
@@ -62,7 +62,7 @@ pub struct Gap {
     /// After this release; none where there never was one.
     pub last: Option<Version>,
     /// What a user can do.
-    pub way_out: &'static str,
+    pub help: &'static str,
 }
 
 impl Release {
@@ -77,10 +77,10 @@ impl Release {
         Some(filled(path, program, version, arch))
     }
 
-    /// Whether nothing was ever built for an architecture.
-    pub fn is_never_built(&self, arch: Arch) -> bool {
+    /// That nothing was ever built for an architecture, where it is so.
+    pub fn never_built(&self, arch: Arch) -> Option<&'static Gap> {
         let mut gaps = self.gaps.iter();
-        gaps.any(|gap| gap.arch == arch && gap.last.is_none())
+        gaps.find(|gap| gap.arch == arch && gap.last.is_none())
     }
 
     /// Why there is no build of a version for an architecture; none where there is one.
@@ -93,5 +93,120 @@ impl Release {
 fn filled(text: &str, program: &str, version: Version, arch: Arch) -> String {
     text.replace("{version}", &version.to_string())
         .replace("{arch}", arch.upstream())
+        .replace("{debian-arch}", arch.name())
         .replace("{program}", program)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::arch::Arch;
+    use crate::artifact::Program;
+
+    fn program(name: &str, version: &str, arch: Arch) -> Program {
+        Program {
+            name: name.to_owned(),
+            version: version.parse().unwrap(),
+            arch,
+            own: None,
+        }
+    }
+
+    /// Who publishes a program, the URL below its base, and the member if it is in an archive.
+    #[track_caller]
+    fn check(name: &str, version: &str, arch: Arch, publisher: &str, path: &str, member: &str) {
+        let artifact = program(name, version, arch).artifact().unwrap();
+        assert_eq!(artifact.origin.name(), publisher);
+        assert_eq!(artifact.path, path);
+        assert_eq!(artifact.is_archive(), !member.is_empty());
+        let mut members = artifact.members().into_iter();
+        let found = members.find(|(program, _)| *program == name);
+        assert_eq!(found.map_or(String::new(), |(_, member)| member), member);
+    }
+
+    #[test]
+    fn what_runs_containers_lies_where_its_publishers_put_it() {
+        check(
+            "containerd-shim-runc-v2",
+            "1.7.34",
+            Arch::Amd64,
+            "containerd",
+            "v1.7.34/containerd-1.7.34-linux-amd64.tar.gz",
+            "bin/containerd-shim-runc-v2",
+        );
+        check(
+            "runc",
+            "1.2.9",
+            Arch::Arm64,
+            "runc",
+            "v1.2.9/runc.arm64",
+            "",
+        );
+        check(
+            "runc",
+            "1.1.15",
+            Arch::Armhf,
+            "runc",
+            "v1.1.15/runc.armhf",
+            "",
+        );
+        check(
+            "host-local",
+            "1.9.1",
+            Arch::Armhf,
+            "cni-plugins",
+            "v1.9.1/cni-plugins-linux-arm-v1.9.1.tgz",
+            "host-local",
+        );
+        check(
+            "crictl",
+            "1.28.0",
+            Arch::Armhf,
+            "crictl",
+            "v1.28.0/crictl-v1.28.0-linux-arm.tar.gz",
+            "crictl",
+        );
+    }
+
+    #[test]
+    fn what_runs_containers_has_gaps_with_a_way_out() {
+        for (name, version, help) in [
+            ("containerd", "1.7.34", "`[component.containerd]`"),
+            ("ctr", "2.3.4", "Debian's package `containerd`"),
+            ("crictl", "1.29.0", "`[component.crictl]`"),
+        ] {
+            let error = program(name, version, Arch::Armhf).artifact().unwrap_err();
+            let said = format!("upstream never published `{name}` {version} for `armhf`");
+            assert_eq!(error.to_string(), said);
+            assert!(error.help.contains(help), "{}", error.help);
+        }
+    }
+
+    #[test]
+    fn each_line_of_kubernetes_gets_the_programs_that_go_with_it() {
+        use crate::component::{Pair, Track, track};
+        use crate::version::Minor;
+        for (kubernetes, containerd, runc, crictl) in [
+            (20, "1.7.34", "1.2.9", "1.20.0"),
+            (24, "1.7.34", "1.2.9", "1.24.2"),
+            (26, "1.7.34", "1.2.9", "1.26.1"),
+            (30, "1.7.34", "1.2.9", "1.30.1"),
+            (31, "2.0.11", "1.2.9", "1.31.1"),
+            (34, "2.0.11", "1.2.9", "1.34.0"),
+            (35, "2.3.4", "1.4.3", "1.35.0"),
+            (37, "2.3.4", "1.4.3", "1.36.0"),
+        ] {
+            for (name, expected) in [
+                ("containerd", containerd),
+                ("runc", runc),
+                ("crictl", crictl),
+                ("cni-plugins", "1.9.1"),
+            ] {
+                let Track::Own(pairs) = track(name) else {
+                    panic!("{name} has versions of its own");
+                };
+                let version = Pair::of(pairs, Minor::new(1, kubernetes)).unwrap();
+                assert_eq!(version.to_string(), expected, "{name} for 1.{kubernetes}");
+            }
+        }
+    }
 }

@@ -61,10 +61,18 @@ pub struct Service {
     pub reach: Reach,
     /// How to ask whether it is healthy; none where only systemd can tell.
     pub probe: Option<Probe>,
+    /// Whether it keeps the Node object of its machine: that is made before it starts, and it is
+    /// well only once that is Ready.
+    pub registers: bool,
+    /// Services before it in the table with which it is restarted.
+    pub follows: &'static [&'static str],
+    /// Commands of a shell, run once it is stopped for good, that take away what it left in the
+    /// kernel and on the disk. The programs and files of the component are still there.
+    pub cleanup: &'static [&'static str],
 }
 
 /// A directory that a service writes to, and that outlives it. systemd makes it (`StateDirectory=`,
-/// `LogsDirectory=`), so that no manifest names it.
+/// `LogsDirectory=`), or the service itself, so that no manifest names it.
 #[derive(Debug, Clone, Copy)]
 pub struct Data {
     /// Where it lies.
@@ -100,9 +108,12 @@ pub enum Reach {
     /// The members of etcd and the kube-apiservers, all of which the inventory knows: it is kept
     /// from anyone else, unless the inventory names further networks.
     Members,
-    /// All nodes, Pods and Services, and whoever uses the cluster: it is kept from anyone only
+    /// All nodes, Pods and Services, and anyone who uses the cluster: it is kept from anyone only
     /// where the inventory names the networks of those.
     Cluster,
+    /// All nodes, Pods and Services, which the inventory knows: it is kept from anyone else, unless the
+    /// inventory names further networks.
+    Nodes,
     /// The kube-apiserver of its own machine, and what its extensions need: as before.
     Machine,
 }

@@ -23,11 +23,14 @@ pub(super) const SERVER: Release = Release {
     gaps: &[Gap {
         arch: Arch::Armhf,
         last: Some(Version::new(1, 26, 15)),
-        way_out: "the last release with servers for 32-bit ARM is 1.26.15; take that, or install a \
+        help: "the last release with servers for 32-bit ARM is 1.26.15; take that, or install a \
                   64-bit system on the node (arm64), or name your own build as `path` under \
                   `[component.NAME]`",
     }],
 };
+
+/// What runs on every node: built for 32-bit ARM as long as the servers were.
+pub(super) const NODE_PROGRAM: Release = SERVER;
 
 /// What is built for every architecture.
 pub(super) const TOOL: Release = Release {

@@ -23,12 +23,12 @@ pub struct Stranger {
     /// What it is and does, in words.
     pub what: String,
     /// What becomes of it.
-    pub fate: Fate,
+    pub disposition: Disposition,
 }
 
 /// What becomes of a unit that somebody else made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposition {
     /// It does nothing, and is shadowed.
     Shadowed,
     /// It is replaced, where the user says so.
@@ -52,16 +52,19 @@ pub(super) fn strangers(manifest: &Manifest, snapshot: &Snapshot) -> Vec<Strange
 fn stranger(unit: &UnitName, state: &UnitState, snapshot: &Snapshot) -> Option<Stranger> {
     let own = unit.path();
     let fragment = state.fragment.as_deref().unwrap_or_default();
-    let (what, fate) = if let Some(name) = &state.name {
+    let (what, disposition) = if let Some(name) = &state.name {
         let what = format!("is another name of `{name}`, which {}", does(state));
-        (what, Fate::Stays(format!("systemctl disable --now {name}")))
+        (
+            what,
+            Disposition::Stays(format!("systemctl disable --now {name}")),
+        )
     } else if state.is_masked {
         let what = "is masked: systemd does not start it".to_owned();
         let is_runtime = fragment.starts_with("/run/");
         let runtime = if is_runtime { "--runtime " } else { "" };
         (
             what,
-            Fate::Stays(format!("systemctl unmask {runtime}{unit}")),
+            Disposition::Stays(format!("systemctl unmask {runtime}{unit}")),
         )
     } else if fragment.is_empty()
         || (fragment == own.as_str() && snapshot.ours().contains_key(&own))
@@ -69,16 +72,16 @@ fn stranger(unit: &UnitName, state: &UnitState, snapshot: &Snapshot) -> Option<S
         return None;
     } else if WINNING.iter().any(|place| fragment.starts_with(place)) {
         let what = format!("{}, which wins over `{own}`", does(state));
-        (what, Fate::Stays(format!("systemctl revert {unit}")))
+        (what, Disposition::Stays(format!("systemctl revert {unit}")))
     } else if state.is_up() || state.enabled {
-        (does(state), Fate::Replaced)
+        (does(state), Disposition::Replaced)
     } else {
-        (does(state), Fate::Shadowed)
+        (does(state), Disposition::Shadowed)
     };
     Some(Stranger {
         unit: unit.clone(),
         what,
-        fate,
+        disposition,
     })
 }
 
@@ -97,7 +100,8 @@ fn does(state: &UnitState) -> String {
         };
         return format!("{word}{from}");
     }
-    let program = state.program.as_deref().unwrap_or("a program");
+    let program = state.program.as_ref();
+    let program = program.map_or("a program", |program| &program.path);
     let since = told(&state.since, " since ", "");
     let data = told(&state.holds, ", data in `", "`");
     format!("runs `{program}`{since}{from}{data}")

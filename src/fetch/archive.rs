@@ -304,6 +304,17 @@ mod tests {
         assert_eq!(read_etcd(&good, 1 << 20).unwrap(), b"program");
     }
 
+    /// The archives of the CNI project hold `./`, and each plugin below it.
+    #[test]
+    fn names_may_begin_with_the_directory_itself() {
+        let plugins = archive(&[entry("./", EntryType::Directory, b""), file("./bridge")]);
+        let members = [("bridge", "bridge".to_owned())];
+        let found = unpack(&plugins[..], &members, |content| {
+            Ok(io::read_to_string(content).unwrap())
+        });
+        assert_eq!(found.unwrap()["bridge"], "program");
+    }
+
     #[test]
     fn long_names_are_read_and_stay_within_bounds() {
         let gnu = entry("././@LongLink", EntryType::GNULongName, b"e/etcd\0");

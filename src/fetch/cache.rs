@@ -15,10 +15,10 @@
 //! that turns out wrong is removed with all that was made of it. Any number of processes may share
 //! a cache: a name is only ever given, by rename, to something complete.
 
-mod about;
+mod disk_space;
 mod entry;
-mod hold;
-mod room;
+mod in_use;
+mod metadata;
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -33,8 +33,8 @@ use super::index::Index;
 use super::stream::{Compressor, Encoding};
 use crate::digest::{Digest, Hasher};
 use crate::lockfile::PinnedProgram;
-pub use about::About;
-pub use entry::{Cleaned, Entry, Keep};
+pub use entry::{Cleaned, Entry, Retention};
+pub use metadata::Metadata;
 
 /// What the names of temporary files begin with.
 const TEMPORARY: &str = "new-";

@@ -1,7 +1,8 @@
 //! Checksums as upstream and mirrors publish them. Pure.
 //!
 //! `dl.k8s.io` serves the bare digest without a newline; etcd's `SHA256SUMS` and what `sha256sum` writes have one
-//! `digest  name` a line. Nothing but SHA-256 is read.
+//! `digest  name` a line. runc's list stands in a message that PGP has signed (RFC 9580, 7): its lines are the same,
+//! those around them are no digests. The signature is not verified. Nothing but SHA-256 is read.
 
 use crate::digest::Digest;
 
@@ -123,6 +124,23 @@ mod tests {
         check(
             &format!("{B}  kubectl.sig\n{A}  kubectl\n{A}  kubectl\n"),
             A,
+        );
+    }
+
+    #[test]
+    fn a_list_is_read_out_of_a_signed_message() {
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{B}  kubectl.arm64\n{A}  kubectl\n\
+             -----BEGIN PGP SIGNATURE-----\n\niQEzBAEBCgAdFiEE\n=AbCd\n-----END PGP SIGNATURE-----\n"
+        );
+        check(&signed, A);
+        refuse(
+            &signed.replace("  kubectl\n", "  kubelet\n"),
+            "the checksum file does not list `kubectl`",
+        );
+        refuse(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n",
+            "`-----BEGIN PGP SIGNED MESSAGE-----` is not a digest",
         );
     }
 

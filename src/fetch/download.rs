@@ -78,13 +78,20 @@ impl Downloader<'_> {
             .map_err(|_| Fault::TooSlow { seconds })?
     }
 
-    /// A small file, whole: a checksum.
-    pub(super) async fn text(&self, name: &str, address: &Address) -> Result<Vec<u8>, Fault> {
+    /// A small file, whole: a checksum, a manifest. Of one that is longer than the limit, a little more
+    /// than that.
+    pub(super) async fn text(
+        &self,
+        name: &str,
+        address: &Address,
+        limit: usize,
+    ) -> Result<Vec<u8>, Fault> {
         let mut patience = self.patience(name);
         loop {
             // It is small: there is one time for the whole of it, however it comes.
             let seconds = self.limits.stall_seconds;
-            let text = tokio::time::timeout(Duration::from_secs(seconds), self.text_once(address));
+            let text = self.text_once(address, limit);
+            let text = tokio::time::timeout(Duration::from_secs(seconds), text);
             match text.await.map_err(|_| Fault::TooSlow { seconds }).flatten() {
                 Ok(text) => return Ok(text),
                 Err(fault) if fault.is_slow() => return Err(fault),
@@ -363,8 +370,7 @@ impl Downloader<'_> {
         })
     }
 
-    async fn text_once(&self, address: &Address) -> Result<Vec<u8>, Fault> {
-        let limit = checksum::CHECKSUM_BYTES_MAX;
+    async fn text_once(&self, address: &Address, limit: usize) -> Result<Vec<u8>, Fault> {
         let mut text = Vec::new();
         match address {
             Address::File(path) => {

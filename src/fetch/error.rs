@@ -39,12 +39,12 @@ pub enum Error {
     /// The lockfile cannot be read or written.
     #[error("the lockfile cannot be used: {0}")]
     #[diagnostic(help(
-        "take the file back from version control, or remove it and run `kinstall fetch` to pin anew"
+        "take the file back from version control, or remove it and run `kinstall fetch` to pin again"
     ))]
     LockfileIo(std::io::Error),
     /// The lockfile is none.
     #[error("`{}` cannot be understood: {problem}", path.display())]
-    #[diagnostic(help("{}", problem.way_out()))]
+    #[diagnostic(help("{}", problem.help()))]
     Lockfile {
         /// Where it lies.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum Error {
     /// The user's own build is not the one that was pinned.
     #[error("your own build `{}` is no longer what `kinstall.lock` pins: sha256 {found} now, {pinned} pinned", path.display())]
     #[diagnostic(help(
-        "if you built it anew, `kinstall fetch --update` pins it; if you did not, find out who changed it"
+        "if you rebuilt it, `kinstall fetch --update` pins it; if you did not, find out who changed it"
     ))]
     OwnChanged {
         /// Where it lies.
@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// No source gave what was asked for.
     #[error("could not fetch {name}{}", listed(attempts))]
-    #[diagnostic(help("{}", way_out(attempts)))]
+    #[diagnostic(help("{}", help(attempts)))]
     Unavailable {
         /// The artifact, its version and architecture.
         name: String,
@@ -111,7 +111,7 @@ pub enum Error {
         "`kinstall.lock` contradicts itself: it pins {archive} rightly, but `{member}` in it as sha256 {pinned}, and it is {found}"
     )]
     #[diagnostic(help(
-        "the lockfile was edited; take it back from version control, or pin anew with `kinstall fetch --update`"
+        "the lockfile was edited; take it back from version control, or pin again with `kinstall fetch --update`"
     ))]
     Contradiction {
         /// The archive, its version and architecture.
@@ -157,7 +157,7 @@ pub enum Error {
         "`kinstall.lock` pins {name} with {pinned} bytes, and what has the pinned digest has {found}"
     )]
     #[diagnostic(help(
-        "the lockfile was edited; take it back from version control, or pin anew with `kinstall fetch --update`"
+        "the lockfile was edited; take it back from version control, or pin again with `kinstall fetch --update`"
     ))]
     Size {
         /// What is pinned.
@@ -181,6 +181,17 @@ pub enum Error {
         pinned: Digest,
         /// What is built in.
         known: Digest,
+    },
+    /// The lockfile pins parts of an image that its manifest does not name.
+    #[error(
+        "`kinstall.lock` contradicts itself: the manifest that it pins of {name} names other parts than it pins"
+    )]
+    #[diagnostic(help(
+        "the lockfile was edited; take it back from version control, or pin again with `kinstall fetch --update`"
+    ))]
+    OtherParts {
+        /// The image and its architecture.
+        name: String,
     },
     /// The lockfile says `published`, and something else is.
     #[error(
@@ -229,6 +240,7 @@ impl Error {
             | Self::Archive { .. }
             | Self::Size { .. }
             | Self::NotUpstreams { .. }
+            | Self::OtherParts { .. }
             | Self::NotPublished { .. }
             | Self::Weak { .. }
             | Self::Contradiction { .. } => 5,
@@ -258,7 +270,7 @@ fn way_to_more_trust(required: Trust, rebuilt: bool) -> &'static str {
         "take a release that this kinstall knows, or a newer kinstall; `--require published` is \
          content with a checksum over https"
     } else {
-        "name a source that publishes checksums over https under `[source]`, and pin anew with \
+        "name a source that publishes checksums over https under `[source]`, and pin again with \
          `kinstall fetch --update`"
     }
 }
@@ -277,12 +289,9 @@ fn listed(attempts: &[Attempt]) -> String {
     attempts.iter().map(line).collect()
 }
 
-fn way_out(attempts: &[Attempt]) -> String {
-    let mut way_out = attempts
-        .iter()
-        .filter_map(|attempt| attempt.fault.way_out());
-    way_out
-        .next_back()
+fn help(attempts: &[Attempt]) -> String {
+    let mut help = attempts.iter().filter_map(|attempt| attempt.fault.help());
+    help.next_back()
         .unwrap_or("name another mirror under `[source]`")
         .to_owned()
 }

@@ -1,9 +1,10 @@
-//! Everything a fetch can tell while it runs: plain data, for whoever shows it.
+//! Everything a fetch can tell while it runs: plain data, for anyone who shows it.
 
 use crate::digest::Digest;
 use crate::lockfile::Trust;
 
-/// One thing that happened. `name` is the artifact's file name, version and architecture.
+/// One thing that happened. `name` is the artifact's file name, version and architecture, or the
+/// image's name and architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A download begins, or goes on where an earlier one stopped.

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use super::archive::BadArchive;
 use super::cache;
+use super::login::BadLogin;
+use super::oci::BadImage;
 use super::proxy::{BadProxy, Proxy};
 use crate::digest::Digest;
 use crate::lockfile::Trust;
+use crate::plain::count;
 
 /// Why a source was given up.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,7 @@ pub enum Fault {
     #[error("{0}")]
     File(std::io::Error),
     /// Nothing came for too long.
-    #[error("nothing came for {seconds} seconds ({received} bytes were there)")]
+    #[error("nothing came for {}, after {}", count(*seconds, "second"), count(*received, "byte"))]
     Stalled {
         /// How long was waited.
         seconds: u64,
@@ -44,7 +47,7 @@ pub enum Fault {
         received: u64,
     },
     /// What comes, comes too slowly.
-    #[error("only {bytes} bytes came in {seconds} seconds ({received} bytes were there)")]
+    #[error("only {} came in {}, after {}", count(*bytes, "byte"), count(*seconds, "second"), count(*received, "byte"))]
     Slow {
         /// What came in this time.
         bytes: u64,
@@ -54,13 +57,13 @@ pub enum Fault {
         received: u64,
     },
     /// It took too long altogether.
-    #[error("it was not complete after {seconds} seconds")]
+    #[error("it was not complete after {}", count(*seconds, "second"))]
     TooSlow {
         /// How long it was allowed.
         seconds: u64,
     },
     /// The connection broke.
-    #[error("the connection broke after {received} bytes: {reason}")]
+    #[error("the connection broke after {}: {reason}", count(*received, "byte"))]
     Cut {
         /// What was there by then.
         received: u64,
@@ -103,7 +106,7 @@ pub enum Fault {
     #[error("the file came with `content-encoding: {0}`, which was not asked for")]
     Encoded(String),
     /// Its length is not the pinned one.
-    #[error("it is {found} bytes long, and `kinstall.lock` pins {pinned}")]
+    #[error("it is {found} bytes long, and not {pinned} as it should be")]
     Length {
         /// What it is, or says it is.
         found: u64,
@@ -156,6 +159,20 @@ pub enum Fault {
         /// What is wrong with it.
         problem: String,
     },
+    /// It has no such image.
+    #[error("it has no `{asked}` of that image ({fault})")]
+    NoImage {
+        /// The tag or the digest.
+        asked: String,
+        /// What it says.
+        fault: Box<Fault>,
+    },
+    /// It wants to know who asks.
+    #[error(transparent)]
+    Login(#[from] BadLogin),
+    /// It has an image that cannot be used.
+    #[error(transparent)]
+    Image(#[from] BadImage),
     /// This machine is at fault, not the source.
     #[error(transparent)]
     Here(#[from] cache::Error),
@@ -239,14 +256,14 @@ impl Fault {
     /// Whether it is a matter of what was asked for, and not of the source.
     pub(super) fn is_usage(&self) -> bool {
         match self {
-            Self::BadProxy(_) => true,
+            Self::BadProxy(_) | Self::Image(_) | Self::Login(_) => true,
             Self::NoChecksum { fault, .. } => fault.is_usage(),
             _ => false,
         }
     }
 
     /// Whether the source is right otherwise, and only does not have it.
-    fn is_missing(&self) -> bool {
+    pub(super) fn is_missing(&self) -> bool {
         match self {
             Self::Status { status, .. } => status.is_client_error(),
             Self::NoFile(_) => true,
@@ -255,11 +272,16 @@ impl Fault {
         }
     }
 
-    pub(super) fn way_out(&self) -> Option<&'static str> {
+    pub(super) fn help(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Digest(mismatch) => mismatch.way_out(),
+            Self::Digest(mismatch) => mismatch.help(),
+            Self::Image(problem) => problem.help(),
+            Self::Login(problem) => problem.help(),
+            Self::NoImage { .. } => {
+                "look at its name and tag in the inventory; a mirror of images of Kubernetes is named as `images` under `[source]`"
+            }
             Self::Replaced { .. } => {
-                "nothing was pinned or used; take another source, and report it to whoever runs this one"
+                "nothing was pinned or used; take another source, and report it to those who run this one"
             }
             Self::ProxyLogin => {
                 "write them into the variable, as in `http://user:password@host:port`"
@@ -278,9 +300,9 @@ impl Fault {
                     "it is the proxy that was asked, not the mirror: correct the variable, or list the \
                      mirror's host in `no_proxy`"
                 }
-                fault => return fault.way_out(),
+                fault => return fault.help(),
             },
-            Self::Via { fault, .. } => return fault.way_out(),
+            Self::Via { fault, .. } => return fault.help(),
             Self::Page(_) => {
                 "a proxy, a login page or a mistyped base URL answers in place of the mirror; open \
                  the address in a browser"
@@ -292,7 +314,7 @@ impl Fault {
                 "a directory of your own is laid out as the original: put the file there, and its \
                  `.sha256` (for etcd: `SHA256SUMS`) beside it"
             }
-            Self::NoChecksum { fault, .. } if !fault.is_missing() => return fault.way_out(),
+            Self::NoChecksum { fault, .. } if !fault.is_missing() => return fault.help(),
             Self::NoChecksum { .. } | Self::Checksum { .. } => {
                 "the first pin needs a checksum to compare with: put one beside the file, or name \
                  a source under `[source]` that has it"
@@ -338,13 +360,15 @@ pub enum ExpectedBy {
     Lockfile(Trust),
     /// A digest that is only being pinned now.
     FirstPin(Trust),
+    /// The name it was asked for by, of an image that is only being pinned now.
+    Name(Trust),
 }
 
 impl ExpectedBy {
     /// What the expectation rests on.
     pub const fn trust(self) -> Trust {
         match self {
-            Self::Lockfile(trust) | Self::FirstPin(trust) => trust,
+            Self::Lockfile(trust) | Self::FirstPin(trust) | Self::Name(trust) => trust,
         }
     }
 }
@@ -372,19 +396,20 @@ impl Mismatch {
             (ExpectedBy::FirstPin(Trust::BuiltIn), _) => {
                 "the digest built into kinstall says otherwise: suspect the source"
             }
+            (ExpectedBy::Name(_), _) => "it was asked for by that digest: suspect the source",
             (ExpectedBy::FirstPin(_), _) => {
                 "the source's own checksum says otherwise: suspect its file, or the way here"
             }
         }
     }
 
-    fn way_out(&self) -> &'static str {
+    fn help(&self) -> &'static str {
         match self.expected_by {
             ExpectedBy::Lockfile(_) => {
                 "nothing was used; try another mirror under `[source]`, or look at `git log \
                  kinstall.lock`; run `kinstall fetch --update` only if the new bytes are right"
             }
-            ExpectedBy::FirstPin(_) => {
+            ExpectedBy::FirstPin(_) | ExpectedBy::Name(_) => {
                 "nothing was pinned or used; try again, or another mirror under `[source]`"
             }
         }
@@ -397,6 +422,7 @@ impl fmt::Display for Mismatch {
             ExpectedBy::Lockfile(_) => "`kinstall.lock` pins",
             ExpectedBy::FirstPin(Trust::BuiltIn) => "kinstall knows it as",
             ExpectedBy::FirstPin(_) => "its checksum is",
+            ExpectedBy::Name(_) => "it should have",
         };
         write!(
             f,

@@ -1,22 +1,28 @@
 //! One request: what is sent, which answers are taken, and which redirects are followed.
 
+mod registry;
+
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::redirect::{self, Policy};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 use super::checksum;
 use super::error::Error;
 use super::fault::{Fault, Via};
+use super::oci;
 use super::patience::{Limits, Pace};
-use super::proxy;
+use super::proxy::{self, Proxy};
 use super::source::shown;
 use crate::regular_file;
+pub(super) use registry::is_here;
+use registry::repository;
 
 const REDIRECTS_MAX: usize = 10;
 /// The most bytes of the authorities that vouch for mirrors: more than any system trusts.
@@ -36,6 +42,8 @@ pub(super) struct Http {
     limits: Limits,
     /// The user's own CAs, beside the system's.
     authorities: Vec<reqwest::Certificate>,
+    /// What registries want to be told, by repository.
+    known: Mutex<BTreeMap<String, HeaderValue>>,
 }
 
 /// What a request asks to go on with.
@@ -65,60 +73,100 @@ impl Http {
             client: OnceLock::new(),
             limits,
             authorities: authorities.unwrap_or_default(),
+            known: Mutex::default(),
         })
     }
 
     pub(super) async fn get(&self, url: &Url, resume: Option<Resume<'_>>) -> Result<Answer, Fault> {
+        let asked = resume.as_ref().map_or(0, |resume| resume.from);
+        let request = self.request(url, resume.as_ref())?;
+        let mut response = self.send(url, request, asked).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && response.url().origin() == url.origin()
+            && let Some(repository) = repository(url)
+        {
+            self.log_in(url, repository, &response).await?;
+            let request = self.request(url, resume.as_ref())?;
+            response = self.send(url, request, asked).await?;
+            if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status()) {
+                return Err(self.refused(url)?.into());
+            }
+        }
+        let from = response.url().clone();
+        let answer = Answer::of(response, asked, Pace::new(self.limits)).await;
+        answer.map_err(|fault| {
+            let fault = redirected(url, Some(&from), fault);
+            // What the mirror itself would say is not told as the proxy's word.
+            match proxy::of(url) {
+                Ok(Some(proxy)) if fault.may_be_a_proxys() => through(proxy, fault),
+                _ => fault,
+            }
+        })
+    }
+
+    fn request(&self, url: &Url, resume: Option<&Resume<'_>>) -> Result<RequestBuilder, Fault> {
         let mut request = self.client()?.get(url.clone());
         // What is hashed must be what lies there, not what a server made of it for the way.
         request = request.header(header::ACCEPT_ENCODING, "identity");
-        let asked = resume.as_ref().map_or(0, |resume| resume.from);
+        if let Some(repository) = repository(url) {
+            if url.path().contains("/manifests/") {
+                request = request.header(header::ACCEPT, oci::ACCEPT);
+            }
+            // Whom a registry redirects to is not told: reqwest takes it out for another host.
+            if let Some(known) = self.known().get(repository) {
+                request = request.header(header::AUTHORIZATION, known.clone());
+            }
+        }
         if let Some(resume) = resume.filter(|resume| resume.from > 0) {
             request = request.header(header::RANGE, format!("bytes={}-", resume.from));
             if let Some(validator) = resume.validator {
                 request = request.header(header::IF_RANGE, validator);
             }
         }
+        Ok(request)
+    }
+
+    /// The answer to a request, by the proxy of the environment; `asked` is where in a file it begins.
+    async fn send(
+        &self,
+        url: &Url,
+        request: RequestBuilder,
+        asked: u64,
+    ) -> Result<Response, Fault> {
         let proxy = proxy::of(url).map_err(Fault::BadProxy)?;
-        let through = |fault: Fault| match proxy.clone() {
-            Some(proxy) => Fault::Via {
-                via: Via::Proxy(proxy),
-                fault: Box::new(fault),
-            },
+        let through = |fault: Fault| match proxy {
+            Some(proxy) => through(proxy, fault),
             None => fault,
         };
         let seconds = self.limits.stall_seconds;
         let sent = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
-        let stalled = |_| Fault::Stalled {
-            seconds,
-            received: asked,
-        };
-        let response = sent
-            .map_err(|late| through(stalled(late)))?
-            .map_err(|error| through(redirected(url, error.url(), fault(&error, asked))))?;
-        let from = response.url().clone();
-        let answer = Answer::of(response, asked, Pace::new(self.limits)).await;
-        answer.map_err(|fault| {
-            let fault = redirected(url, Some(&from), fault);
-            // What the mirror itself would say is not told as the proxy's word.
-            let by_proxy = fault.may_be_a_proxys();
-            if by_proxy { through(fault) } else { fault }
-        })
+        match sent {
+            Err(_) => Err(through(Fault::Stalled {
+                seconds,
+                received: asked,
+            })),
+            Ok(Err(error)) => Err(through(redirected(url, error.url(), fault(&error, asked)))),
+            Ok(Ok(response)) => Ok(response),
+        }
     }
 
     fn client(&self) -> Result<&reqwest::Client, Fault> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
+        let client = self.build(Policy::custom(follow))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn build(&self, policy: Policy) -> Result<reqwest::Client, Fault> {
         use_ring();
-        let client = reqwest::Client::builder()
+        reqwest::Client::builder()
             .user_agent(concat!("kinstall/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(self.limits.connect_seconds))
-            .redirect(Policy::custom(follow))
+            .redirect(policy)
             .tls_certs_merge(self.authorities.iter().cloned())
             .build()
-            .map_err(|error| Fault::Tls(chain(&error)))?;
-        Ok(self.client.get_or_init(|| client))
+            .map_err(|error| Fault::Tls(chain(&error)))
     }
 }
 
@@ -198,6 +246,13 @@ impl Answer {
         };
         let _ = tokio::time::timeout(PAGE_WAIT, reading).await;
         checksum::page(&start)
+    }
+}
+
+fn through(proxy: Proxy, fault: Fault) -> Fault {
+    Fault::Via {
+        via: Via::Proxy(proxy),
+        fault: Box::new(fault),
     }
 }
 

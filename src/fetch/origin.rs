@@ -11,7 +11,7 @@ use super::download::{Downloader, Received, Wanted};
 use super::error::{Attempt, Error};
 use super::event::Event;
 use super::fault::{ExpectedBy, Fault};
-use super::source::{BadSource, Base};
+use super::source::{Address, BadSource, Base};
 use super::trust::Policy;
 use super::{Options, elf};
 use crate::artifact::{Artifact, Origin};
@@ -26,21 +26,21 @@ pub(super) struct Origins<'a> {
     pub(super) policy: Policy<'a>,
     /// The bundle that stands in for all of them, where there is one.
     bundle: Option<PathBuf>,
-    downloader: Downloader<'a>,
+    pub(super) downloader: Downloader<'a>,
 }
 
 /// A source, and how it did in this run.
-struct Mirror {
-    base: Base,
+pub(super) struct Mirror {
+    pub(super) base: Base,
     /// Whether its host failed the last time, and not only for want of one file.
     fails: Arc<AtomicBool>,
 }
 
 /// Hosts, and whether they fail.
-type Hosts = BTreeMap<String, Arc<AtomicBool>>;
+pub(super) type Hosts = BTreeMap<String, Arc<AtomicBool>>;
 
 impl Mirror {
-    fn all(texts: &[String], hosts: &mut Hosts) -> Result<Vec<Self>, BadSource> {
+    pub(super) fn all(texts: &[String], hosts: &mut Hosts) -> Result<Vec<Self>, BadSource> {
         let bases = Base::all(texts)?.into_iter().zip(texts);
         let new = |(base, text): (Base, &String)| {
             let host = text.split('/').nth(2).unwrap_or_default().to_owned();
@@ -120,22 +120,36 @@ impl<'a> Origins<'a> {
         members: &[Member],
         pin: Option<&Pin>,
     ) -> Result<Obtained, Error> {
-        let name = artifact.to_string();
+        let (name, mirrors) = (artifact.to_string(), self.in_order(artifact.origin));
+        let address = |base: &Base| base.file(artifact);
+        let ask = async |base: &Base| self.obtain_from(base, artifact, members, pin).await;
+        self.first(name, mirrors, pin.is_some(), address, ask).await
+    }
+
+    /// What the first source gives that has something.
+    pub(super) async fn first<T>(
+        &self,
+        name: String,
+        mut left: Vec<&Mirror>,
+        is_pinned: bool,
+        address: impl Fn(&Base) -> Address,
+        ask: impl AsyncFn(&Base) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
         if let Some(bundle) = &self.bundle {
             let bundle = bundle.clone();
             return Err(Error::NotInBundle { name, bundle });
         }
         let mut rounds = self.downloader.rounds(&name);
-        let (mut left, mut given_up) = (self.in_order(artifact.origin), Vec::new());
+        let mut given_up = Vec::new();
         let alone = left.len() == 1;
         loop {
             let mut slow = Vec::new();
             for mirror in left {
-                let fault = match self.obtain_from(&mirror.base, artifact, members, pin).await {
+                let fault = match ask(&mirror.base).await {
                     Ok(obtained) => return Ok(obtained),
                     Err(Fault::Here(error)) => return Err(error.into()),
                     // What is pinned is the same everywhere; what is not may be right elsewhere.
-                    Err(Fault::Archive(problem)) if pin.is_some() || alone => {
+                    Err(Fault::Archive(problem)) if is_pinned || alone => {
                         return Err(Error::Archive { name, problem });
                     }
                     Err(Fault::Program { name, problem }) if alone => {
@@ -143,7 +157,7 @@ impl<'a> Origins<'a> {
                     }
                     Err(fault) => fault,
                 };
-                let url = mirror.base.file(artifact).shown();
+                let url = address(&mirror.base).shown();
                 (self.downloader.tell)(Event::SourceFailed {
                     name: name.clone(),
                     url: url.clone(),
@@ -272,7 +286,8 @@ impl<'a> Origins<'a> {
     /// The digest that a source publishes for an artifact.
     async fn published(&self, base: &Base, artifact: &Artifact) -> Result<Digest, Fault> {
         let (name, address) = (artifact.to_string(), base.checksum(artifact));
-        let text = self.downloader.text(&name, &address).await;
+        let limit = checksum::CHECKSUM_BYTES_MAX;
+        let text = self.downloader.text(&name, &address, limit).await;
         let url = address.shown();
         let text = text.map_err(|fault| match fault {
             Fault::Here(_) => fault,

@@ -6,7 +6,7 @@ use std::path::Path;
 use futures_util::{StreamExt, TryStreamExt, stream as tasks};
 
 use super::archive::Member;
-use super::cache::{About, Cache, Found};
+use super::cache::{Cache, Found, Metadata};
 use super::download::Downloader;
 use super::error::Error;
 use super::event::Event;
@@ -15,18 +15,19 @@ use super::origin::Origins;
 use super::stream::Encoding;
 use super::{Options, elf};
 use crate::artifact::{Artifact, Origin, Program};
+use crate::image::Image;
 use crate::inventory::Inventory;
-use crate::lockfile::{Lockfile, Pin, PinnedProgram, Trust};
+use crate::lockfile::{ImagePin, Lockfile, Pin, PinnedProgram, Trust};
 use crate::regular_file;
 
 /// One call of [`super::pin`] or [`super::ensure`].
 pub(super) struct Run<'a> {
     directory: &'a Path,
-    cache: &'a Cache,
+    pub(super) cache: &'a Cache,
     pub(super) origins: Origins<'a>,
     jobs: usize,
-    compress: bool,
-    tell: &'a (dyn Fn(Event) + Sync),
+    pub(super) compress: bool,
+    pub(super) tell: &'a (dyn Fn(Event) + Sync),
 }
 
 impl<'a> Run<'a> {
@@ -72,7 +73,7 @@ impl<'a> Run<'a> {
         covered: bool,
         update: bool,
     ) -> Result<Pin, Error> {
-        // A pin that lacks a member only is completed, not made anew.
+        // A pin that lacks a member only is completed, not made again.
         let kept = before.filter(|_| !update);
         if artifact.origin == Origin::Own {
             return self.resolve_own(artifact, programs, before, update).await;
@@ -191,9 +192,18 @@ impl<'a> Run<'a> {
     pub(super) fn check_room(
         &self,
         artifacts: &BTreeMap<Artifact, BTreeSet<&Program>>,
+        images: &BTreeSet<Image>,
         lockfile: &Lockfile,
     ) -> Result<(), Error> {
-        let mut needed = 0;
+        let images = images.iter().filter_map(|image| lockfile.image(image));
+        let parts: BTreeMap<_, _> = images
+            .flat_map(ImagePin::parts)
+            .map(|part| (part.digest, part.size))
+            .collect();
+        let missing = parts
+            .into_iter()
+            .filter(|(digest, _)| !self.cache.path(*digest).exists());
+        let mut needed = missing.fold(0, |sum: u64, (_, size)| sum.saturating_add(size));
         for (artifact, programs) in artifacts {
             let mut missing = false;
             for pinned in programs
@@ -279,7 +289,7 @@ impl<'a> Run<'a> {
                 Some(pin.digest)
             };
             if let Some(digest) = digest {
-                let about = About::program(program, Some(from.to_owned()));
+                let about = Metadata::program(program, Some(from.to_owned()));
                 self.cache.note(digest, &about);
             }
         }

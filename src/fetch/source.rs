@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use crate::artifact::{Artifact, Origin};
 use crate::component::Checksums;
+use crate::image::Reference;
 
 /// A base URL is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -95,6 +96,31 @@ impl Base {
             Origin::Own => {}
         }
         url.into()
+    }
+
+    /// Where a registry keeps a part of an image: `manifests` or `blobs`, by tag or digest.
+    pub(super) fn part(&self, image: &Reference, kind: &str, which: &str) -> Address {
+        let Self::Above(base) = self else {
+            unreachable!("a registry is refused that is a template");
+        };
+        let mut url = base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            let path = image.path.split('/');
+            let segments = segments.pop_if_empty().push("v2").extend(path);
+            segments.push(kind).push(which);
+        }
+        url.into()
+    }
+
+    /// Refuses what cannot be asked for the parts of images.
+    pub(super) fn check_registry(&self) -> Result<(), BadSource> {
+        match self {
+            Self::Above(_) => Ok(()),
+            Self::Template(text) => Err(BadSource {
+                text: text.clone(),
+                why: "images are many files, and no template says where each lies",
+            }),
+        }
     }
 
     fn url(&self, artifact: &Artifact) -> Url {

@@ -10,8 +10,9 @@ use super::error::Error;
 use super::{Options, Update};
 use crate::artifact::{Artifact, Origin};
 use crate::digest::Digest;
+use crate::image::Image;
 use crate::inventory::{Requirement, Source};
-use crate::lockfile::{Lockfile, Pin, Trust};
+use crate::lockfile::{ImagePin, Lockfile, Pin, Trust};
 
 /// What decides.
 pub(super) struct Policy<'a> {
@@ -53,6 +54,11 @@ impl<'a> Policy<'a> {
         }
     }
 
+    /// The sources of the inventory.
+    pub(super) fn source(&self) -> &'a Source {
+        self.source
+    }
+
     /// The digest that is built in, where it says something of these sources.
     pub(super) fn known(&self, artifact: &Artifact) -> Option<Digest> {
         artifact.known_digest().filter(|_| !self.source.rebuilt)
@@ -87,6 +93,28 @@ impl<'a> Policy<'a> {
         }
     }
 
+    /// The same of a pin of an image. No digest of one is built in.
+    pub(super) fn image_trust(&self, image: &Image, pin: &ImagePin) -> Trust {
+        match pin.trust {
+            Trust::Mirror | Trust::Bundle => pin.trust,
+            _ if self.published().contains(&pin.named) => Trust::Published,
+            Trust::Published if !self.strict && self.has_registry(image) => Trust::Published,
+            _ => Trust::Claimed,
+        }
+    }
+
+    /// Whether a registry is to be asked for what is pinned of an image.
+    pub(super) fn must_ask_image(&self, image: &Image, pin: &ImagePin) -> bool {
+        let may_ask = !self.offline && self.has_registry(image);
+        self.strict && pin.trust == Trust::Published && may_ask
+    }
+
+    /// Whether an image can come over https.
+    fn has_registry(&self, image: &Image) -> bool {
+        let bases = super::image::bases(self.source, &image.reference);
+        bases.iter().any(|base| is_https(base))
+    }
+
     /// Notes what a source published over https.
     pub(super) fn note_published(&self, digest: Digest) {
         self.published().insert(digest);
@@ -103,6 +131,7 @@ impl<'a> Policy<'a> {
     pub(super) fn check_before<'b>(
         &self,
         artifacts: impl Iterator<Item = &'b Artifact>,
+        images: impl Iterator<Item = &'b Image>,
         lockfile: &Lockfile,
         update: &Update,
     ) -> Result<(), Error> {
@@ -119,28 +148,52 @@ impl<'a> Policy<'a> {
                 _ => self.required == Some(Trust::BuiltIn),
             }
         };
+        let is_weak_image = |image: &&Image| match lockfile.image(image) {
+            Some(pin) if *update == Update::Nothing => {
+                let published = self.required == Some(Trust::Published)
+                    && (self.must_ask_image(image, pin)
+                        || self.image_trust(image, pin) <= Trust::Published);
+                !published && !self.is_enough(self.image_trust(image, pin))
+            }
+            // No digest of one is built in.
+            _ => self.required == Some(Trust::BuiltIn),
+        };
         let weak = artifacts.filter(is_weak);
-        self.refuse(weak.map(|artifact| (artifact, lockfile.pin(artifact))))
+        let images = images.filter(is_weak_image);
+        self.refuse(
+            weak.map(|artifact| (artifact, lockfile.pin(artifact))),
+            images.map(|image| (image, lockfile.image(image))),
+        )
     }
 
     /// Refuses pins that rest on too little.
     pub(super) fn check<'b>(
         &self,
         pins: impl Iterator<Item = (&'b Artifact, &'b Pin)>,
+        images: impl Iterator<Item = (&'b Image, &'b ImagePin)>,
     ) -> Result<(), Error> {
         let weak = pins.filter(|(artifact, pin)| !self.is_enough(self.trust(artifact, pin)));
-        self.refuse(weak.map(|(artifact, pin)| (artifact, Some(pin))))
+        let images = images.filter(|(image, pin)| !self.is_enough(self.image_trust(image, pin)));
+        self.refuse(
+            weak.map(|(artifact, pin)| (artifact, Some(pin))),
+            images.map(|(image, pin)| (image, Some(pin))),
+        )
     }
 
     fn refuse<'b>(
         &self,
         weak: impl Iterator<Item = (&'b Artifact, Option<&'b Pin>)>,
+        images: impl Iterator<Item = (&'b Image, Option<&'b ImagePin>)>,
     ) -> Result<(), Error> {
         let told = |(artifact, pin): (&Artifact, Option<&Pin>)| {
             let trust = pin.map(|pin| self.trust(artifact, pin));
             (artifact.to_string(), trust)
         };
-        let weak: Vec<_> = weak.map(told).collect();
+        let told_image = |(image, pin): (&Image, Option<&ImagePin>)| {
+            let trust = pin.map(|pin| self.image_trust(image, pin));
+            (image.to_string(), trust)
+        };
+        let weak: Vec<_> = weak.map(told).chain(images.map(told_image)).collect();
         match self.required {
             Some(required) if !weak.is_empty() => Err(Error::Weak {
                 required,
@@ -168,14 +221,18 @@ impl<'a> Policy<'a> {
         let Origin::Upstream(publisher) = origin else {
             return false;
         };
-        let is_https = |base: &String| base.trim_start().to_ascii_lowercase().starts_with("https:");
-        self.source.of(publisher).iter().any(is_https)
+        let mut bases = self.source.of(publisher).iter();
+        bases.any(|base| is_https(base))
     }
 
     fn published(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
         let locked = self.published.lock();
         locked.unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_https(base: &str) -> bool {
+    base.trim_start().to_ascii_lowercase().starts_with("https:")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{table::FlagTable, value::Kind};
 
 /// One piece of a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum Argument {
     /// A flag, by its name without dashes and with `-` for `_`, and the value given to it.
     Flag {
         /// Its name.
@@ -20,26 +20,26 @@ pub enum Word {
 }
 
 /// Takes `argv` (without the program itself) apart.
-pub fn parse(program: &str, table: &FlagTable, argv: &[String]) -> Vec<Word> {
+pub fn parse(program: &str, table: &FlagTable, argv: &[String]) -> Vec<Argument> {
     let go = program == "etcd";
     let mut words = Vec::new();
     let mut rest = argv.iter();
     while let Some(word) = rest.next() {
         let Some(body) = word.strip_prefix('-').filter(|body| !body.is_empty()) else {
-            words.push(Word::Stray(word.clone()));
+            words.push(Argument::Stray(word.clone()));
             if go {
-                words.extend(rest.by_ref().cloned().map(Word::Stray));
+                words.extend(rest.by_ref().cloned().map(Argument::Stray));
             }
             continue;
         };
         if body == "-" {
-            words.extend(rest.by_ref().cloned().map(Word::Stray));
+            words.extend(rest.by_ref().cloned().map(Argument::Stray));
             break;
         }
         let long = body.strip_prefix('-');
         let body = long.unwrap_or(body);
         if body.starts_with(['-', '=']) {
-            words.push(Word::Malformed(word.clone()));
+            words.push(Argument::Malformed(word.clone()));
             continue;
         }
         if long.is_none() && !go {
@@ -59,7 +59,7 @@ pub fn parse(program: &str, table: &FlagTable, argv: &[String]) -> Vec<Word> {
 
 /// `-v=2`, `-v2` and `-v 2`: pflag's short flags are one letter long, and `v` is the only one
 /// with a value here.
-fn shorthand(body: &str, table: &FlagTable, rest: &mut std::slice::Iter<'_, String>) -> Word {
+fn shorthand(body: &str, table: &FlagTable, rest: &mut std::slice::Iter<'_, String>) -> Argument {
     let mut letters = body.chars();
     let name: String = letters.by_ref().take(1).collect();
     let value = letters.as_str();
@@ -98,8 +98,8 @@ fn normal(name: &str, go: bool) -> String {
     }
 }
 
-fn flag(name: &str, value: Option<String>) -> Word {
-    Word::Flag {
+fn flag(name: &str, value: Option<String>) -> Argument {
+    Argument::Flag {
         name: name.to_owned(),
         value,
     }
@@ -116,13 +116,13 @@ mod tests {
         let words: Vec<String> = parse(program, table, &argv)
             .into_iter()
             .map(|word| match word {
-                Word::Flag {
+                Argument::Flag {
                     name,
                     value: Some(value),
                 } => format!("{name} {value}"),
-                Word::Flag { name, value: None } => name,
-                Word::Stray(word) => format!("stray {word}"),
-                Word::Malformed(word) => format!("malformed {word}"),
+                Argument::Flag { name, value: None } => name,
+                Argument::Stray(word) => format!("stray {word}"),
+                Argument::Malformed(word) => format!("malformed {word}"),
             })
             .collect();
         assert_eq!(words, expected);

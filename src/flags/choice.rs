@@ -13,9 +13,11 @@ enum Choice {
     Within(i64, i64),
     /// A number from 0 to this.
     UpTo(f64),
+    /// Labels that a kubelet may give to its Node.
+    Labels,
 }
 
-use Choice::{One, Some as Several, UpTo, Within};
+use Choice::{Labels, One, Some as Several, UpTo, Within};
 
 const SERVERS: &[&str] = &[
     "kube-apiserver",
@@ -66,6 +68,7 @@ const CHOICES: &[(&[&str], &str, Choice)] = &[
         One(&["master-count", "lease", "none"]),
     ),
     (APISERVER, "storage-backend", One(&["etcd3"])),
+    (&["kubelet"], "node-labels", Labels),
     (ETCD, "tls-min-version", One(&["TLS1.2", "TLS1.3"])),
     (ETCD, "tls-max-version", One(&["", "TLS1.2", "TLS1.3"])),
     (ETCD, "initial-cluster-state", One(&["new", "existing"])),
@@ -104,12 +107,50 @@ pub(super) fn refused(
             let all = words(all);
             value.split(',').find_map(|word| one_of(word.trim(), &all))
         }
+        Labels => {
+            let mut labels = value.split(',').filter_map(|it| it.split('=').next());
+            labels.find(|label| !may_give_itself(label.trim()))?;
+            Some((LABELS.to_owned(), None))
+        }
         Within(least, most) => {
             let number = value.parse::<i64>().ok()?;
             let expected = format!("a number from {least} to {most}");
             (!(*least..=*most).contains(&number)).then_some((expected, None))
         }
     }
+}
+
+/// What is said of labels that are refused.
+const LABELS: &str = "labels that a kubelet may give to its Node (those of `kubernetes.io` and `k8s.io` go into \
+                      `labels` of the `[[node]]`)";
+/// The labels of Kubernetes' own domains that a kubelet may give to its Node (`IsKubeletLabel` of
+/// `k8s.io/kubelet/pkg/apis`); with any other it does not start.
+const KUBELET_LABELS: [&str; 11] = [
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "kubernetes.io/arch",
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "node.kubernetes.io/instance-type",
+];
+
+/// Whether a kubelet may give a label to its Node.
+fn may_give_itself(label: &str) -> bool {
+    let domain = label.split_once('/').map_or("", |(domain, _)| domain);
+    let is_of = |parent: &str| {
+        let below = domain.strip_suffix(parent);
+        below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    };
+    let is_kubernetes = ["kubernetes.io", "k8s.io"].into_iter().any(is_of);
+    let is_kubelets = ["kubelet.kubernetes.io", "node.kubernetes.io"]
+        .into_iter()
+        .any(is_of);
+    !is_kubernetes || is_kubelets || KUBELET_LABELS.contains(&label)
 }
 
 /// Whether a word is known in a release: etcd's older logger went with 3.5.
@@ -165,6 +206,26 @@ mod tests {
         check("etcd", "logger", "capnslog", Some(("`zap`", None)));
         check("etcd", "log-level", "warn", None);
         check("etcd", "name", "anything", None);
+    }
+
+    #[test]
+    fn a_kubelet_may_give_itself_few_labels_of_kubernetes_own() {
+        for labels in [
+            "",
+            "disk=ssd,example.org/rack=1",
+            "topology.kubernetes.io/zone=a,kubernetes.io/os=linux",
+            "node.kubernetes.io/any=,x.kubelet.kubernetes.io/any=",
+            "notkubernetes.io/any=",
+        ] {
+            check("kubelet", "node-labels", labels, None);
+        }
+        for labels in [
+            "node-role.kubernetes.io/worker=",
+            "disk=ssd, k8s.io/any=x",
+            "kubernetes.io/any=x",
+        ] {
+            check("kubelet", "node-labels", labels, Some((LABELS, None)));
+        }
     }
 
     #[test]

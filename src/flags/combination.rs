@@ -2,7 +2,7 @@
 //! Only what is fatal, or silently does nothing, is here; taste is not.
 
 use super::{
-    argv::{Word, parse},
+    argv::{Argument, parse},
     finding::{Finding, Problem, Severity},
     table::FlagTable,
     value::boolean,
@@ -116,7 +116,7 @@ const RULES: [Rule; 15] = [
         broken: |given| {
             given.has("requestheader-client-ca-file") && !given.has("requestheader-allowed-names")
         },
-        words: "whoever the front proxy's CA signed may speak for anyone",
+        words: "any client signed by the front proxy's CA may impersonate anyone",
         help: "set `--requestheader-allowed-names`",
     },
     Rule {
@@ -145,7 +145,7 @@ const RULES: [Rule; 15] = [
         severity: Severity::Warning,
         flags: &["client-cert-auth", "trusted-ca-file"],
         broken: |given| given.has("trusted-ca-file") && !given.is_on("client-cert-auth"),
-        words: "without `--client-cert-auth` whoever reaches etcd may read and write everything",
+        words: "without `--client-cert-auth` anyone who reaches etcd may read and write everything",
         help: "set `--client-cert-auth=true`",
     },
     Rule {
@@ -189,7 +189,7 @@ const RULES: [Rule; 15] = [
                 && given.get("requestheader-client-ca-file") == given.get("client-ca-file")
                 && !given.has("requestheader-allowed-names")
         },
-        words: "whoever has a client certificate may speak for anyone: the front proxy's \
+        words: "any client certificate may impersonate anyone: the front proxy's \
                 authority is that of the clients",
         help: "give the front proxy an authority of its own",
     },
@@ -223,13 +223,13 @@ pub fn check_together(program: &str, version: Version, argv: &[String]) -> Vec<F
 }
 
 /// What a command line gives, by flag.
-struct Given(Vec<Word>);
+struct Given(Vec<Argument>);
 
 impl Given {
     /// The last value that is not empty. A boolean alone is on.
     fn get(&self, flag: &str) -> Option<&str> {
         self.0.iter().rev().find_map(|word| match word {
-            Word::Flag { name, value } if name == flag => {
+            Argument::Flag { name, value } if name == flag => {
                 Some(value.as_deref().unwrap_or("true")).filter(|value| !value.is_empty())
             }
             _ => None,

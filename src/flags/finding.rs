@@ -166,7 +166,7 @@ pub enum Elsewhere {
     Added(String),
 }
 
-fn since(elsewhere: Option<&Elsewhere>) -> String {
+pub(crate) fn since(elsewhere: Option<&Elsewhere>) -> String {
     match elsewhere {
         None => String::new(),
         Some(Elsewhere::Removed(minor)) => format!("; it was removed in {minor}"),

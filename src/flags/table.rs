@@ -126,11 +126,11 @@ impl<T> Names<T> {
     }
 
     /// A name in whatever release.
-    pub(super) fn get(&self, name: &str) -> Option<&Entry<T>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry<T>> {
         self.entries.get(name)
     }
 
-    fn parse(text: &'static str, about: fn(&[&'static str]) -> T) -> Self {
+    pub(crate) fn parse(text: &'static str, about: fn(&[&'static str]) -> T) -> Self {
         let mut lines = text
             .lines()
             .map(|line| line.split('\t').collect::<Vec<_>>());

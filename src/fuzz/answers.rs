@@ -42,7 +42,7 @@ const TELLING: [&str; 20] = [
 const WOUNDS_MAX: u64 = 4;
 
 /// Puts telling words into a text, in the place of others, takes pieces out, and says them again.
-fn hurt(text: &str, random: &mut Random) -> String {
+pub(super) fn hurt(text: &str, random: &mut Random) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..=random.below(WOUNDS_MAX) {
         let at = random.index(bytes.len());
@@ -87,7 +87,7 @@ fn no_answer_of_a_node_is_too_hostile() {
         format: Format::default(),
         generation: 2,
         manifest: small.clone(),
-        superseded: small.entries.clone(),
+        retired: small.entries.clone(),
     };
     let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let observed = format!(
@@ -96,7 +96,7 @@ fn no_answer_of_a_node_is_too_hostile() {
          entry ./var/lib/kinstall/store/{digest} f 600 root root 0 1.5 1.5 7 {digest}\n\
          entry ./etc/c l 777 root root 5 1700000000.5 1700000001.5 9 b c\nhash ./etc/a {digest}\n\
          show etcd.service ActiveState=active\nshow etcd.service MainPID=12\nshow etcd.service NRestarts=1\n\
-         program etcd.service /usr/local/bin/etcd (deleted)\nwanted etcd.service\napplied etcd.service abc\n\
+         program etcd.service /usr/local/bin/etcd (deleted)\ninstead etcd.service /usr/local/bin/etcd\nwanted etcd.service\napplied etcd.service abc\n\
          users role {{\"perm\":[{{\"permType\":2,\"key\":\"L2s4cy8=\",\"range_end\":\"L2s4czA=\"}}]}}\nusers asks\n\
          users of root {{\"roles\":[\"root\"]}}\nusers of kube-apiserver {{\"roles\":[\"k8s\"]}}\nusers told 2\n\
          recorded {}\nbegun {}\nran {}\noutcome reverted 1795000000 etcd.service\nversion 12-34\nend\n",
@@ -123,7 +123,7 @@ fn no_answer_of_a_node_is_too_hostile() {
                     snapshot: &snapshot,
                     difference: &difference,
                     leads: false,
-                    superseded: &BTreeSet::new(),
+                    retired: &BTreeSet::new(),
                 };
                 _ = generation(&view);
                 assert!(snapshot.ours().len() <= answer.len());
@@ -150,7 +150,7 @@ fn no_word_of_a_node_is_too_hostile() {
         "held ops@desk since 18:02",
     ];
     run(|random| {
-        _ = membership::told(&hurt(members, random)).map(|members| members.len());
+        _ = membership::from_etcdctl(&hurt(members, random)).map(|members| members.len());
         for entry in journal::Entry::all(&hurt(&journal, random)) {
             assert!(plain::is_plain(&plain::line(&entry.text())));
         }

@@ -19,5 +19,6 @@ pub(super) fn all(draft: &Draft, found: &mut Found) {
     network::disjoint(draft, found);
     version::skew(draft, found);
     version::etcd(draft, found);
+    version::proxy(draft, found);
     version::published(draft, found);
 }

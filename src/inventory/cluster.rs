@@ -1,11 +1,14 @@
 //! The cluster as a whole: its name, versions and networks.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::name::{ClusterName, DomainName};
+use crate::image::Reference;
 use crate::version::Version;
 
 /// `[cluster]`.
@@ -25,9 +28,87 @@ pub struct Cluster {
     pub service_cidr: IpNet,
     /// The network of Pod addresses.
     pub pod_cidr: IpNet,
+    /// How Pods of one node reach those of another; where nothing is said, what the nodes' networks
+    /// allow.
+    pub network: Option<Network>,
+    /// How traffic to Services reaches Pods.
+    pub proxy: Proxy,
+    /// The address of the cluster's DNS service.
+    pub dns: IpAddr,
+    /// Images that lie on every worker, beside the one that each Pod begins with.
+    pub images: BTreeSet<Reference>,
+}
+
+/// How Pods of one node reach those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// A route to each other node: for nodes on one link.
+    Routes,
+    /// A VXLAN tunnel between all nodes: across any IP network.
+    Vxlan,
+    /// However the user sees to it: Calico, Cilium and the like.
+    None,
+}
+
+impl Network {
+    /// All of them, by the word in the inventory.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("routes", Self::Routes),
+        ("vxlan", Self::Vxlan),
+        ("none", Self::None),
+    ];
+
+    /// The word in the inventory.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Routes => "routes",
+            Self::Vxlan => "vxlan",
+            Self::None => "none",
+        }
+    }
+
+    /// What it takes of each packet, in bytes: a tunnel has an outer Ethernet, IP and UDP header and
+    /// its own (RFC 7348); of IPv6, which is longer by 20, as much.
+    pub const fn overhead(self) -> u32 {
+        match self {
+            Self::Routes | Self::None => 0,
+            Self::Vxlan => 70,
+        }
+    }
+}
+
+/// How traffic to Services reaches Pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Proxy {
+    /// kube-proxy with iptables.
+    #[default]
+    Iptables,
+    /// kube-proxy with nftables: alpha in Kubernetes 1.29, beta in 1.31, stable in 1.33.
+    Nftables,
+    /// However the user sees to it.
+    None,
+}
+
+impl Proxy {
+    /// All of them, by the word in the inventory.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("iptables", Self::Iptables),
+        ("nftables", Self::Nftables),
+        ("none", Self::None),
+    ];
 }
 
 impl Cluster {
+    /// The tenth address of the Service network, as everyone has it; of one with fewer the last.
+    pub(super) fn default_dns(service_cidr: IpNet) -> IpAddr {
+        let mut hosts = service_cidr.hosts();
+        let tenth = hosts.nth(usize::from(matches!(service_cidr, IpNet::V6(_))) + 9);
+        tenth
+            .or_else(|| service_cidr.hosts().last())
+            .unwrap_or(service_cidr.addr())
+    }
+
     /// The address of the `kubernetes` Service: the first of the Service network after the
     /// network's own (kube-apiserver takes it so in both families).
     pub fn service_address(&self) -> IpAddr {

@@ -9,19 +9,23 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
-use super::cluster::Endpoint;
+use super::cluster::{Endpoint, Network, Proxy};
 use super::name::{ClusterName, DomainName, NodeName};
-use super::node::{Profile, Role, San};
+use super::node::{Profile, Role, San, Taint};
 use super::pairing::etcd_for;
 use super::settings::{ComponentSettings, Encryption, EtcdAccess, Pki, Rollout, Source};
 use super::table::{At, Found, Table, Value};
 use crate::arch::Arch;
 use crate::component::{self, Pair, Track};
+use crate::image::Reference;
 use crate::version::Version;
+
+/// The roles of a node of which nothing is said.
+const DEFAULT_ROLES: [Role; 2] = [Role::Etcd, Role::ControlPlane];
 
 /// What a key said.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Said<T> {
+pub(super) enum Field<T> {
     /// Nothing: the default holds.
     #[default]
     Nothing,
@@ -31,7 +35,7 @@ pub(super) enum Said<T> {
     This(At<T>),
 }
 
-impl<T> Said<T> {
+impl<T> Field<T> {
     pub(super) fn this(&self) -> Option<&At<T>> {
         match self {
             Self::This(at) => Some(at),
@@ -51,7 +55,7 @@ impl<T> Said<T> {
     }
 }
 
-impl<T: Clone> Said<T> {
+impl<T: Clone> Field<T> {
     /// What holds, and whether it is the default; none where what was said is wrong.
     pub(super) fn or_default(&self, default: T) -> Option<(T, bool)> {
         match self {
@@ -69,10 +73,10 @@ impl<'a> Table<'a> {
         key: &'static str,
         found: &mut Found,
         read: impl FnOnce(&Value<'a>, &mut Found) -> Option<At<T>>,
-    ) -> Said<T> {
+    ) -> Field<T> {
         match self.take(key) {
-            None => Said::Nothing,
-            Some(value) => read(&value, found).map_or(Said::Wrong, Said::This),
+            None => Field::Nothing,
+            Some(value) => read(&value, found).map_or(Field::Wrong, Field::This),
         }
     }
 
@@ -83,10 +87,10 @@ impl<'a> Table<'a> {
         example: &str,
         found: &mut Found,
         read: impl FnOnce(&Value<'a>, &mut Found) -> Option<At<T>>,
-    ) -> Said<T> {
+    ) -> Field<T> {
         let value = self.require(key, example, found);
         let read = value.and_then(|value| read(&value, found));
-        read.map_or(Said::Wrong, Said::This)
+        read.map_or(Field::Wrong, Field::This)
     }
 }
 
@@ -120,15 +124,19 @@ pub(super) struct RolloutDraft {
 pub(super) struct ClusterDraft {
     /// Where the table begins.
     pub(super) place: Range<usize>,
-    pub(super) name: Said<ClusterName>,
-    pub(super) kubernetes: Said<Version>,
-    pub(super) etcd: Said<Version>,
-    pub(super) domain: Said<DomainName>,
-    pub(super) endpoint: Said<Endpoint>,
-    pub(super) service_cidr: Said<IpNet>,
-    pub(super) pod_cidr: Said<IpNet>,
-    pub(super) profile: Said<Profile>,
-    pub(super) templates: Said<std::path::PathBuf>,
+    pub(super) name: Field<ClusterName>,
+    pub(super) kubernetes: Field<Version>,
+    pub(super) etcd: Field<Version>,
+    pub(super) domain: Field<DomainName>,
+    pub(super) endpoint: Field<Endpoint>,
+    pub(super) service_cidr: Field<IpNet>,
+    pub(super) pod_cidr: Field<IpNet>,
+    pub(super) network: Field<Network>,
+    pub(super) proxy: Field<Proxy>,
+    pub(super) dns: Field<IpAddr>,
+    pub(super) images: Field<BTreeSet<Reference>>,
+    pub(super) profile: Field<Profile>,
+    pub(super) templates: Field<std::path::PathBuf>,
 }
 
 /// `[[node]]`, half read.
@@ -138,16 +146,17 @@ pub(super) struct NodeDraft {
     pub(super) place: Range<usize>,
     /// The name as it was written, valid or not.
     pub(super) written_name: Option<At<String>>,
-    pub(super) name: Said<NodeName>,
-    pub(super) address: Said<IpAddr>,
-    pub(super) etcd_address: Said<IpAddr>,
-    pub(super) roles: Said<BTreeSet<Role>>,
-    pub(super) arch: Said<Arch>,
-    pub(super) profile: Said<Profile>,
-    pub(super) domain: Said<DomainName>,
-    pub(super) etcd_domain: Said<DomainName>,
-    pub(super) zone: Said<String>,
+    pub(super) name: Field<NodeName>,
+    pub(super) address: Field<IpAddr>,
+    pub(super) etcd_address: Field<IpAddr>,
+    pub(super) roles: Field<BTreeSet<Role>>,
+    pub(super) arch: Field<Arch>,
+    pub(super) profile: Field<Profile>,
+    pub(super) domain: Field<DomainName>,
+    pub(super) etcd_domain: Field<DomainName>,
+    pub(super) zone: Field<String>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) taints: Field<BTreeSet<Taint>>,
     pub(super) sans: BTreeSet<San>,
     pub(super) ssh: SshDraft,
     pub(super) components: BTreeMap<&'static str, ComponentDraft>,
@@ -156,19 +165,19 @@ pub(super) struct NodeDraft {
 /// `[ssh]` or a node's own, half read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SshDraft {
-    pub(super) host: Said<String>,
-    pub(super) user: Said<String>,
-    pub(super) port: Said<u16>,
-    pub(super) sudo: Said<bool>,
-    pub(super) config: Said<std::path::PathBuf>,
-    pub(super) host_keys: Said<super::settings::HostKeys>,
+    pub(super) host: Field<String>,
+    pub(super) user: Field<String>,
+    pub(super) port: Field<u16>,
+    pub(super) sudo: Field<bool>,
+    pub(super) config: Field<std::path::PathBuf>,
+    pub(super) host_keys: Field<super::settings::HostKeys>,
 }
 
 /// `[component.NAME]`, half read. The version and the path are in the settings too.
 #[derive(Debug, Default)]
 pub(super) struct ComponentDraft {
-    pub(super) version: Said<Version>,
-    pub(super) path: Said<String>,
+    pub(super) version: Field<Version>,
+    pub(super) path: Field<String>,
     pub(super) settings: ComponentSettings,
 }
 
@@ -189,13 +198,17 @@ impl NodeDraft {
 
     /// Its roles, the default ones included; none where they are wrong.
     pub(super) fn roles(&self) -> Option<BTreeSet<Role>> {
-        let default = BTreeSet::from([Role::Etcd, Role::ControlPlane]);
+        let default = BTreeSet::from(DEFAULT_ROLES);
         self.roles.or_default(default).map(|(roles, _)| roles)
     }
 
     /// Whether it certainly has a role.
     pub(super) fn has(&self, role: Role) -> bool {
-        self.roles().is_some_and(|roles| roles.contains(&role))
+        match &self.roles {
+            Field::Nothing => DEFAULT_ROLES.contains(&role),
+            Field::Wrong => false,
+            Field::This(roles) => roles.value.contains(&role),
+        }
     }
 }
 
@@ -206,9 +219,9 @@ impl Draft {
         let common = self.components.get(component).map(|it| &it.version);
         for said in [own, common].into_iter().flatten() {
             match said {
-                Said::This(version) => return Some(version.clone()),
-                Said::Wrong => return None,
-                Said::Nothing => {}
+                Field::This(version) => return Some(version.clone()),
+                Field::Wrong => return None,
+                Field::Nothing => {}
             }
         }
         let kubernetes = self.cluster.kubernetes.this()?;
@@ -222,9 +235,9 @@ impl Draft {
             Track::Etcd => {}
         }
         match &self.cluster.etcd {
-            Said::This(etcd) => Some(etcd.clone()),
-            Said::Wrong => None,
-            Said::Nothing => etcd_for(kubernetes.value.minor()).map(at),
+            Field::This(etcd) => Some(etcd.clone()),
+            Field::Wrong => None,
+            Field::Nothing => etcd_for(kubernetes.value.minor()).map(at),
         }
     }
 
@@ -232,7 +245,7 @@ impl Draft {
     pub(super) fn has_own_build(&self, component: &str, node: &NodeDraft) -> bool {
         let said = |components: &BTreeMap<&'static str, ComponentDraft>| {
             let component = components.get(component);
-            component.is_some_and(|it| !matches!(it.path, Said::Nothing))
+            component.is_some_and(|it| !matches!(it.path, Field::Nothing))
         };
         said(&node.components) || said(&self.components)
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::name::{DomainName, NodeName};
 use super::settings::{ComponentSettings, HostKeys};
 use crate::arch::Arch;
@@ -45,6 +47,63 @@ impl fmt::Display for San {
     }
 }
 
+/// What keeps Pods away from a node that do not tolerate it: `key=value:Effect`, `key:Effect`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    /// What it does to Pods.
+    pub effect: Effect,
+}
+
+/// What a taint does to Pods that do not tolerate it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Effect {
+    /// No new ones come.
+    NoSchedule,
+    /// New ones come only where there is no other place.
+    PreferNoSchedule,
+    /// Those that are there go, too.
+    NoExecute,
+}
+
+impl Effect {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NoSchedule, Self::PreferNoSchedule, Self::NoExecute];
+
+    /// The word in a taint.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+        }
+    }
+}
+
+impl Taint {
+    /// That of a node with the role `control-plane`.
+    pub fn control_plane() -> Self {
+        Self {
+            key: "node-role.kubernetes.io/control-plane".to_owned(),
+            value: String::new(),
+            effect: Effect::NoSchedule,
+        }
+    }
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, effect } = self;
+        let sign = if value.is_empty() { "" } else { "=" };
+        write!(f, "{key}{sign}{value}:{}", effect.name())
+    }
+}
+
 /// `[[node]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -68,7 +127,9 @@ pub struct Node {
     pub zone: Option<String>,
     /// Labels, as Kubernetes knows them.
     pub labels: BTreeMap<String, String>,
-    /// More names and addresses that its serving certificates shall be valid for.
+    /// Taints: what keeps Pods away that do not tolerate it.
+    pub taints: BTreeSet<Taint>,
+    /// More names and addresses that its serving certificates should be valid for.
     pub sans: BTreeSet<San>,
     /// How to reach it, `[ssh]` and its own words taken together.
     pub ssh: Ssh,

@@ -8,27 +8,29 @@ mod invisible;
 mod kms;
 mod node;
 mod rollout;
+mod scalar;
 mod settings;
 mod vault;
-mod word;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, Error};
 
-use super::cluster::{Cluster, Endpoint};
-use super::draft::{ClusterDraft, ComponentDraft, Draft, NodeDraft, Said, SshDraft};
-use super::node::{Node, Profile, Role, San, Ssh};
+use super::cluster::{Cluster, Endpoint, Proxy};
+use super::draft::{ClusterDraft, ComponentDraft, Draft, Field, NodeDraft, SshDraft};
+use super::node::{Node, Profile, Role, San, Ssh, Taint};
 use super::pairing::etcd_for;
-use super::place::VersionPlaces;
+use super::pods::Pods;
 use super::problem::{Problem, Problems};
 use super::settings::ComponentSettings;
+use super::span::VersionSpans;
 use super::table::{Found, Table};
 use super::{Inventory, check};
 use crate::digest::Digest;
-use crate::template::Own;
+
+use crate::template::Overrides;
 
 impl Inventory {
     /// Reads an inventory, and answers it with what is doubtful in it.
@@ -85,7 +87,7 @@ fn no_toml(text: &str, error: &Error) -> Problem {
     } else {
         "the format is described at https://toml.io"
     };
-    Problem::new(span, "here it stops to be TOML", message).help(help)
+    Problem::new(span, "invalid TOML", message).help(help)
 }
 
 /// Reads all tables.
@@ -99,7 +101,7 @@ fn read(root: &Spanned<DeTable<'_>>, found: &mut Found) -> Draft {
                 "nothing is said of the cluster",
                 "there is no `[cluster]`",
             )
-            .help("begin with `[cluster]`, `name = \"home\"` and `kubernetes = \"1.32.3\"`"),
+            .help("begin with `[cluster]`, `name = \"home\"` and `kubernetes = \"1.36.3\"`"),
         );
     }
     if let Some(table) = section(&mut root, "cluster", found) {
@@ -145,7 +147,7 @@ fn section<'a>(root: &mut Table<'a>, key: &'static str, found: &mut Found) -> Op
 /// Makes an inventory of a draft without problems.
 fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
     let cluster = finish_cluster(&draft)?;
-    let places = VersionPlaces {
+    let places = VersionSpans {
         kubernetes: draft.cluster.kubernetes.this()?.span.clone(),
         etcd: draft.cluster.etcd.this().map(|etcd| etcd.span.clone()),
     };
@@ -156,7 +158,7 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
     let nodes: Option<Vec<Node>> = nodes.collect();
     Some(Inventory {
         directory: directory.to_owned(),
-        // Both are told by whoever has the text.
+        // Both are told by anyone who has the text.
         file: String::new(),
         digest: Digest::of(b""),
         cluster,
@@ -167,12 +169,14 @@ fn finish(draft: Draft, directory: &Path) -> Option<Inventory> {
         encryption: draft.encryption,
         rollout: draft.rollout.rollout,
         templates: draft.cluster.templates.value(),
-        own: Own::default(),
+        own: Overrides::default(),
         components: finish_components(draft.components),
         nodes: nodes?
             .into_iter()
             .map(|node| (node.name.clone(), node))
             .collect(),
+        // Read by anyone who has the directory.
+        pods: Pods::default(),
     })
 }
 
@@ -187,6 +191,10 @@ fn finish_cluster(draft: &Draft) -> Option<Cluster> {
         host: San::Ip(first.address.this()?.value),
         port: api_port(&draft.components, first),
     };
+    let service_cidr = cluster
+        .service_cidr
+        .or_default(Cluster::default_service_cidr())?
+        .0;
     let (etcd, _) = cluster.etcd.or_default(etcd_for(kubernetes.minor())?)?;
     Some(Cluster {
         name: cluster.name.this()?.value.clone(),
@@ -194,11 +202,15 @@ fn finish_cluster(draft: &Draft) -> Option<Cluster> {
         etcd,
         domain: cluster.domain.or_default(Cluster::default_domain())?.0,
         endpoint: cluster.endpoint.or_default(endpoint)?.0,
-        service_cidr: cluster
-            .service_cidr
-            .or_default(Cluster::default_service_cidr())?
-            .0,
+        service_cidr,
         pod_cidr: cluster.pod_cidr.or_default(Cluster::default_pod_cidr())?.0,
+        network: cluster.network.this().map(|it| it.value),
+        proxy: cluster.proxy.or_default(Proxy::default())?.0,
+        dns: cluster
+            .dns
+            .or_default(Cluster::default_dns(service_cidr))?
+            .0,
+        images: cluster.images.or_default(BTreeSet::new())?.0,
     })
 }
 
@@ -212,8 +224,16 @@ fn api_port(common: &BTreeMap<&'static str, ComponentDraft>, node: &NodeDraft) -
 }
 
 fn finish_node(draft: NodeDraft, common: &SshDraft, profile: Profile) -> Option<Node> {
+    let roles = draft.roles()?;
+    // What runs a control plane is not for everybody's Pods, unless that is said.
+    let default = if roles.contains(&Role::ControlPlane) {
+        BTreeSet::from([Taint::control_plane()])
+    } else {
+        BTreeSet::new()
+    };
     Some(Node {
-        roles: draft.roles()?,
+        roles,
+        taints: draft.taints.or_default(default)?.0,
         name: draft.name.value()?,
         address: draft.address.value()?,
         etcd_address: draft.etcd_address.value(),
@@ -231,7 +251,7 @@ fn finish_node(draft: NodeDraft, common: &SshDraft, profile: Profile) -> Option<
 
 /// A node's own words over those for all.
 fn finish_ssh(own: SshDraft, common: &SshDraft) -> Ssh {
-    fn over<T: Clone>(own: Said<T>, common: &Said<T>) -> Option<T> {
+    fn over<T: Clone>(own: Field<T>, common: &Field<T>) -> Option<T> {
         own.value().or_else(|| common.clone().value())
     }
     Ssh {

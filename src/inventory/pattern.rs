@@ -28,13 +28,13 @@ pub enum Fault {
     /// A brace is not closed, or not opened.
     Brace,
     /// A word that is none of [`WORDS`].
-    Word(String),
+    Setting(String),
 }
 
 /// A piece of a pattern.
 enum Piece<'a> {
     Text(&'a str),
-    Word(&'a str),
+    Setting(&'a str),
 }
 
 impl Pattern {
@@ -44,10 +44,10 @@ impl Pattern {
             return Err(Fault::Empty);
         }
         for piece in pieces(text).ok_or(Fault::Brace)? {
-            if let Piece::Word(word) = piece
+            if let Piece::Setting(word) = piece
                 && !WORDS.contains(&word)
             {
-                return Err(Fault::Word(word.to_owned()));
+                return Err(Fault::Setting(word.to_owned()));
             }
         }
         Ok(Self {
@@ -72,7 +72,7 @@ impl Pattern {
         let pieces = pieces(&self.text).unwrap_or_default();
         let filled = pieces.into_iter().map(|piece| match piece {
             Piece::Text(text) => Ok(text.to_owned()),
-            Piece::Word(name) => word(name).ok_or_else(|| name.to_owned()),
+            Piece::Setting(name) => word(name).ok_or_else(|| name.to_owned()),
         });
         filled.collect()
     }
@@ -95,7 +95,7 @@ fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
             return None;
         }
         pieces.extend((!before.is_empty()).then_some(Piece::Text(before)));
-        pieces.push(Piece::Word(word));
+        pieces.push(Piece::Setting(word));
         rest = behind;
     }
     pieces.extend((!rest.is_empty()).then_some(Piece::Text(rest)));
@@ -125,7 +125,7 @@ mod tests {
         check("{node}", "NODE");
         check("a.{node}.b-{cluster}", "a.NODE.b-CLUSTER");
         check("az{zone}", "nothing for zone");
-        check("az{zoen}", "Word(\"zoen\")");
+        check("az{zoen}", "Setting(\"zoen\")");
         check("", "Empty");
         for broken in ["{", "}", "a{b", "a}b", "{{node}}", "{node}}"] {
             check(broken, "Brace");

@@ -78,7 +78,7 @@ impl Problem {
     }
 
     /// What is expected, or the way out.
-    pub fn way_out(&self) -> Option<&str> {
+    pub fn help_text(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
@@ -164,10 +164,7 @@ impl Diagnostic for Problems {
 /// `2 problems`, `1 warning`, `1 problem and 2 warnings`.
 fn counted(problems: &[Problem]) -> String {
     let warnings = problems.iter().filter(|it| it.is_warning()).count();
-    let count = |number: usize, noun: &str| {
-        let plural = if number == 1 { "" } else { "s" };
-        (number > 0).then(|| format!("{number} {noun}{plural}"))
-    };
+    let count = |number: usize, noun: &str| (number > 0).then(|| crate::plain::count(number, noun));
     let words = [
         count(problems.len() - warnings, "problem"),
         count(warnings, "warning"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::pattern::Pattern;
-use super::place::{Places, Word};
+use super::span::{Setting, Spans};
 use super::vault::Vault;
 use crate::component::{PUBLISHERS, Publisher};
 use crate::version::Version;
@@ -30,6 +30,8 @@ pub enum HostKeys {
 pub struct Source {
     /// The sources of each publisher, by its name.
     pub bases: BTreeMap<&'static str, Vec<String>>,
+    /// Where images of a registry are looked for in its place.
+    pub registries: BTreeMap<String, Vec<String>>,
     /// Whether the sources hold builds of their own under upstream's versions (a distribution's, a
     /// test's), which are not compared with the digests of upstream's builds.
     pub rebuilt: bool,
@@ -53,6 +55,7 @@ impl Default for Source {
         let upstream = |it: &&Publisher| (it.name, vec![it.url.to_owned()]);
         Self {
             bases: PUBLISHERS.iter().map(upstream).collect(),
+            registries: BTreeMap::new(),
             rebuilt: false,
             require: None,
             ca: None,
@@ -61,6 +64,9 @@ impl Default for Source {
 }
 
 impl Source {
+    /// The registry of the images that Kubernetes publishes, whose sources have a key of their own.
+    pub const KUBERNETES_REGISTRY: &str = "registry.k8s.io";
+
     /// The sources of a publisher, in the order in which they are tried.
     pub fn of(&self, publisher: &Publisher) -> &[String] {
         self.bases.get(publisher.name).map_or(&[], Vec::as_slice)
@@ -308,14 +314,16 @@ pub struct ComponentSettings {
     pub path: Option<String>,
     /// Flags set or changed, without their leading `--`.
     pub flags: BTreeMap<String, String>,
-    /// Flags that kinstall would set and shall not.
+    /// Flags that kinstall would set and must not.
     pub flags_removed: BTreeSet<String>,
     /// The unit's environment.
     pub environment: BTreeMap<String, String>,
+    /// Fields of its configuration, over those that kinstall writes.
+    pub config: serde_json::Map<String, serde_json::Value>,
     /// The networks it may talk to, beside its own machine and what it cannot do without.
     pub networks: Option<Vec<IpNet>>,
     /// Where each of these is said.
-    pub places: Places,
+    pub places: Spans,
 }
 
 impl ComponentSettings {
@@ -325,12 +333,12 @@ impl ComponentSettings {
         self.path = over.path.clone().or_else(|| self.path.take());
         for (name, value) in &over.flags {
             self.flags_removed.remove(name);
-            self.places.remove(&Word::Removed(name.clone()));
+            self.places.remove(&Setting::Removed(name.clone()));
             self.flags.insert(name.clone(), value.clone());
         }
         for name in &over.flags_removed {
             self.flags.remove(name);
-            self.places.remove(&Word::Flag(name.clone()));
+            self.places.remove(&Setting::Flag(name.clone()));
             self.flags_removed.insert(name.clone());
         }
         let environment = over
@@ -338,6 +346,9 @@ impl ComponentSettings {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
         self.environment.extend(environment);
+        for (field, value) in &over.config {
+            self.config.insert(field.clone(), value.clone());
+        }
         self.networks = over.networks.clone().or_else(|| self.networks.take());
         self.places.extend(over.places.clone());
     }

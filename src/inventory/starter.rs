@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::pairing::etcd_for;
 use super::{Inventory, NodeName};
+use crate::version::Version;
 
 /// What `--nodes` names cannot become an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -37,14 +39,14 @@ impl Inventory {
     /// (its address is then one of those kept for examples, with a comment to change it). Without
     /// any, three nodes stand in. Of an even number the last gets no etcd, since an even group is
     /// no safer than one of a member fewer.
-    pub fn starter(nodes: &[String]) -> Result<String, NoStarter> {
+    pub fn starter(nodes: &[String], kubernetes: Version) -> Result<String, NoStarter> {
         let examples = ["node1", "node2", "node3"].map(str::to_owned);
         let words = if nodes.is_empty() { &examples } else { nodes };
         if words.len() > NODES_MAX {
             return Err(NoStarter::Misfit(format!("more than {NODES_MAX} nodes")));
         }
         let nodes = read(words)?;
-        let text = write(&nodes);
+        let text = write(&nodes, kubernetes);
         match Self::parse(&text, "the starter", Path::new("")) {
             Ok(_) => Ok(text),
             Err(problems) => {
@@ -82,8 +84,8 @@ const HEAD: &str = r#"# What `kinstall push` makes true. Everything but the name
 
 [cluster]
 name = "home"
-kubernetes = "1.32.3"
-# etcd = "3.5.24"            # by default the one that upstream pairs with this Kubernetes
+kubernetes = "{kubernetes}"
+# etcd = "{etcd}"            # by default the one that upstream pairs with this Kubernetes
 # endpoint = "https://kube-apiserver.example.org:6443" # a balancer or a name for the API, if any
 # templates = "templates"    # your own units, configuration and drop-ins; by default that directory
 "#;
@@ -113,10 +115,12 @@ const MIDDLE: &str = r#"
 # flags = { audit-log-maxage = 60 }
 "#;
 
-fn write(nodes: &[StarterNode]) -> String {
+fn write(nodes: &[StarterNode], kubernetes: Version) -> String {
     let is_v6 = |node: &StarterNode| node.address.is_some_and(|address| address.is_ipv6());
     let v6 = nodes.iter().any(is_v6);
-    let mut text = HEAD.to_owned();
+    let etcd = etcd_for(kubernetes.minor()).map(|etcd| etcd.to_string());
+    let mut text = HEAD.replace("{kubernetes}", &kubernetes.to_string());
+    text = text.replace("{etcd}", &etcd.unwrap_or_default());
     text.push_str(if v6 { NETWORKS_IPV6 } else { NETWORKS_IPV4 });
     text.push_str(MIDDLE);
     for (index, node) in nodes.iter().enumerate() {
@@ -161,7 +165,7 @@ mod tests {
 
     fn starter(nodes: &[&str]) -> Result<Inventory, NoStarter> {
         let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-        let text = Inventory::starter(&nodes)?;
+        let text = Inventory::starter(&nodes, "1.36.3".parse().unwrap())?;
         let (inventory, warnings) = Inventory::parse(&text, "f", Path::new("")).unwrap();
         assert_eq!(warnings, []);
         Ok(inventory)

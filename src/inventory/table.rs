@@ -167,11 +167,8 @@ impl<'a> Value<'a> {
     /// The problem that this is of another type than was due.
     pub(super) fn mismatch(&self, due: &str) -> Problem {
         let (key, kind) = (shown(&self.key), self.kind());
-        let message = if self.in_array {
-            format!("`{key}` holds {kind}, where {due} is due")
-        } else {
-            format!("`{key}` is {kind}, where {due} is due")
-        };
+        let place = if self.in_array { " in it" } else { "" };
+        let message = format!("`{key}`: expected {due}, found {kind}{place}");
         let remedy = self.remedy(due).filter(|_| !self.in_array);
         self.problem(kind, message).maybe_help(remedy)
     }
@@ -265,6 +262,47 @@ impl<'a> Value<'a> {
                 found,
                 self.mismatch("a string, an integer, a boolean or an array of strings"),
             ),
+        }
+    }
+
+    /// Whatever it is, as JSON; a date, which JSON has no word for, is refused.
+    pub(super) fn json(&self, found: &mut Found) -> Option<serde_json::Value> {
+        match self.content {
+            DeValue::Table(table) => {
+                let name = format!("`{}`", shown(&self.key));
+                let mut table = Table::new(name, self.key_span.clone(), table);
+                let fields = table
+                    .take_all()
+                    .map(|(key, value)| Some((key.to_owned(), value.json(found)?)));
+                fields.collect::<Option<_>>().map(serde_json::Value::Object)
+            }
+            DeValue::Array(_) => {
+                let elements = self.elements("an array", found)?;
+                elements
+                    .iter()
+                    .map(|it| it.json(found))
+                    .collect::<Option<_>>()
+                    .map(serde_json::Value::Array)
+            }
+            DeValue::String(text) => Some(text.as_ref().into()),
+            DeValue::Boolean(truth) => Some((*truth).into()),
+            DeValue::Integer(written) => {
+                let number = i64::from_str_radix(written.as_str(), written.radix()).ok();
+                number
+                    .map(Into::into)
+                    .or_else(|| refuse(found, self.mismatch("an integer of 64 bits")))
+            }
+            DeValue::Float(written) => {
+                let number = written
+                    .as_str()
+                    .parse()
+                    .ok()
+                    .and_then(serde_json::Number::from_f64);
+                number
+                    .map(serde_json::Value::Number)
+                    .or_else(|| refuse(found, self.mismatch("a finite number")))
+            }
+            DeValue::Datetime(_) => refuse(found, self.mismatch("a string")),
         }
     }
 

@@ -43,7 +43,7 @@ fn accepted(text: &str) -> Inventory {
 }
 
 /// Checks each case of a file: an inventory, and what is said of it. With `UPDATE_GOLDEN=1` the
-/// file is written anew, to be reviewed as code is.
+/// file is rewritten, to be reviewed as code is.
 fn check_cases(name: &str, cases: &str, render: fn(&str) -> String) {
     let mut told = String::new();
     for case in cases.split_terminator(END) {
@@ -91,7 +91,7 @@ fn brief_problem(text: &str, problem: &Problem) -> String {
         let label = label.label().unwrap();
         writeln!(told, "  at `{}`: {label}", words.escape_debug()).unwrap();
     }
-    if let Some(help) = problem.way_out() {
+    if let Some(help) = problem.help_text() {
         writeln!(told, "  help: {help}").unwrap();
     }
     told

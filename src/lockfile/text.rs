@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{ARTIFACT_BYTES_MAX, Pin, PinnedProgram, Trust, earlier};
+use super::{
+    ARTIFACT_BYTES_MAX, ImageFormat, ImagePin, Lockfile, Pin, PinnedProgram, Trust, earlier,
+};
 use crate::arch::Arch;
 use crate::artifact::{Artifact, Origin};
 use crate::digest::Digest;
+use crate::image::{Image, Reference};
 use crate::version::Version;
 
 /// A lockfile may be this long, in bytes: an artifact takes about 300.
@@ -20,8 +23,10 @@ const PATH_BYTES_MAX: usize = 4096;
 /// So much is shown of what is wrong with it: it may quote any of the file.
 const MESSAGE_CHARS_MAX: usize = 160;
 
-/// The format this kinstall writes and reads.
-const FORMAT: u32 = 1;
+/// The format that this kinstall reads, and writes where it pins an image.
+const FORMAT: u32 = 2;
+/// The format without images, which earlier kinstalls read too.
+const FORMAT_OF_PROGRAMS: u32 = 1;
 
 const HEADER: &str = "\
 # Made by `kinstall fetch`; commit it. It pins every byte that is downloaded, whatever mirror it
@@ -62,7 +67,7 @@ pub enum Malformed {
 
 impl Malformed {
     /// What the user can do.
-    pub const fn way_out(&self) -> &'static str {
+    pub const fn help(&self) -> &'static str {
         match self {
             Self::Text { .. } | Self::TooLong => {
                 "take the file back from version control, or remove it and run `kinstall fetch` \
@@ -85,6 +90,8 @@ struct LockfileText {
     format: u32,
     #[serde(default, rename = "artifact", skip_serializing_if = "Vec::is_empty")]
     artifacts: Vec<ArtifactText>,
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImageText>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,6 +114,34 @@ struct ProgramText {
     name: Spanned<String>,
     size: Size,
     sha256: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageText {
+    name: Spanned<String>,
+    arch: Arch,
+    /// Of what the name led to.
+    sha256: Digest,
+    trust: TrustText,
+    format: FormatOfImage,
+    manifest: PartText,
+    #[serde(rename = "blob")]
+    blobs: Vec<PartText>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartText {
+    size: Size,
+    sha256: Digest,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FormatOfImage {
+    Oci,
+    Docker,
 }
 
 /// A size that something which is pinned may have.
@@ -170,11 +205,61 @@ enum TrustText {
     Yours,
 }
 
-pub(super) fn print(pins: &BTreeMap<Artifact, Pin>) -> String {
-    let artifacts = pins.iter().map(|(artifact, pin)| block(artifact, pin));
+impl From<Trust> for TrustText {
+    fn from(trust: Trust) -> Self {
+        match trust {
+            Trust::BuiltIn => Self::BuiltIn,
+            Trust::Published => Self::Published,
+            Trust::Mirror | Trust::Claimed => Self::Mirror,
+            Trust::Bundle => Self::Bundle,
+            Trust::Yours => Self::Yours,
+        }
+    }
+}
+
+impl From<TrustText> for Trust {
+    fn from(trust: TrustText) -> Self {
+        match trust {
+            TrustText::BuiltIn => Self::BuiltIn,
+            TrustText::Published => Self::Published,
+            TrustText::Mirror => Self::Mirror,
+            TrustText::Bundle => Self::Bundle,
+            TrustText::Yours => Self::Yours,
+        }
+    }
+}
+
+impl From<PinnedProgram> for PartText {
+    fn from(part: PinnedProgram) -> Self {
+        Self {
+            size: Size(part.size),
+            sha256: part.digest,
+        }
+    }
+}
+
+impl From<PartText> for PinnedProgram {
+    fn from(part: PartText) -> Self {
+        Self {
+            digest: part.sha256,
+            size: part.size.0,
+        }
+    }
+}
+
+pub(super) fn print(lockfile: &Lockfile) -> String {
+    let artifacts = lockfile.pins.iter();
+    let images = lockfile.images.iter();
     let text = LockfileText {
-        format: FORMAT,
-        artifacts: artifacts.collect(),
+        format: if lockfile.images.is_empty() {
+            FORMAT_OF_PROGRAMS
+        } else {
+            FORMAT
+        },
+        artifacts: artifacts
+            .map(|(artifact, pin)| block(artifact, pin))
+            .collect(),
+        images: images.map(|(image, pin)| image_block(image, pin)).collect(),
     };
     let body = toml::to_string(&text).expect("strings, numbers and tables are TOML");
     format!("{HEADER}{body}")
@@ -193,18 +278,27 @@ fn block(artifact: &Artifact, pin: &Pin) -> ArtifactText {
         arch: artifact.arch,
         size: Size(pin.size),
         sha256: pin.digest,
-        trust: match pin.trust {
-            Trust::BuiltIn => TrustText::BuiltIn,
-            Trust::Published => TrustText::Published,
-            Trust::Mirror | Trust::Claimed => TrustText::Mirror,
-            Trust::Bundle => TrustText::Bundle,
-            Trust::Yours => TrustText::Yours,
-        },
+        trust: pin.trust.into(),
         programs: pin.members.iter().map(program).collect(),
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<BTreeMap<Artifact, Pin>, Malformed> {
+fn image_block(image: &Image, pin: &ImagePin) -> ImageText {
+    ImageText {
+        name: Spanned::new(0..0, image.reference.to_string()),
+        arch: image.arch,
+        sha256: pin.named,
+        trust: pin.trust.into(),
+        format: match pin.format {
+            ImageFormat::Oci => FormatOfImage::Oci,
+            ImageFormat::Docker => FormatOfImage::Docker,
+        },
+        manifest: pin.manifest.into(),
+        blobs: pin.blobs.iter().copied().map(PartText::from).collect(),
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Lockfile, Malformed> {
     if text.len() as u64 > BYTES_MAX {
         return Err(Malformed::TooLong);
     }
@@ -214,13 +308,22 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<Artifact, Pin>, Malformed> {
     };
     // The format first: a later one may have words that this one would only call unknown.
     let FormatText { format } = toml::from_str(text).map_err(malformed)?;
-    if format != FORMAT {
+    if ![FORMAT_OF_PROGRAMS, FORMAT].contains(&format) {
         return Err(Malformed::Format { found: format });
     }
     let read: LockfileText = toml::from_str(text).map_err(malformed)?;
     let programs = read.artifacts.iter().map(|block| 1 + block.programs.len());
-    if programs.sum::<usize>() > PINS_MAX {
+    let blobs = read.images.iter().map(|block| 1 + block.blobs.len());
+    if programs.chain(blobs).sum::<usize>() > PINS_MAX {
         return Err(Malformed::TooLong);
+    }
+    let mut images = BTreeMap::new();
+    for block in read.images {
+        let (at, name) = (block.name.span().start, block.name.get_ref().clone());
+        let (image, pin) = pinned_image(text, block)?;
+        if images.insert(image, pin).is_some() {
+            return Err(twice(text, at, name));
+        }
     }
     let mut pins = BTreeMap::new();
     for block in read.artifacts {
@@ -233,7 +336,32 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<Artifact, Pin>, Malformed> {
             }
         }
     }
-    Ok(pins)
+    Ok(Lockfile { pins, images })
+}
+
+fn pinned_image(text: &str, block: ImageText) -> Result<(Image, ImagePin), Malformed> {
+    let name = block.name.get_ref();
+    // Only the whole name is written.
+    let reference = name.parse::<Reference>().ok();
+    let Some(reference) = reference.filter(|it| it.to_string() == *name) else {
+        let message = format!("{name:?} is no name of an image that `kinstall fetch` writes");
+        return Err(refused(text, block.name.span().start, &message));
+    };
+    let image = Image {
+        reference,
+        arch: block.arch,
+    };
+    let pin = ImagePin {
+        named: block.sha256,
+        trust: block.trust.into(),
+        format: match block.format {
+            FormatOfImage::Oci => ImageFormat::Oci,
+            FormatOfImage::Docker => ImageFormat::Docker,
+        },
+        manifest: block.manifest.into(),
+        blobs: block.blobs.into_iter().map(PinnedProgram::from).collect(),
+    };
+    Ok((image, pin))
 }
 
 fn pinned(text: &str, block: ArtifactText) -> Result<(Artifact, Pin), Malformed> {
@@ -266,13 +394,7 @@ fn pinned(text: &str, block: ArtifactText) -> Result<(Artifact, Pin), Malformed>
     let pin = Pin {
         size: block.size.0,
         digest: block.sha256,
-        trust: match block.trust {
-            TrustText::BuiltIn => Trust::BuiltIn,
-            TrustText::Published => Trust::Published,
-            TrustText::Mirror => Trust::Mirror,
-            TrustText::Bundle => Trust::Bundle,
-            TrustText::Yours => Trust::Yours,
-        },
+        trust: block.trust.into(),
         members,
     };
     Ok((artifact, pin))
@@ -336,147 +458,4 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    fn artifact(word: &str) -> String {
-        format!(
-            "[[artifact]]\nsource = \"kubernetes\"\npath = \"p\"\nversion = \"1.32.3\"\n\
-             arch = \"arm64\"\nsize = 5\nsha256 = \"{DIGEST}\"\ntrust = \"published\"\n{word}\n"
-        )
-    }
-
-    #[test]
-    fn the_text_reads_well_in_a_diff() {
-        let text = format!("format = 1\n\n{}", artifact("").trim_end());
-        let pins = parse(&text).unwrap();
-        assert_eq!(print(&pins), format!("{HEADER}{text}\n"));
-    }
-
-    #[track_caller]
-    fn check(text: &str, message: &str) {
-        let error = parse(text).unwrap_err().to_string();
-        assert!(error.contains(message), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_lockfile_is_refused() {
-        check("", "missing field `format`");
-        check("format = 2\nwhatever = 1\n", "format 2");
-        check(
-            &format!("format = 1\n{}", artifact("colour = 1")),
-            "unknown field `colour`",
-        );
-        check(
-            &format!("format = 1\n{}{}", artifact(""), artifact("")),
-            "`p` is pinned twice",
-        );
-        check(
-            &format!("format = 1\n{}", artifact("").replace(DIGEST, "abc")),
-            "not a SHA-256 digest",
-        );
-        check("<<<<<<< HEAD\nformat = 1\n", "line 1, column 9: ");
-        check(
-            &format!(
-                "format = 1\n{}",
-                artifact("[[artifact.program]]\nname = \"../a\"\nsize = 1\nsha256 = \"D\"")
-                    .replace("\"D\"", &format!("\"{DIGEST}\""))
-            ),
-            "line 11, column 8: \"../a\" is no name of a program",
-        );
-    }
-
-    #[test]
-    fn what_no_kinstall_writes_is_refused_with_its_place() {
-        let refuse = |from: &str, to: &str, message: &str| {
-            let text = format!("format = 1\n{}", artifact(""));
-            assert!(text.contains(from));
-            check(&text.replace(from, to), message);
-        };
-        for size in ["0", "1073741825", "9223372036854775807"] {
-            let told =
-                format!("line 7, column 8: a size is from 1 to 1073741824 bytes, not {size}");
-            refuse("size = 5", &format!("size = {size}"), &told);
-        }
-        refuse("size = 5", "size = -1", "line 7, column 8: invalid value");
-        refuse(
-            "size = 5",
-            "size = 18446744073709551615",
-            "line 7, column 8: ",
-        );
-        refuse("size = 5", "size = 1e3", "line 7, column 8: ");
-        let paths = [
-            "../p",
-            "/p",
-            "a/../p",
-            "a//p",
-            "",
-            "a/./p",
-            ".p",
-            "a\\\\b",
-            "\\u001b]0;x\\u0007p",
-            "\\u202ep",
-            "a b",
-        ];
-        for path in paths {
-            let path = format!("path = \"{path}\"");
-            refuse(
-                "path = \"p\"",
-                &path,
-                "is no path that `kinstall fetch` writes",
-            );
-        }
-        let long = format!("path = \"{}\"", "p".repeat(5000));
-        refuse("path = \"p\"", &long, "line 4, column 8: \"ppp");
-        for digest in ["../".repeat(21).as_str(), &DIGEST[1..], ""] {
-            refuse(DIGEST, digest, "line 8, column 10: ");
-        }
-        refuse("1.32.3", "99999999999999999999.1.1", "line 5, column 11: ");
-        refuse(
-            "arch = \"arm64\"",
-            "arch = \"\\u001b[2J\"",
-            "line 6, column 8: ",
-        );
-        refuse("format = 1", "format = 1\n\"\\u001b\" = 1", "line 2");
-    }
-
-    #[test]
-    fn what_a_user_s_own_path_may_be_is_the_inventory_s_matter() {
-        for path in ["../build/{arch}", "/srv/own build/etcd", "ä"] {
-            let text = artifact("").replace("\"p\"", &format!("\"{path}\""));
-            let text = format!("format = 1\n{}", text.replace("\"kubernetes\"", "\"own\""));
-            assert!(parse(&text).is_ok(), "{path}");
-        }
-    }
-
-    #[test]
-    fn digests_in_upper_case_are_the_same() {
-        let text = format!("format = 1\n{}", artifact(""));
-        let upper = text.replace(DIGEST, &DIGEST.to_uppercase());
-        assert_eq!(parse(&upper), parse(&text));
-    }
-
-    #[test]
-    fn neither_size_nor_number_nor_depth_is_without_limit() {
-        let many: String = (0..=PINS_MAX)
-            .map(|number| artifact("").replace("\"p\"", &format!("\"p{number}\"")))
-            .collect();
-        check(
-            &format!("format = 1\n{many}"),
-            "more than 4194304 bytes or 10000 pins",
-        );
-        let short = "[[artifact]]\n".repeat(300_000);
-        check(&format!("format = 1\n{short}"), "");
-        let huge = format!("format = 1\n# {}", "x".repeat(4 << 20));
-        check(&huge, "more than 4194304 bytes");
-        for deep in ["[", "{a=", "\n[a."] {
-            let error = parse(&format!("format = 1\nx = {}", deep.repeat(100_000)));
-            let told = error.unwrap_err().to_string();
-            assert!(told.starts_with("line ") && told.len() < 300, "{told}");
-        }
-        let error = parse(&format!("format = 1\n{} = 1", "k".repeat(100_000))).unwrap_err();
-        assert!(error.to_string().len() < 700, "{error}");
-    }
-}
+mod tests;

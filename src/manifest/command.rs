@@ -9,7 +9,7 @@ use super::compose::context;
 use crate::arch::Arch;
 use crate::component::{self, Component, Service, Valid, When};
 use crate::inventory::{Authorities, Inventory, Node, Profile, Role};
-use crate::template::{self, Context, Renderer, ServiceWords, Unquotable};
+use crate::template::{self, Renderer, Scene, ServiceWords, Unquotable};
 use crate::version::Version;
 
 /// Where a service runs.
@@ -82,19 +82,19 @@ impl Given {
 }
 
 impl Command {
-    /// What a service of this version is run with. `context` is what the templates of the node see.
+    /// What a service of this version is run with. `scene` is what the templates of the node see.
     pub fn of(
         component: &Component,
         service: &Service,
         version: Version,
         situation: &Situation<'_>,
-        context: &Context,
+        scene: &Scene,
         renderer: &Renderer,
     ) -> Result<Self, template::Error> {
         let row = Row {
             version,
             situation,
-            context,
+            scene,
             renderer,
         };
         Ok(Self {
@@ -104,7 +104,7 @@ impl Command {
     }
 
     /// The same, for whoever only looks at it.
-    pub fn foreseen(
+    pub fn previewed(
         component: &Component,
         version: Version,
         situation: &Situation<'_>,
@@ -112,8 +112,8 @@ impl Command {
         let Some(service) = &component.service else {
             return Ok(Self::default());
         };
-        let context = context(situation.inventory, situation.node);
-        Self::of(component, service, version, situation, &context, &RENDERER)
+        let scene = Scene::of(&context(situation.inventory, situation.node))?;
+        Self::of(component, service, version, situation, &scene, &RENDERER)
     }
 
     /// It as it stands in a unit, quoted; `networks` are those it may talk to.
@@ -187,7 +187,7 @@ impl Situation<'_> {
 struct Row<'a> {
     version: Version,
     situation: &'a Situation<'a>,
-    context: &'a Context,
+    scene: &'a Scene,
     renderer: &'a Renderer,
 }
 
@@ -197,7 +197,7 @@ impl Row<'_> {
     }
 
     fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {
-        self.renderer.render(name, text, self.context)
+        self.renderer.render(name, text, self.scene)
     }
 
     /// The flags in the order of the table, with the user's values; then those that only the user

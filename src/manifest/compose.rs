@@ -5,6 +5,7 @@
 
 mod command;
 mod files;
+mod images;
 mod places;
 mod problem;
 mod tree;
@@ -20,35 +21,44 @@ mod units;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
 pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
-use self::tree::Tree;
+use self::tree::{Shared, Tree};
+use self::words::Neighbours;
 pub(super) use self::words::{networks, of_node as context};
-use super::{Beginning, Desired, Manifest, Probe, Stage, Unit, UnitName, UnitTexts};
+use super::{Desired, FirstStart, Manifest, Probe, Registration, Stage, Unit, UnitName, UnitTexts};
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, Account, COMPONENTS, Component, SHARES};
+use crate::component::{self, Access, Account, COMPONENTS, Component};
 use crate::digest::Digest;
-use crate::inventory::{Inventory, Node, NodeName};
+use crate::inventory::{Inventory, Network, Node, NodeName, Role};
 use crate::lockfile::Lockfile;
 use crate::remote_path::RemotePath;
-use crate::template::{self, Context, Renderer, ServiceWords, builtin};
+use crate::template::{self, Context, Renderer, Scene, ServiceWords, builtin};
 
 /// The directories that kinstall puts things into and that are not its own: their owner and mode
 /// are left as they are. Where one is missing (a bare tree), it is made 0755 for root. Every other
 /// directory that a file needs is an entry.
-pub const BASE_DIRECTORIES: [&str; 6] = [
+pub const BASE_DIRECTORIES: [&str; 10] = [
     "/etc",
+    "/etc/modules-load.d",
+    "/etc/sysctl.d",
     "/etc/systemd",
     "/etc/systemd/system",
     "/etc/sysusers.d",
     "/etc/tmpfiles.d",
+    "/opt",
     "/usr/local/bin",
+    "/var/lib",
 ];
+
+/// The label of a node's availability zone, which the scheduler spreads Pods over.
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// The users that services run as; `systemd-sysusers` makes them before anything is given to them.
 pub const SYSUSERS: &str = "/etc/sysusers.d/kinstall.conf";
@@ -67,8 +77,10 @@ pub fn compose(
     let mut desired = Desired {
         manifests: BTreeMap::new(),
         contents: BTreeMap::new(),
-        superseded: credentials.encryption_history.iter().copied().collect(),
+        retired: credentials.encryption_history.iter().copied().collect(),
     };
+    let ways = Shared::new(words::ways(inventory));
+    let neighbours = Neighbours::of(inventory);
     for node in inventory.nodes.values() {
         let Some(arch) = archs.get(&node.name).copied() else {
             continue;
@@ -78,16 +90,19 @@ pub fn compose(
             lockfile,
             credentials,
             renderer: &renderer,
+            ways: &ways,
+            neighbours: &neighbours,
             node,
             arch,
+            scene: Scene::of(&())?,
             context: context(inventory, node),
             tree: Tree::new(&mut desired.contents),
             accounts: Accounts::default(),
             units: BTreeMap::new(),
             versions: BTreeMap::new(),
         };
-        for component in COMPONENTS.iter().chain(SHARES) {
-            if node.roles.contains(&component.role) {
+        for component in COMPONENTS {
+            if inventory.gets(component, node) {
                 composer.component(component)?;
             }
         }
@@ -103,9 +118,13 @@ struct Composer<'a> {
     lockfile: &'a Lockfile,
     credentials: &'a Credentials,
     renderer: &'a Renderer,
+    ways: &'a Shared,
+    neighbours: &'a Neighbours,
     node: &'a Node,
     arch: Arch,
     context: Context,
+    /// The same, made ready.
+    scene: Scene,
     tree: Tree<'a>,
     accounts: Accounts,
     units: BTreeMap<UnitName, Unit>,
@@ -135,17 +154,23 @@ struct Member {
 impl Composer<'_> {
     fn component(&mut self, component: &'static Component) -> Result<(), Error> {
         let mut watches = BTreeSet::new();
+        let version = self.inventory.version(component.name, self.node);
+        self.context.word = component.words_in(version);
+        self.scene = Scene::of(&self.context)?;
+        if let Some(service) = &component.service {
+            self.context.service = self.command(component, service, version)?;
+            self.scene = Scene::of(&self.context)?;
+        }
         let programs = artifact::of_component(component, self.inventory, self.node, self.arch);
+        if !programs.is_empty() {
+            let name = component.name.to_owned();
+            self.versions.insert(name, version.to_string());
+        }
         for program in programs {
             let paths = self.program(component.directory, &program)?;
+            // The one that its service runs.
             if program.name == component.name {
                 watches.extend(paths);
-                self.versions
-                    .insert(component.name.to_owned(), program.version.to_string());
-                self.context.word = component.words_in(program.version);
-                if let Some(service) = &component.service {
-                    self.context.service = self.command(component, service, program.version)?;
-                }
             }
         }
         for directory in component.directories {
@@ -198,12 +223,17 @@ impl Composer<'_> {
             .expect("the name of a component is the name of a service");
         let path = name.path();
         let own = &self.inventory.own;
-        let texts = UnitTexts::of(service, own, &self.context, self.renderer)?;
+        let texts = UnitTexts::of(service, own, &self.scene, self.renderer)?;
         // Nobody but root: what the CIS benchmark asks of the control plane's configuration, and
         // the environment may hold a proxy's password. systemd would let others read it, and says
         // so in its journal; they still have to ask systemd, and the file is no weaker for it.
         self.tree.open(&path, texts.unit, Access::Root);
         watches.insert(path);
+        for other in service.follows {
+            let mut units = self.units.values();
+            let other = units.find(|unit| unit.component == *other);
+            watches.extend(other.into_iter().flat_map(|unit| unit.watches.clone()));
+        }
         let directory = name.drop_ins();
         for (file, text) in texts.drop_ins {
             self.tree.directory(&directory, Access::Anyone);
@@ -227,7 +257,8 @@ impl Composer<'_> {
             probe,
             lease: self.lease(component, service),
             watches,
-            beginning: self.beginning(service)?,
+            first_start: self.first_start(service)?,
+            registration: service.registers.then(|| self.registration(component)),
         };
         self.units.insert(name, unit);
         self.context.service = ServiceWords::default();
@@ -244,10 +275,8 @@ impl Composer<'_> {
                 || is_elsewhere.iter().any(|start| flag.starts_with(start))
         };
         let mut said = settings.flags.keys().chain(&settings.flags_removed);
-        let mut templates = component.files.iter().filter_map(|file| match file {
-            component::File::Template { text, .. } => Some(text.name),
-            _ => None,
-        });
+        let files = component.files.iter();
+        let mut templates = files.filter_map(|file| Some(file.text()?.name));
         let is_own = said.any(is_about_it)
             || templates.any(|name| self.inventory.own.text(name).is_some())
             || self.inventory.own.text(service.template.name).is_some();
@@ -259,8 +288,34 @@ impl Composer<'_> {
         })
     }
 
+    /// The Node object of the node.
+    fn registration(&self, component: &Component) -> Registration {
+        let (inventory, node) = (self.inventory, self.node);
+        let role = |role: &Role| (format!("node-role.kubernetes.io/{role}"), String::new());
+        // A role is told to people by a label that a kubelet may not give itself.
+        let roles = [Role::ControlPlane, Role::Worker];
+        let roles = roles.iter().filter(|role| node.roles.contains(role));
+        let mut labels: BTreeMap<_, _> = roles.map(role).collect();
+        let zone = node.zone.iter();
+        labels.extend(zone.map(|zone| (ZONE.to_owned(), zone.clone())));
+        labels.extend(node.labels.clone());
+        let mut servers: Vec<&Node> = inventory.with_role(Role::ControlPlane).collect();
+        // A stable sort: its own first.
+        servers.sort_by_key(|server| server.name != node.name);
+        let server = |server: &&Node| SocketAddr::new(server.address, inventory.api_port(server));
+        Registration {
+            version: inventory.version(component.name, node).to_string(),
+            labels,
+            taints: node.taints.clone(),
+            pod_range: inventory
+                .pod_range(node)
+                .filter(|_| inventory.network() != Network::None),
+            servers: servers.iter().map(server).collect(),
+        }
+    }
+
     /// What its unit file holds for its first start alone.
-    fn beginning(&mut self, service: &component::Service) -> Result<Option<Beginning>, Error> {
+    fn first_start(&mut self, service: &component::Service) -> Result<Option<FirstStart>, Error> {
         if service.first_start.is_empty() {
             return Ok(None);
         }
@@ -272,16 +327,17 @@ impl Composer<'_> {
             !service.first_start.contains(&name)
         });
         let own = &self.inventory.own;
-        let texts = UnitTexts::of(service, own, &self.context, self.renderer)?;
+        let scene = Scene::of(&self.context)?;
+        let texts = UnitTexts::of(service, own, &scene, self.renderer)?;
         let members = self.context.etcd.initial_cluster.split(',');
-        Ok(Some(Beginning {
+        Ok(Some(FirstStart {
             lasting: Digest::of(texts.unit.as_bytes()),
             members: members.map(ToOwned::to_owned).collect(),
         }))
     }
 
     fn text(&self, name: &str, text: &str) -> Result<String, template::Error> {
-        self.renderer.render(name, text, &self.context)
+        self.renderer.render(name, text, &self.scene)
     }
 
     fn path(&self, text: &str, ending: &str) -> Result<RemotePath, Error> {
@@ -292,13 +348,15 @@ impl Composer<'_> {
     fn finish(mut self) -> Result<Manifest, Error> {
         if !self.accounts.users.is_empty() {
             let text = builtin!("etc/sysusers.d/kinstall.conf.hbs");
-            let text = self.renderer.builtin(text, &self.accounts)?;
+            let text = self.renderer.builtin(text, &Scene::of(&self.accounts)?)?;
             let path = RemotePath::fixed(SYSUSERS);
             self.tree.open(&path, text, Access::Anyone);
         }
         if !self.tree.is_empty() {
             let text = builtin!("etc/tmpfiles.d/kinstall.conf.hbs");
-            let text = self.renderer.builtin(text, &self.tree.owners())?;
+            let text = self
+                .renderer
+                .builtin(text, &Scene::of(&self.tree.owners())?)?;
             let path = RemotePath::fixed(TMPFILES);
             self.tree.open(&path, text, Access::Anyone);
         }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::command::RENDERER;
 use super::compose::{context, networks};
 use super::{Command, Situation};
-use crate::component::{Component, File, Service};
-use crate::template::{Context, Error, OwnText, Renderer};
+use crate::component::{Component, Service};
+use crate::template::{Context, Error, Override, Renderer, Scene};
 use crate::version::Version;
 
 /// The unit of a service, and its drop-ins by their file names, in the order systemd reads them.
@@ -20,18 +20,18 @@ pub struct UnitTexts {
 }
 
 impl UnitTexts {
-    /// Renders them. `context` has the words of the service.
+    /// Renders them. `scene` has the words of the service.
     pub fn of(
         service: &Service,
-        own: &crate::template::Own,
-        context: &Context,
+        own: &crate::template::Overrides,
+        scene: &Scene,
         renderer: &Renderer,
     ) -> Result<Self, Error> {
         let drop_in =
-            |(name, text): (&str, &OwnText)| Ok((name.to_owned(), renderer.own(text, context)?));
+            |(name, text): (&str, &Override)| Ok((name.to_owned(), renderer.own(text, scene)?));
         let unit = unit_of(service);
         Ok(Self {
-            unit: renderer.builtin(service.template, context)?,
+            unit: renderer.builtin(service.template, scene)?,
             drop_ins: own.drop_ins(unit).map(drop_in).collect::<Result<_, _>>()?,
         })
     }
@@ -51,26 +51,28 @@ fn unit_of(service: &Service) -> &'static str {
 
 /// What the templates of a component see on a node, as far as it is known beforehand; none where
 /// its command line cannot stand in a unit, which is told where the command line is checked.
-pub fn foreseen(
+pub fn previewed(
     component: &Component,
     version: Version,
     situation: &Situation<'_>,
-) -> Result<Option<Context>, Error> {
+) -> Result<Option<Scene>, Error> {
     let mut context = context(situation.inventory, situation.node);
     context.word = component.words_in(version);
+    let scene = Scene::of(&context)?;
     let Some(service) = &component.service else {
-        return Ok(Some(context));
+        return Ok(Some(scene));
     };
-    let command = Command::of(component, service, version, situation, &context, &RENDERER)?;
+    let command = Command::of(component, service, version, situation, &scene, &RENDERER)?;
     let settings = situation
         .inventory
         .component(component.name, situation.node);
     let networks = networks(situation.inventory, service, settings.networks.as_deref());
     let words = command.words(component.name, networks);
-    Ok(words.ok().map(|words| Context {
+    let words = words.ok().map(|words| Context {
         service: words,
         ..context
-    }))
+    });
+    words.map(|context| Scene::of(&context)).transpose()
 }
 
 /// Every text of the user's own that a component has on a node, rendered; what goes wrong with
@@ -81,21 +83,21 @@ pub fn try_own(
     situation: &Situation<'_>,
     renderer: &Renderer,
 ) -> Vec<Error> {
-    let context = match foreseen(component, version, situation) {
-        Ok(Some(context)) => context,
+    let scene = match previewed(component, version, situation) {
+        Ok(Some(scene)) => scene,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![error],
     };
     let mut results = Vec::new();
     for file in component.files {
-        if let File::Template { text, .. } = file {
-            results.push(renderer.builtin(*text, &context));
+        if let Some(text) = file.text() {
+            results.push(renderer.builtin(text, &scene));
         }
     }
     if let Some(service) = &component.service {
-        results.push(renderer.builtin(service.template, &context));
+        results.push(renderer.builtin(service.template, &scene));
         let drop_ins = situation.inventory.own.drop_ins(unit_of(service));
-        results.extend(drop_ins.map(|(_, text)| renderer.own(text, &context)));
+        results.extend(drop_ins.map(|(_, text)| renderer.own(text, &scene)));
     }
     results.into_iter().filter_map(Result::err).collect()
 }

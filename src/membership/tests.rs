@@ -1,11 +1,11 @@
 //! Rows of clusters, in a line each: `a` is a healthy member, `a!` one that is down, `a~` a learner,
-//! `?d` one that was let in at the address of `d` and has not started; and of nodes that shall be
+//! `?d` one that was let in at the address of `d` and has not started; and of nodes that should be
 //! members: `a` one whose etcd runs, `a=` one with data where it is down, `a-` an empty machine,
 //! `a@x` one that has moved to another address.
 
 use std::collections::BTreeMap;
 
-use super::{Change, Member, Problem, Seat, Wish, changes, told};
+use super::{Change, DesiredMember, DesiredMembership, Member, Problem, changes, from_etcdctl};
 use crate::inventory::NodeName;
 
 fn url(host: &str) -> String {
@@ -29,10 +29,10 @@ fn member((index, word): (usize, &str)) -> Member {
     }
 }
 
-fn seat(word: &str) -> (NodeName, Seat) {
+fn seat(word: &str) -> (NodeName, DesiredMember) {
     let plain = word.trim_end_matches(['=', '-']);
     let (name, host) = plain.split_once('@').unwrap_or((plain, plain));
-    let seat = Seat {
+    let seat = DesiredMember {
         peer_url: url(host),
         has_data: !word.ends_with('-'),
         runs: !word.ends_with(['=', '-']),
@@ -41,11 +41,11 @@ fn seat(word: &str) -> (NodeName, Seat) {
     (name.parse().unwrap(), seat)
 }
 
-fn decide(members: &str, seats: &str, version: &str) -> Result<super::Changes, Vec<Problem>> {
+fn decide(members: &str, desired: &str, version: &str) -> Result<super::Changes, Vec<Problem>> {
     let members: Vec<Member> = members.split(' ').enumerate().map(member).collect();
-    let seats: BTreeMap<NodeName, Seat> = seats.split(' ').map(seat).collect();
-    let wish = Wish {
-        seats: &seats,
+    let desired: BTreeMap<NodeName, DesiredMember> = desired.split(' ').map(seat).collect();
+    let wish = DesiredMembership {
+        desired: &desired,
         version: version.parse().unwrap(),
         data_directory: "/var/lib/etcd",
     };
@@ -53,8 +53,8 @@ fn decide(members: &str, seats: &str, version: &str) -> Result<super::Changes, V
 }
 
 #[track_caller]
-fn check(members: &str, seats: &str, expected: &str) {
-    let told = match decide(members, seats, "3.4.23") {
+fn check(members: &str, desired: &str, expected: &str) {
+    let told = match decide(members, desired, "3.4.23") {
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
         Ok(changes) => {
             let steps = changes.steps.iter().map(|step| match step {
@@ -75,7 +75,7 @@ fn check(members: &str, seats: &str, expected: &str) {
             vec![steps.collect::<Vec<_>>().join(", ")]
         }
     };
-    assert_eq!(told.join("; "), expected, "{members} → {seats}");
+    assert_eq!(told.join("; "), expected, "{members} → {desired}");
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn before_there_were_learners_nobody_joins() {
 
 #[test]
 fn a_new_member_is_told_of_all_who_are_members_by_then() {
-    let told = |members, seats| {
-        let changes = decide(members, seats, "3.5.21").unwrap();
+    let told = |members, desired| {
+        let changes = decide(members, desired, "3.5.21").unwrap();
         let joins = changes
             .joining()
             .filter_map(|it| it.initial_cluster.clone());
@@ -201,7 +201,7 @@ fn a_new_member_is_told_of_all_who_are_members_by_then() {
 
 #[test]
 fn shrinking_alone_is_known_for_it() {
-    let shrinks = |members, seats| decide(members, seats, "3.5.21").unwrap().only_shrinks();
+    let shrinks = |members, desired| decide(members, desired, "3.5.21").unwrap().only_shrinks();
     assert!(shrinks("a b c", "a"));
     assert!(!shrinks("a b c", "a d- c"));
     assert!(!shrinks("a b c!", "a b c-"));
@@ -214,11 +214,11 @@ fn what_etcdctl_prints_is_understood() {
         {\"ID\":7760637309661353028,\"peerURLs\":[\"http://b:2380\"],\"isLearner\":true},\
         {\"ID\":14720799474854129801,\"name\":\"a\",\"peerURLs\":[\"http://a:2380\"],\"clientURLs\":[\"http://a:2379\"]}]}\n\
         health [{\"endpoint\":\"http://a:2379\",\"health\":true,\"took\":\"1ms\"}]\n";
-    let members = told(output).unwrap();
+    let members = from_etcdctl(output).unwrap();
     assert_eq!(members[0].id, 7_760_637_309_661_353_028);
     assert!(members[0].is_learner && !members[0].is_healthy && members[0].name.is_empty());
     assert!(members[1].is_healthy && !members[1].is_learner);
     let ill = output.replace("true,\"took\"", "false,\"took\"");
-    assert!(!told(&ill).unwrap()[1].is_healthy);
-    assert!(told("members {}\n").is_err() && told("").is_err());
+    assert!(!from_etcdctl(&ill).unwrap()[1].is_healthy);
+    assert!(from_etcdctl("members {}\n").is_err() && from_etcdctl("").is_err());
 }

@@ -1,51 +1,58 @@
 //! The way back that a node takes by itself when a unit does not start: a push of its recorded
-//! generation, foreseen while there is still somebody to foresee it.
+//! generation, previewed while there is still somebody to preview it.
 
 use std::collections::BTreeSet;
 
-use super::{Stages, View, puts, skew};
-use crate::action::{Course, Put, Start, contents};
+use super::{Stages, View, operations, skew, ways};
+use crate::action::{FileOperation, Start, Steps, contents};
 use crate::diff;
-use crate::manifest::{Kind, Manifest, Stage};
+use crate::manifest::{Manifest, Stage};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Found, FoundKind, Snapshot, UnitState};
 
-/// What takes a node back after this course; none where it never held anything else, where the
+/// What takes a node back after this steps; none where it never held anything else, where the
 /// store lacks what was there, and where data would not go back with the program.
-pub(super) fn course(
+pub(super) fn steps(
     view: &View<'_>,
     stage: Stage,
     stages: Stages,
-    forward: &Course,
-) -> Option<Course> {
+    forward: &Steps,
+) -> Option<Steps> {
     let recorded = &view.snapshot.recorded.as_ref()?.manifest;
     if !skew::may_go_back(stage, view.manifest, recorded) {
         return None;
     }
-    let foreseen = foresee(view.snapshot, forward);
-    let difference = diff::between(recorded, &foreseen);
+    let previewed = preview(view.snapshot, forward);
+    let difference = diff::between(recorded, &previewed);
     let back = View {
         manifest: recorded,
-        snapshot: &foreseen,
+        snapshot: &previewed,
         difference: &difference,
         ..*view
     };
-    let mut touched: BTreeSet<_> = forward.puts.iter().filter_map(Put::path).collect();
+    let mut touched: BTreeSet<_> = forward
+        .operations
+        .iter()
+        .filter_map(FileOperation::path)
+        .collect();
     for start in &forward.starts {
         touched.extend(&recorded.units.get(&start.unit)?.watches);
     }
-    let mut puts = puts(&back, Some(stage), stages);
-    puts.retain(|put| put.path().is_none_or(|path| touched.contains(path)));
-    puts.extend(new_drop_ins(forward, recorded).map(Put::Remove));
+    let mut operations = operations(&back, Some(stage), stages);
+    operations.retain(|put| {
+        put.path()
+            .is_none_or(|path| touched.contains(path) && !ways::stays(path))
+    });
+    operations.extend(new_drop_ins(forward, recorded).map(FileOperation::Remove));
     let mut stored = view.snapshot.stored.union(&view.difference.missing);
     let stored: BTreeSet<_> = stored.by_ref().collect();
-    if !contents(&puts).all(|digest| stored.contains(&digest)) {
+    if !contents(&operations).all(|digest| stored.contains(&digest)) {
         return None;
     }
-    let after = foresee(
-        &foreseen,
-        &Course {
-            puts: puts.clone(),
+    let after = preview(
+        &previewed,
+        &Steps {
+            operations: operations.clone(),
             starts: vec![],
         },
     );
@@ -63,16 +70,16 @@ pub(super) fn course(
             restart: true,
         })
         .collect();
-    (!starts.is_empty()).then_some(Course { puts, starts })
+    (!starts.is_empty()).then_some(Steps { operations, starts })
 }
 
-/// Drop-ins that come with a course: what was there before would be read together with them.
+/// Drop-ins that come with a steps: what was there before would be read together with them.
 fn new_drop_ins<'a>(
-    forward: &'a Course,
+    forward: &'a Steps,
     recorded: &'a Manifest,
 ) -> impl Iterator<Item = RemotePath> + 'a {
-    let entries = forward.puts.iter().filter_map(|put| match put {
-        Put::Entry(path, _) if !recorded.entries.contains_key(path) => {
+    let entries = forward.operations.iter().filter_map(|put| match put {
+        FileOperation::Entry(path, _) if !recorded.entries.contains_key(path) => {
             path.parent().zip(Some(path))
         }
         _ => None,
@@ -86,45 +93,35 @@ fn new_drop_ins<'a>(
         .map(|(_, path)| path.clone())
 }
 
-/// What a node will hold after a course.
-fn foresee(snapshot: &Snapshot, course: &Course) -> Snapshot {
-    let mut foreseen = snapshot.clone();
-    for put in &course.puts {
+/// What a node will hold after a steps.
+fn preview(snapshot: &Snapshot, steps: &Steps) -> Snapshot {
+    let mut previewed = snapshot.clone();
+    for put in &steps.operations {
         match put {
-            Put::Entry(path, entry) => {
-                let kind = match &entry.kind {
-                    Kind::Directory => FoundKind::Directory,
-                    Kind::Link { target } => FoundKind::Link {
-                        target: target.clone(),
-                    },
-                    Kind::File { digest, size } => FoundKind::File {
-                        digest: Some(*digest),
-                        size: *size,
-                    },
-                };
+            FileOperation::Entry(path, entry) => {
                 let found = Found {
-                    kind,
+                    kind: FoundKind::of(&entry.kind),
                     mode: entry.mode.0,
                     user: entry.user.clone(),
                     group: entry.group.clone(),
                     modified: 0,
                 };
-                foreseen.entries.insert(path.clone(), found);
+                previewed.entries.insert(path.clone(), found);
             }
-            Put::Remove(path) => drop(foreseen.entries.remove(path)),
-            Put::Users(_) | Put::Unsettle(_) => {}
+            FileOperation::Remove(path) => drop(previewed.entries.remove(path)),
+            FileOperation::Users(_) | FileOperation::Unsettle(_) => {}
         }
     }
-    for start in &course.starts {
+    for start in &steps.starts {
         let state = UnitState {
             active: "active".to_owned(),
             enabled: true,
             applied: Some(start.fingerprint.clone()),
             ..UnitState::default()
         };
-        foreseen.units.insert(start.unit.clone(), state);
+        previewed.units.insert(start.unit.clone(), state);
     }
-    foreseen
+    previewed
 }
 
 /// Whether everything that a unit reads is what a manifest says.

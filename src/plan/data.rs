@@ -77,7 +77,7 @@ pub enum Problem {
         have(without, "has", "have")
     )]
     #[diagnostic(help(
-        "to take that cluster over, push with `etcd` in the `roles` of the nodes that have its data only; the others join with the next push. To begin anew, move the data away, or remove them: `kinstall uninstall --data`"
+        "to take that cluster over, push with `etcd` in the `roles` of the nodes that have its data only; the others join with the next push. To start over, move the data away, or remove them: `kinstall uninstall --data`"
     ))]
     Partial {
         /// Nodes with data.
@@ -88,7 +88,7 @@ pub enum Problem {
 }
 
 /// What is known of a cluster that answers: its number, and those of its members.
-pub type Living = (u64, BTreeSet<u64>);
+pub type LiveMember = (u64, BTreeSet<u64>);
 
 fn ways_out(node: &NodeName, directory: &RemotePath, was_kept: bool) -> String {
     let mut help = format!(
@@ -129,49 +129,49 @@ fn split(clusters: &BTreeMap<u64, BTreeSet<NodeName>>) -> String {
 /// Whether some node holds data that its own record does not account for: only then is the cluster
 /// asked for its members.
 pub fn unknown(views: &BTreeMap<NodeName, View<'_>>) -> bool {
-    seats(views).any(|seat| seat.data.is_some() && !seat.is_recorded)
+    candidates(views).any(|candidate| candidate.data.is_some() && !candidate.is_recorded)
 }
 
 /// Everything that forbids to start etcd on these nodes. `adopt` says that data without a record may
 /// be taken over.
 pub fn problems(
     views: &BTreeMap<NodeName, View<'_>>,
-    living: Option<&Living>,
+    living: Option<&LiveMember>,
     adopt: bool,
 ) -> Vec<Problem> {
-    let seats: Vec<Seat<'_>> = seats(views).collect();
-    if let Some(clusters) = several(&seats) {
+    let candidates: Vec<Candidate<'_>> = candidates(views).collect();
+    if let Some(clusters) = several(&candidates) {
         return vec![Problem::Split { clusters }];
     }
     let keys = keys(views);
-    let recorded: BTreeSet<u64> = seats
+    let recorded: BTreeSet<u64> = candidates
         .iter()
-        .filter(|seat| seat.is_recorded)
-        .filter_map(|seat| Some(seat.identity()?.cluster))
+        .filter(|candidate| candidate.is_recorded)
+        .filter_map(|candidate| Some(candidate.identity()?.cluster))
         .collect();
     let mut problems = Vec::new();
     let mut adopts = false;
-    for seat in seats.iter().filter(|seat| !seat.is_recorded) {
-        let Some(data) = seat.data else { continue };
-        let is_member = seat.identity().is_some_and(|identity| {
+    for candidate in candidates.iter().filter(|candidate| !candidate.is_recorded) {
+        let Some(data) = candidate.data else { continue };
+        let is_member = candidate.identity().is_some_and(|identity| {
             recorded.contains(&identity.cluster)
                 || living.is_some_and(|(cluster, members)| {
                     identity.cluster == *cluster && members.contains(&identity.member)
                 })
         });
-        match seat.judge(data, &keys, is_member || adopt) {
+        match candidate.judge(data, &keys, is_member || adopt) {
             Some(problem) => problems.push(problem),
             None => adopts |= !is_member,
         }
     }
     if problems.is_empty() && adopts {
-        problems.extend(partial(&seats));
+        problems.extend(partial(&candidates));
     }
     problems
 }
 
 /// A node that is to be a member.
-struct Seat<'a> {
+struct Candidate<'a> {
     node: &'a NodeName,
     view: &'a View<'a>,
     data: Option<&'a Data>,
@@ -179,10 +179,10 @@ struct Seat<'a> {
     is_recorded: bool,
 }
 
-fn seats<'a>(views: &'a BTreeMap<NodeName, View<'a>>) -> impl Iterator<Item = Seat<'a>> {
+fn candidates<'a>(views: &'a BTreeMap<NodeName, View<'a>>) -> impl Iterator<Item = Candidate<'a>> {
     views.iter().filter_map(|(node, view)| {
         let (unit, _) = view.manifest.of_stage(Stage::Etcd)?;
-        Some(Seat {
+        Some(Candidate {
             node,
             view,
             data: view.snapshot.data.as_ref(),
@@ -191,7 +191,7 @@ fn seats<'a>(views: &'a BTreeMap<NodeName, View<'a>>) -> impl Iterator<Item = Se
     })
 }
 
-impl Seat<'_> {
+impl Candidate<'_> {
     fn identity(&self) -> Option<Identity> {
         self.data?.identity
     }
@@ -205,8 +205,9 @@ impl Seat<'_> {
     ) -> Option<Problem> {
         let (node, directory) = (self.node.clone(), data.directory.clone());
         let kept = self.view.snapshot.kept.as_ref();
-        let kept =
-            kept.filter(|kept| kept.directory == data.directory && kept.identity == data.identity);
+        let kept = kept.filter(|kept| {
+            kept.directory.as_ref() == Some(&data.directory) && kept.identity == data.identity
+        });
         let Some(kept) = kept else {
             return (!is_known).then(|| Problem::Foreign {
                 node,
@@ -224,11 +225,11 @@ impl Seat<'_> {
                 wanted: wanted.clone(),
             });
         }
-        let superseded = self.view.superseded;
+        let retired = self.view.retired;
         let others = kept.keys.iter().filter(|(path, digest)| {
             let now = keys.get(path);
             // A key that no node has any more, as where encryption is turned off, is not another one.
-            now.is_some_and(|now| !now.contains(digest)) && !superseded.contains(digest)
+            now.is_some_and(|now| !now.contains(digest)) && !retired.contains(digest)
         });
         let paths: Vec<_> = others.map(|(path, _)| path.clone()).collect();
         if !paths.is_empty() {
@@ -248,20 +249,27 @@ impl Seat<'_> {
 }
 
 /// The clusters whose data lie on the nodes, where they are several.
-fn several(seats: &[Seat<'_>]) -> Option<BTreeMap<u64, BTreeSet<NodeName>>> {
+fn several(candidates: &[Candidate<'_>]) -> Option<BTreeMap<u64, BTreeSet<NodeName>>> {
     let mut clusters = BTreeMap::<u64, BTreeSet<NodeName>>::new();
-    for seat in seats {
-        if let Some(identity) = seat.identity() {
+    for candidate in candidates {
+        if let Some(identity) = candidate.identity() {
             let nodes = clusters.entry(identity.cluster).or_default();
-            nodes.insert(seat.node.clone());
+            nodes.insert(candidate.node.clone());
         }
     }
     (clusters.len() > 1).then_some(clusters)
 }
 
-fn partial(seats: &[Seat<'_>]) -> Option<Problem> {
-    let (with, without): (Vec<_>, Vec<_>) = seats.iter().partition(|seat| seat.data.is_some());
-    let names = |seats: Vec<&Seat<'_>>| seats.iter().map(|seat| seat.node.clone()).collect();
+fn partial(candidates: &[Candidate<'_>]) -> Option<Problem> {
+    let (with, without): (Vec<_>, Vec<_>) = candidates
+        .iter()
+        .partition(|candidate| candidate.data.is_some());
+    let names = |candidates: Vec<&Candidate<'_>>| {
+        candidates
+            .iter()
+            .map(|candidate| candidate.node.clone())
+            .collect()
+    };
     (!without.is_empty()).then(|| Problem::Partial {
         with: names(with),
         without: names(without),

@@ -21,7 +21,7 @@ pub enum Refusal {
     #[diagnostic(help(
         "if the node is right, put its file into `pki/` in place of the other; if nothing that was made with the node's key is worth keeping, remove it with everything else: `kinstall uninstall --data`"
     ))]
-    Precious {
+    Protected {
         /// The node.
         node: NodeName,
         /// The file.
@@ -43,7 +43,7 @@ pub enum Refusal {
     /// The node belongs to a cluster of another name.
     #[error("{node}: belongs to the cluster `{found}`, and the inventory is for `{wanted}`")]
     #[diagnostic(help(
-        "is this the right inventory? A machine that shall change clusters is emptied first"
+        "is this the right inventory? A machine that moves to another cluster is emptied first"
     ))]
     OtherCluster {
         /// The node.
@@ -91,7 +91,7 @@ pub enum Refusal {
         "{node}: {component} {running} runs there, and {wanted} may not follow it: {}",
         words(problem)
     )]
-    #[diagnostic(help("{}", way_out(component, *running, *wanted, problem)))]
+    #[diagnostic(help("{}", help(component, *running, *wanted, problem)))]
     Skew {
         /// The node.
         node: NodeName,
@@ -118,7 +118,7 @@ fn words(problem: &skew::Problem) -> String {
     }
 }
 
-fn way_out(component: &str, running: Version, wanted: Version, problem: &skew::Problem) -> String {
+fn help(component: &str, running: Version, wanted: Version, problem: &skew::Problem) -> String {
     match problem {
         skew::Problem::Skips(_) if component == "kube-apiserver" => {
             let way = hop::listed(&hop::way(running, wanted));
@@ -166,18 +166,18 @@ pub(super) fn refusals(
                 wanted,
             });
         }
-        let precious = view
+        let protected = view
             .manifest
             .entries
             .iter()
-            .filter(|(_, entry)| entry.precious);
-        for (path, _) in precious {
+            .filter(|(_, entry)| entry.protected);
+        for (path, _) in protected {
             let change = view.difference.entries.get(path);
             let is_replaced = change.is_some_and(|change| change.kind == ChangeKind::Replace);
             if (is_replaced && !is_superseded(view, path)) || is_lost(view, path) {
                 let (node, path) = (node.clone(), path.clone());
                 refusals.push(match direction {
-                    Direction::Forward => Refusal::Precious { node, path },
+                    Direction::Forward => Refusal::Protected { node, path },
                     Direction::Back => Refusal::OtherKey { node, path },
                 });
             }
@@ -215,7 +215,7 @@ fn has_other_members(view: &View<'_>) -> bool {
 /// Whether a node holds, at a path, something that was replaced on purpose.
 fn is_superseded(view: &View<'_>, path: &RemotePath) -> bool {
     let found = view.snapshot.entries.get(path).map(|found| &found.kind);
-    matches!(found, Some(FoundKind::File { digest: Some(digest), .. }) if view.superseded.contains(digest))
+    matches!(found, Some(FoundKind::File { digest: Some(digest), .. }) if view.retired.contains(digest))
 }
 
 /// Whether a key is gone from a node that has another one on record than the one it is to have: what
@@ -229,7 +229,7 @@ fn is_lost(view: &View<'_>, path: &RemotePath) -> bool {
     };
     !view.snapshot.entries.contains_key(path)
         && entry(view.manifest) != before
-        && !view.superseded.contains(&digest)
+        && !view.retired.contains(&digest)
 }
 
 /// A cluster that was made before keeps its members: a new one would not find the others' data,

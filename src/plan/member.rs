@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Stages, View, wave};
-use crate::action::{Action, Course, Group, MemberAction, Turn};
+use crate::action::{Action, Group, MemberAction, Steps, Transaction};
 use crate::inventory::NodeName;
 use crate::manifest::Stage;
 use crate::membership::{Change, Changes, Join};
@@ -66,24 +66,24 @@ fn starts(stages: Stages, view: &View<'_>, join: &Join) -> Vec<Action> {
             told.push(step);
             continue;
         };
-        let Action::Turn(turn) = step else {
+        let Action::Transaction(transaction) = step else {
             told.push(step);
             continue;
         };
         // What is enlisted is a unit that is in place already.
-        let Course { puts, starts } = turn.forward;
-        if !puts.is_empty() {
-            told.push(Action::Install(puts));
+        let Steps { operations, starts } = transaction.forward;
+        if !operations.is_empty() {
+            told.push(Action::Install(operations));
         }
         told.extend(starts.iter().map(|start| Action::Enlist {
             unit: start.unit.clone(),
             initial_cluster: initial_cluster.clone(),
         }));
-        let forward = Course {
-            puts: Vec::new(),
+        let forward = Steps {
+            operations: Vec::new(),
             starts,
         };
-        told.push(Action::Turn(Box::new(Turn {
+        told.push(Action::Transaction(Box::new(Transaction {
             forward,
             back: None,
         })));

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::action::{Action, Course, Group, Put};
+use crate::action::{Action, FileOperation, Group, Steps};
 use crate::arch::Arch;
 use crate::component::Scheme;
 use crate::diff::{self, Difference};
 use crate::digest::Digest;
 use crate::fuzz::Random;
 use crate::inventory::{NodeName, Rollout, Widths};
-use crate::manifest::{Entry, Kind, Manifest, Mode, Probe, Stage, Unit, UnitName};
+use crate::manifest::{Entry, Kind, Manifest, Mode, Probe, Registration, Stage, Unit, UnitName};
 use crate::plan::{Direction, Plan, View};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{Found, FoundKind, Recorded, Snapshot, UnitState};
@@ -27,7 +27,7 @@ const PUSHES_MAX: u64 = 6;
 
 /// What an inventory says, as far as a plan is concerned: the version of each thing.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct Versions {
     pub(super) etcd: u64,
     pub(super) kubernetes: u64,
     pub(super) flag: u64,
@@ -59,18 +59,20 @@ fn entry(kind: Kind) -> Entry {
         user: root(),
         group: root(),
         secret: false,
-        precious: false,
+        protected: false,
     }
 }
 
-const UNITS: [(&str, Stage); 4] = [
+const UNITS: [(&str, Stage); 6] = [
     ("etcd", Stage::Etcd),
     ("kube-apiserver", Stage::Apiserver),
     ("kube-controller-manager", Stage::Controllers),
     ("kube-scheduler", Stage::Controllers),
+    ("containerd", Stage::Workers),
+    ("kubelet", Stage::Workers),
 ];
 
-pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
+pub(super) fn manifest(node: &NodeName, wish: Versions) -> Manifest {
     let mut entries = BTreeMap::new();
     let mut units = BTreeMap::new();
     entries.insert(path("/etc/sysusers.d/kinstall.conf"), file("users"));
@@ -80,8 +82,8 @@ pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
         path("/usr/local/bin/kubectl"),
         file(&format!("kubectl {}", wish.kubernetes)),
     );
-    let units_due = if is_worker(node) { &[][..] } else { &UNITS[..] };
-    for (name, stage) in units_due.iter().copied() {
+    let has = |stage| is_worker(node) == (stage == Stage::Workers);
+    for (name, stage) in UNITS.into_iter().filter(|(_, stage)| has(*stage)) {
         let version = if stage == Stage::Etcd {
             wish.etcd
         } else {
@@ -111,7 +113,8 @@ pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
             probe,
             watches,
             lease: (stage == Stage::Controllers).then(|| format!("/{name}")),
-            beginning: None,
+            first_start: None,
+            registration: (name == "kubelet").then(|| registration(node, wish)),
         };
         units.insert(unit_name(name), unit);
     }
@@ -123,6 +126,16 @@ pub(super) fn manifest(node: &NodeName, wish: Wish) -> Manifest {
         versions: BTreeMap::new(),
         entries,
         units,
+    }
+}
+
+fn registration(node: &NodeName, wish: Versions) -> Registration {
+    Registration {
+        version: wish.kubernetes.to_string(),
+        labels: [("flag".to_owned(), format!("{node}-{}", wish.flag))].into(),
+        taints: BTreeSet::new(),
+        pod_range: None,
+        servers: vec!["10.0.0.1:6443".parse().unwrap()],
     }
 }
 
@@ -141,22 +154,14 @@ struct Node {
     applied: BTreeMap<UnitName, String>,
     recorded: Option<Recorded>,
     begun: Option<BTreeMap<RemotePath, Entry>>,
+    /// The Node that the cluster has of it.
+    registered: Option<Registration>,
 }
 
 pub(super) fn found(entry: &Entry) -> Found {
-    let kind = match &entry.kind {
-        Kind::File { digest, size } => FoundKind::File {
-            digest: Some(*digest),
-            size: *size,
-        },
-        Kind::Directory => FoundKind::Directory,
-        Kind::Link { target } => FoundKind::Link {
-            target: target.clone(),
-        },
-    };
     let (user, group) = (entry.user.clone(), entry.group.clone());
     Found {
-        kind,
+        kind: FoundKind::of(&entry.kind),
         mode: entry.mode.0,
         user,
         group,
@@ -194,12 +199,14 @@ impl Node {
         }
     }
 
-    fn put(&mut self, put: &Put) {
+    fn put(&mut self, put: &FileOperation) {
         match put {
-            Put::Users(path) => assert!(self.entries.contains_key(path), "users before their file"),
-            Put::Remove(path) => drop(self.entries.remove(path)),
-            Put::Unsettle(unit) => drop(self.applied.remove(unit)),
-            Put::Entry(path, entry) => {
+            FileOperation::Users(path) => {
+                assert!(self.entries.contains_key(path), "users before their file");
+            }
+            FileOperation::Remove(path) => drop(self.entries.remove(path)),
+            FileOperation::Unsettle(unit) => drop(self.applied.remove(unit)),
+            FileOperation::Entry(path, entry) => {
                 if let Kind::File { digest, .. } = entry.kind {
                     assert!(
                         self.stored.contains(&digest),
@@ -218,20 +225,20 @@ impl Node {
         }
     }
 
-    /// Carries a course out for as long as there is power. Whether it came to its end.
-    fn course(
+    /// Carries a steps out for as long as there is power. Whether it came to its end.
+    fn steps(
         &mut self,
-        course: &Course,
+        steps: &Steps,
         manifest: &Manifest,
         go_on: &mut impl FnMut() -> bool,
     ) -> bool {
-        for put in &course.puts {
+        for put in &steps.operations {
             if !go_on() {
                 return false;
             }
             self.put(put);
         }
-        for start in &course.starts {
+        for start in &steps.starts {
             let unit = &start.unit;
             if !go_on() {
                 return false;
@@ -306,9 +313,9 @@ impl Model {
         }
     }
 
-    fn wish(&mut self) -> Wish {
+    fn wish(&mut self) -> Versions {
         let mut below = || self.random.below(3);
-        Wish {
+        Versions {
             etcd: below(),
             kubernetes: below(),
             flag: below(),
@@ -320,7 +327,7 @@ impl Model {
     fn meddle(&mut self) {
         for node in self.nodes.values_mut() {
             if self.random.one_in(8) {
-                let which = self.random.below(4);
+                let which = self.random.below(UNITS.len() as u64);
                 let (name, _) = UNITS[usize::try_from(which).unwrap()];
                 node.running.remove(&unit_name(name));
             }
@@ -338,7 +345,7 @@ impl Model {
     }
 
     /// One push, which dies after so many actions. Whether it came to its end.
-    fn push(&mut self, wish: Wish, actions_max: u64) -> bool {
+    fn push(&mut self, wish: Versions, actions_max: u64) -> bool {
         let manifests: BTreeMap<_, _> = self
             .nodes
             .keys()
@@ -365,7 +372,7 @@ impl Model {
                     snapshot,
                     difference,
                     leads: leader == name,
-                    superseded: &NONE,
+                    retired: &NONE,
                 },
             )
         });
@@ -424,8 +431,13 @@ impl Model {
             alive
         };
         let starts = action.starts().iter();
-        let mut stages = starts.map(|start| manifest.units[&start.unit].stage);
-        if stages.any(|stage| stage == Stage::Controllers) {
+        let stages: BTreeSet<Stage> = starts
+            .map(|start| manifest.units[&start.unit].stage)
+            .collect();
+        if stages.contains(&Stage::Workers) {
+            self.check_worker(name, manifest);
+        }
+        if stages.contains(&Stage::Controllers) {
             let server = self.nodes[name]
                 .running
                 .contains_key(&unit_name("kube-apiserver"));
@@ -437,23 +449,23 @@ impl Model {
         let node = self.nodes.get_mut(name).unwrap();
         match action {
             Action::Begin { entries } if go_on() => node.begun = Some(entries.clone()),
-            Action::Install(puts) => {
-                for put in puts {
+            Action::Install(operations) => {
+                for put in operations {
                     if !go_on() {
                         return false;
                     }
                     node.put(put);
                 }
             }
-            Action::Turn(turn) => {
-                if !node.course(&turn.forward, manifest, &mut go_on) {
+            Action::Transaction(transaction) => {
+                if !node.steps(&transaction.forward, manifest, &mut go_on) {
                     return false;
                 }
                 // A unit does not start: the node goes back, and the run is over.
                 if self.failing == Some(name.clone()) {
                     let recorded = node.recorded.clone();
-                    if let (Some(back), Some(recorded)) = (&turn.back, recorded) {
-                        node.course(back, &recorded.manifest, &mut go_on);
+                    if let (Some(back), Some(recorded)) = (&transaction.back, recorded) {
+                        node.steps(back, &recorded.manifest, &mut go_on);
                     }
                     return false;
                 }
@@ -474,11 +486,18 @@ impl Model {
                     "nobody to ask"
                 );
             }
+            Action::Register { registration, .. } if go_on() => {
+                node.registered = Some(registration.clone());
+            }
+            Action::Ready { unit, registration } => {
+                assert!(node.running.contains_key(unit), "{name} cannot get Ready");
+                assert_eq!(node.registered.as_ref(), Some(registration), "{name}");
+            }
             Action::Record(recorded) if go_on() => {
                 node.recorded = Some((**recorded).clone());
                 node.begun = None;
             }
-            Action::Begin { .. } | Action::Record(_) => return false,
+            Action::Begin { .. } | Action::Record(_) | Action::Register { .. } => return false,
             // Nothing of the model is systemd's own.
             Action::Reload => {}
             Action::Member(_) | Action::Enlist { .. } => {
@@ -489,10 +508,23 @@ impl Model {
         true
     }
 
+    /// A worker has its turn when there is a control plane of its version to talk to, and its Node is there.
+    fn check_worker(&self, name: &NodeName, manifest: &Manifest) {
+        let registered = manifest.units[&unit_name("kubelet")].registration.as_ref();
+        assert_eq!(self.nodes[name].registered.as_ref(), registered, "{name}");
+        let server = unit_name("kube-apiserver");
+        for (other, node) in self.nodes.iter().filter(|(name, _)| !is_worker(name)) {
+            assert!(
+                node.running.contains_key(&server),
+                "{name} has its turn while {other} has no kube-apiserver"
+            );
+        }
+    }
+
     /// Of a kind that runs anywhere, no more nodes are chosen in a group than may be away at once,
     /// and while they are, all others of that kind that should run do.
     fn check_width(&self, group: &Group, manifests: &BTreeMap<NodeName, Manifest>) {
-        for stage in [Stage::Etcd, Stage::Apiserver, Stage::Controllers] {
+        for stage in Stage::ALL {
             let touches = |actions: &Vec<Action>, name: &NodeName| {
                 let mut starts = actions.iter().flat_map(Action::starts);
                 starts.any(|start| manifests[name].units[&start.unit].stage == stage)
@@ -521,7 +553,7 @@ impl Model {
                 );
             }
             let takes_away = chosen.iter().any(|name| runs(&self.nodes[*name]));
-            if takes_away && stage != Stage::Controllers {
+            if takes_away && [Stage::Etcd, Stage::Apiserver].contains(&stage) {
                 let others = self.nodes.iter();
                 let others = others.filter(|(name, _)| !chosen.contains(name) && !is_worker(name));
                 for (name, node) in others {
@@ -535,7 +567,7 @@ impl Model {
     }
 
     /// Every node holds what it should, every process runs on it, and another push would do nothing.
-    fn check_converged(&self, wish: Wish) {
+    fn check_converged(&self, wish: Versions) {
         for (name, node) in &self.nodes {
             let manifest = manifest(name, wish);
             for (path, entry) in &manifest.entries {
@@ -553,13 +585,16 @@ impl Model {
                     );
                 }
             }
+            let mut registered = manifest.units.values();
+            let registered = registered.find_map(|unit| unit.registration.as_ref());
+            assert_eq!(node.registered.as_ref(), registered, "{name}");
             let difference = diff::between(&manifest, &node.snapshot());
             assert!(
                 difference.is_empty(),
                 "a second push would do {difference:?}"
             );
-            let superseded = &node.recorded.as_ref().unwrap().superseded;
-            let ours = manifest.entries.len() + superseded.len();
+            let retired = &node.recorded.as_ref().unwrap().retired;
+            let ours = manifest.entries.len() + retired.len();
             let there = node
                 .entries
                 .keys()

@@ -77,7 +77,7 @@ pub(super) fn may_go_back(stage: Stage, from: &Manifest, to: &Manifest) -> bool 
 
 /// The version of the program that a unit's process was started from, by the name it lies under.
 pub fn running(state: &UnitState) -> Option<Version> {
-    let (_, name) = state.program.as_ref()?.rsplit_once('/')?;
+    let (_, name) = state.program.as_ref()?.path.rsplit_once('/')?;
     let (_, version) = name.rsplit_once("-v")?;
     // A build of the user's own has its digest behind the version.
     version.split('-').next()?.parse().ok()
@@ -139,6 +139,7 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Program;
 
     fn told(problem: Option<Problem>) -> String {
         match problem {
@@ -192,7 +193,10 @@ mod tests {
     fn the_running_version_is_that_of_the_program_a_process_was_started_from() {
         let of = |program: &str| {
             running(&UnitState {
-                program: Some(program.into()),
+                program: Some(Program {
+                    path: program.to_owned(),
+                    is_gone: false,
+                }),
                 ..UnitState::default()
             })
         };

@@ -5,7 +5,7 @@ mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Wish, file, found, manifest, unit_name};
+use super::model::{Versions, file, found, manifest, unit_name};
 use super::{Direction, Plan, Refusal, View};
 use crate::action::{Action, Group, WaveName};
 use crate::diff;
@@ -18,7 +18,7 @@ use crate::snapshot::{Format, FoundKind, Recorded, Snapshot, UnitState};
 
 static NONE: BTreeSet<Digest> = BTreeSet::new();
 
-const WISH: Wish = Wish {
+const WISH: Versions = Versions {
     etcd: 1,
     kubernetes: 1,
     flag: 1,
@@ -46,7 +46,7 @@ fn settled(manifest: &Manifest) -> Snapshot {
         format: Format::default(),
         generation: 1,
         manifest: manifest.clone(),
-        superseded: BTreeMap::new(),
+        retired: BTreeMap::new(),
     };
     Snapshot {
         systemd: Some(252),
@@ -72,7 +72,7 @@ struct Cluster {
 
 impl Cluster {
     /// Three nodes that are as they should be, and what they should be from now on.
-    fn settled(before: Wish, after: Wish) -> Self {
+    fn settled(before: Versions, after: Versions) -> Self {
         let names = ["a", "b", "c"].map(|name| name.parse::<NodeName>().unwrap());
         let node = |name: NodeName| {
             let snapshot = settled(&manifest(&name, before));
@@ -116,7 +116,7 @@ impl Cluster {
                     snapshot,
                     difference,
                     leads: name.as_str() == leader,
-                    superseded: &NONE,
+                    retired: &NONE,
                 },
             )
         });
@@ -160,7 +160,7 @@ fn a_new_cluster_starts_together_and_a_running_one_goes_node_by_node() {
     let order = "etcd: a+b+c; kube-apiserver: a+b+c; controllers: a+b+c";
     new.check_order(Direction::Forward, "", order);
 
-    let flag = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    let flag = Cluster::settled(WISH, Versions { flag: 2, ..WISH });
     let order = "etcd: a b c; kube-apiserver: a b c; controllers: a b c";
     flag.check_order(Direction::Forward, "", order);
     let order = "controllers: a b c; kube-apiserver: a b c; etcd: a b c";
@@ -169,7 +169,7 @@ fn a_new_cluster_starts_together_and_a_running_one_goes_node_by_node() {
 
 #[test]
 fn as_many_go_at_once_as_the_inventory_says_but_of_etcd_one() {
-    let mut flag = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    let mut flag = Cluster::settled(WISH, Versions { flag: 2, ..WISH });
     flag.rollout.width.apiserver = 2;
     flag.rollout.width.controllers = 3;
     let order = "etcd: b c a; kube-apiserver: a+b c; controllers: a+b+c";
@@ -178,7 +178,7 @@ fn as_many_go_at_once_as_the_inventory_says_but_of_etcd_one() {
 
 #[test]
 fn controllers_that_were_restarted_are_led_again_before_a_run_ends() {
-    let cluster = |after: Wish| {
+    let cluster = |after: Versions| {
         let plan = Cluster::settled(WISH, after).plan(Direction::Forward, "");
         let groups = plan.unwrap().waves.into_iter().flat_map(|wave| {
             let name = wave.name;
@@ -194,13 +194,13 @@ fn controllers_that_were_restarted_are_led_again_before_a_run_ends() {
         leads.collect::<Vec<_>>()
     };
     let once = [(WaveName::Stage(Stage::Controllers), "c".to_owned(), 2)];
-    assert_eq!(cluster(Wish { flag: 2, ..WISH }), once);
-    assert_eq!(cluster(Wish { etcd: 2, ..WISH }), []);
+    assert_eq!(cluster(Versions { flag: 2, ..WISH }), once);
+    assert_eq!(cluster(Versions { etcd: 2, ..WISH }), []);
 }
 
 #[test]
 fn workers_come_when_the_control_plane_is_through() {
-    let mut cluster = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    let mut cluster = Cluster::settled(WISH, Versions { flag: 2, ..WISH });
     for name in ["b", "c"] {
         let (wanted, snapshot) = cluster.node(name);
         wanted.units.clear();
@@ -239,7 +239,7 @@ fn workers_come_when_the_control_plane_is_through() {
 
 #[test]
 fn what_runs_on_workers_has_its_turn_with_all_else_of_theirs_and_goes_back_first() {
-    let mut cluster = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    let mut cluster = Cluster::settled(WISH, Versions { flag: 2, ..WISH });
     for name in ["b", "c"] {
         let (wanted, snapshot) = cluster.node(name);
         let runs = unit_name("kube-scheduler");
@@ -259,7 +259,11 @@ fn what_runs_on_workers_has_its_turn_with_all_else_of_theirs_and_goes_back_first
             for (node, actions) in &group.steps {
                 assert!(["b", "c"].contains(&node.as_str()), "{node}");
                 let words: Vec<_> = actions.iter().map(Action::name).collect();
-                assert_eq!(words, ["begin", "install", "turn", "await"], "{node}");
+                assert_eq!(
+                    words,
+                    ["begin", "install", "transaction", "await"],
+                    "{node}"
+                );
             }
         }
     }
@@ -267,7 +271,7 @@ fn what_runs_on_workers_has_its_turn_with_all_else_of_theirs_and_goes_back_first
 
 #[test]
 fn a_node_goes_back_by_itself_unless_it_is_to_stay() {
-    let mut flag = Cluster::settled(WISH, Wish { flag: 2, ..WISH });
+    let mut flag = Cluster::settled(WISH, Versions { flag: 2, ..WISH });
     for (_, snapshot) in flag.nodes.values_mut() {
         let kinds = snapshot.entries.values().map(|found| &found.kind);
         let digests = kinds.filter_map(|kind| match kind {
@@ -283,7 +287,7 @@ fn a_node_goes_back_by_itself_unless_it_is_to_stay() {
         let actions = groups.flat_map(|group| group.steps.values().flatten());
         let backs: Vec<bool> = actions
             .filter_map(|action| match action {
-                Action::Turn(turn) => Some(turn.back.is_some()),
+                Action::Transaction(transaction) => Some(transaction.back.is_some()),
                 _ => None,
             })
             .collect();
@@ -293,7 +297,7 @@ fn a_node_goes_back_by_itself_unless_it_is_to_stay() {
 
 #[test]
 fn what_is_down_has_its_turn_first_and_the_leader_of_etcd_last() {
-    let mut etcd = Cluster::settled(WISH, Wish { etcd: 2, ..WISH });
+    let mut etcd = Cluster::settled(WISH, Versions { etcd: 2, ..WISH });
     etcd.check_order(Direction::Forward, "a", "etcd: b c a");
     etcd.node("c")
         .1
@@ -306,7 +310,7 @@ fn what_is_down_has_its_turn_first_and_the_leader_of_etcd_last() {
 
 #[test]
 fn before_something_healthy_is_taken_away_the_others_are_asked() {
-    let plan = Cluster::settled(WISH, Wish { etcd: 2, ..WISH })
+    let plan = Cluster::settled(WISH, Versions { etcd: 2, ..WISH })
         .plan(Direction::Forward, "")
         .unwrap();
     let wave = plan
@@ -359,7 +363,7 @@ fn a_node_of_another_cluster_is_refused() {
 fn a_key_that_data_depends_on_is_made_and_never_replaced() {
     let path = RemotePath::fixed("/etc/k8s/encryption-config.yaml");
     let mut key = file("the key in pki/");
-    key.precious = true;
+    key.protected = true;
     let mut cluster = Cluster::settled(WISH, WISH);
     cluster.node("b").0.entries.insert(path.clone(), key);
     assert!(
@@ -375,10 +379,10 @@ fn a_key_that_data_depends_on_is_made_and_never_replaced() {
         &cluster,
         "b: `/etc/k8s/encryption-config.yaml` holds another key",
     );
-    // Gone from the node, it is not made anew either where another one is on record.
+    // Gone from the node, it is not made again either where another one is on record.
     let recorded = cluster.node("b").1.recorded.as_mut().unwrap();
     let mut other = file("another key");
-    other.precious = true;
+    other.protected = true;
     recorded.manifest.entries.insert(path.clone(), other);
     let there = cluster.node("b").1.entries.remove(&path);
     check_refused(

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Stages, View, back, base_steps, is_worker, member, puts};
-use crate::action::{Action, Course, Group, Put, Start, Turn, Wave, WaveName};
+use super::{Stages, View, back, base_steps, is_worker, member, operations};
+use crate::action::{Action, FileOperation, Group, Start, Steps, Transaction, Wave, WaveName};
 use crate::component;
 use crate::diff;
 use crate::inventory::{NodeName, Widths};
@@ -155,15 +155,15 @@ fn in_turns(
 
 /// What one node does in a stage: its entries, its units, then the wait until they are healthy.
 pub(super) fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool) -> Vec<Action> {
-    let mut puts = puts(view, Some(stage), stages);
+    let mut operations = operations(view, Some(stage), stages);
     for (name, _, _) in units(stage, view) {
         let dropped: Vec<_> = diff::dropped(view.difference, name).cloned().collect();
         if !dropped.is_empty() && view.difference.units.contains_key(name) {
-            puts.push(Put::Unsettle(name.clone()));
+            operations.push(FileOperation::Unsettle(name.clone()));
         }
-        puts.extend(dropped.into_iter().map(Put::Remove));
+        operations.extend(dropped.into_iter().map(FileOperation::Remove));
     }
-    let rereads = rereads(stage, view, &puts);
+    let rereads = rereads(stage, view, &operations);
     let turns: Vec<_> = units(stage, view)
         .filter_map(|(name, unit, _)| Some((name, unit, view.difference.units.get(name)?)))
         .collect();
@@ -172,33 +172,71 @@ pub(super) fn steps(stage: Stage, stages: Stages, view: &View<'_>, settle: bool)
         fingerprint: activation.fingerprint.clone(),
         restart: activation.running,
     });
-    let forward = Course {
-        puts,
+    let forward = Steps {
+        operations,
         starts: starts.collect(),
     };
-    let mut steps = Vec::new();
+    let mut steps = registers(stage, view);
     if !forward.starts.is_empty() {
-        let back = back::course(view, stage, stages, &forward);
-        steps.push(Action::Turn(Box::new(Turn { forward, back })));
-    } else if !forward.puts.is_empty() {
-        steps.push(Action::Install(forward.puts));
+        let back = back::steps(view, stage, stages, &forward);
+        steps.push(Action::Transaction(Box::new(Transaction { forward, back })));
+    } else if !forward.operations.is_empty() {
+        steps.push(Action::Install(forward.operations));
     }
     if rereads {
         steps.push(Action::Reload);
     }
-    for (name, unit, _) in turns {
+    for (name, unit, _) in &turns {
         steps.push(Action::Await {
-            unit: name.clone(),
+            unit: (*name).clone(),
             probe: unit.probe.clone(),
             settle,
         });
     }
+    // A node is Ready only once all of it runs. One that was not in time for the run before this one is
+    // asked again.
+    let is_asked = |name| {
+        let again = view.snapshot.begun.is_some() && !view.difference.is_empty();
+        again || view.difference.units.contains_key(name)
+    };
+    let asked = units(stage, view).filter(|(name, _, _)| is_asked(name));
+    let ready = asked.filter_map(|(name, unit, _)| {
+        Some(Action::Ready {
+            unit: name.clone(),
+            registration: unit.registration.clone()?,
+        })
+    });
+    steps.extend(ready);
     steps
 }
 
-/// Whether systemd must read a unit file anew that no unit is restarted for: what it applies to a
+/// The Node objects that are made or changed before anything of a node starts.
+fn registers(stage: Stage, view: &View<'_>) -> Vec<Action> {
+    let recorded = |name: &UnitName| {
+        let recorded = view.snapshot.recorded.as_ref()?;
+        recorded.manifest.units.get(name)?.registration.as_ref()
+    };
+    // A run that did not come to its end may have given the Node something else than is on record.
+    let is_unknown = view.snapshot.begun.is_some();
+    let changing = units(stage, view).filter_map(|(name, unit, _)| {
+        let registration = unit.registration.as_ref()?;
+        let starts = view.difference.units.contains_key(name);
+        (starts || is_unknown || recorded(name) != Some(registration)).then(|| Action::Register {
+            registration: registration.clone(),
+            machine: machine(view),
+        })
+    });
+    changing.collect()
+}
+
+fn machine(view: &View<'_>) -> Option<String> {
+    let identity = view.snapshot.machine.identity.as_ref()?;
+    Some(identity.machine.clone())
+}
+
+/// Whether systemd must read a unit file again that no unit is restarted for: what it applies to a
 /// running service, whom that may talk to, holds from then on.
-fn rereads(stage: Stage, view: &View<'_>, puts: &[Put]) -> bool {
+fn rereads(stage: Stage, view: &View<'_>, operations: &[FileOperation]) -> bool {
     if view.difference.is_empty() {
         return false;
     }
@@ -206,18 +244,18 @@ fn rereads(stage: Stage, view: &View<'_>, puts: &[Put]) -> bool {
         .filter(|(name, _, _)| !view.difference.units.contains_key(*name))
         .filter(|unit| is_active(*unit));
     quiet.any(|(_, unit, state)| {
-        let is_its_file = |put: &Put| matches!(put, Put::Entry(path, _) if unit.is_file(path));
+        let is_its_file = |put: &FileOperation| matches!(put, FileOperation::Entry(path, _) if unit.is_file(path));
         let is_stale = state.is_some_and(|state| state.stale);
-        is_stale || puts.iter().any(is_its_file)
+        is_stale || operations.iter().any(is_its_file)
     })
 }
 
-/// No turn goes back by itself.
+/// No transaction rolls back by itself.
 pub(super) fn keep_forward(waves: &mut [Wave]) {
     let groups = waves.iter_mut().flat_map(|wave| &mut wave.groups);
     for action in groups.flat_map(|group| group.steps.values_mut().flatten()) {
-        if let Action::Turn(turn) = action {
-            turn.back = None;
+        if let Action::Transaction(transaction) = action {
+            transaction.back = None;
         }
     }
 }

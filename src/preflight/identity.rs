@@ -47,7 +47,7 @@ pub(super) fn findings(views: &BTreeMap<NodeName, View<'_>>) -> Vec<Finding> {
                 all.join(", ")
             ),
             help: "on all but one of them: `rm /etc/machine-id && systemd-machine-id-setup`, then \
-                   start it anew"
+                   start it again"
                 .to_owned(),
         });
     }

@@ -31,7 +31,7 @@ impl Holder {
     }
 
     /// How it is stopped.
-    fn way_out(&self) -> String {
+    fn help(&self) -> String {
         match &self.unit {
             Some(unit) if unit.ends_with(".service") => {
                 format!("stop it by `systemctl disable --now {unit}`")
@@ -96,7 +96,7 @@ fn starting<'a>(
             signing_key: true,
         };
         let version = inventory.version(component.name, node);
-        let command = Command::foreseen(component, version, &situation).ok()?;
+        let command = Command::previewed(component, version, &situation).ok()?;
         (!is_own).then_some((component, node, command))
     });
     starts.collect()
@@ -142,6 +142,9 @@ fn collide(wanted: SocketAddr, there: SocketAddr) -> bool {
 pub(super) fn contests(inventory: &Inventory, name: &NodeName, view: &View<'_>) -> Vec<Contest> {
     let listeners = &view.snapshot.machine.listeners;
     let mut contests = Vec::new();
+    if listeners.is_empty() {
+        return contests;
+    }
     for (component, _, command) in starting(inventory, name, view) {
         for wanted in listens(component, &command) {
             let there = listeners.iter().filter(|it| collide(wanted, it.at));
@@ -176,13 +179,13 @@ pub(super) fn ports(node: &Node<'_>, holders: Option<&BTreeMap<u64, Holder>>) ->
         if is_ours || !told.insert((contest.component, port, holder.process)) {
             continue;
         }
-        let (whose, way_out) = (holder.title(), holder.way_out());
+        let (whose, help) = (holder.title(), holder.help());
         let text = format!(
             "{} is to listen on {}, and {whose} listens on {}",
             contest.component, contest.wanted, contest.listener.at
         );
         let help = format!(
-            "{way_out} on the node, or give {} another port by its flags in the inventory",
+            "{help} on the node, or give {} another port by its flags in the inventory",
             contest.component
         );
         findings.push(node.error("port-held", text, help));

@@ -13,7 +13,7 @@ pub(super) fn findings(node: &Node<'_>) -> Vec<Finding> {
     let found = changed.filter_map(|(path, _)| {
         let wanted = &view.manifest.entries.get(path)?.kind;
         let found = &view.snapshot.entries.get(path)?.kind;
-        let (wanted, way_out) = match (wanted, found) {
+        let (wanted, help) = match (wanted, found) {
             (Kind::Directory, FoundKind::Directory) => return None,
             (Kind::Directory, FoundKind::Link { target }) => {
                 ("a directory", mounted(path.as_str(), target))
@@ -37,7 +37,7 @@ pub(super) fn findings(node: &Node<'_>) -> Vec<Finding> {
             FoundKind::Other => "a device or a socket".to_owned(),
         };
         let text = format!("`{path}` is {there}, and {wanted} is wanted there");
-        Some(node.error("in-the-way", text, way_out))
+        Some(node.error("in-the-way", text, help))
     });
     found.chain(linked_state(node)).collect()
 }

@@ -12,8 +12,8 @@ use crate::remote_path::RemotePath;
 
 /// Where kinstall keeps what it knows of a node, and contents before they are put in place.
 const STATE: &str = "/var/lib/kinstall";
-/// Where a turn is carried out (`script/turn.sh`).
-const TURN: &str = "/run/kinstall";
+/// Where a transaction is carried out (`script/transaction.sh`).
+const TRANSACTION: &str = "/run/kinstall";
 /// Where units are enabled.
 const UNITS: &str = "/etc/systemd/system";
 /// What is kept free beyond what is staged, in bytes: records, the journal, half a step.
@@ -50,7 +50,7 @@ fn written(node: &Node<'_>) -> BTreeSet<RemotePath> {
         .collect();
     written.insert(RemotePath::fixed(STATE));
     if !difference.units.is_empty() {
-        written.extend([TURN, UNITS].map(RemotePath::fixed));
+        written.extend([TRANSACTION, UNITS].map(RemotePath::fixed));
     }
     written
 }
@@ -122,7 +122,7 @@ fn full(node: &Node<'_>) -> Vec<Finding> {
         }
         if room.inodes > 0 && need.inodes > room.inodes_free {
             let (left, needed) = (room.inodes_free, need.inodes);
-            let text = format!("`{directory}` can hold {left} files more and {needed} are needed");
+            let text = format!("`{directory}` has {left} inodes free and {needed} are needed");
             let help = format!(
                 "remove files: `du --inodes -x -d 3 {directory} | sort -n | tail` tells where most are"
             );

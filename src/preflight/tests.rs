@@ -1,5 +1,7 @@
 //! What the first look finds, on nodes that can be told in a line.
 
+mod worker;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Holder, Look, Severity};
@@ -47,10 +49,15 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
+        Self::of(|_| {})
+    }
+
+    fn of(change: impl Fn(&mut fixture::Fixture)) -> Self {
         let mut fixture = fixture::Fixture::new(2, "1.32.0", "3.5.21");
         for name in ["az1", "az2"] {
             fixture.node(name).domain = None;
         }
+        change(&mut fixture);
         let desired = fixture.composed();
         let mut cluster = Self {
             inventory: fixture.inventory,
@@ -93,7 +100,7 @@ impl Cluster {
                 snapshot,
                 difference: &differences[name],
                 leads: false,
-                superseded: &NONE,
+                retired: &NONE,
             };
             (name.clone(), view)
         };

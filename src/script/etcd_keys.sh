@@ -3,14 +3,7 @@
 # `COUNT PREFIX`, as in `12 k8s:enc:aescbc:v1:key1:`. No value leaves the node, and no more than a
 # page of them is held at a time.
 set -u
-umask 077
-export LC_ALL=C ETCDCTL_API=3
-certs=$1/etc/etcd/certs prefix=$2
-ask() {
-  /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert="$certs/rootCA.pem" \
-    --cert="$certs/healthcheck/etcd-healthcheck-client.pem" \
-    --key="$certs/healthcheck/etcd-healthcheck-client.key" "$@"
-}
+prefix=$2
 # A value is read from a pipe and kept nowhere. What fails says so behind it, for a pipe tells only of
 # its last command.
 count() {

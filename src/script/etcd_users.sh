@@ -3,15 +3,8 @@
 # turns authentication on, last of all. Output: a line for each thing that was missing, as
 # `etcd_users.rs` foresees it by what `observe.sh` told.
 set -u
-umask 077
-export LC_ALL=C ETCDCTL_API=3
-certs=$1/etc/etcd/certs mode=$2 role=$3 prefix=$4 admin=$5
+mode=$2 role=$3 prefix=$4 admin=$5
 shift 5
-ask() {
-  timeout 20 /usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 \
-    --cacert="$certs/rootCA.pem" --cert="$certs/healthcheck/etcd-healthcheck-client.pem" \
-    --key="$certs/healthcheck/etcd-healthcheck-client.key" "$@"
-}
 # WORDS COMMAND...: tells what is missing, and does it.
 do_it() {
   echo "$1"

@@ -23,7 +23,7 @@ if ! flock -n 9; then
 fi
 printf '%s\n' "$2" >"$state/lock.holder"
 echo $$ >"$state/lock.process"
-# A turn of a run that was killed comes to its end first.
+# A transaction of a run that was killed comes to its end first.
 flock -w 120 "$state/turning" true
 echo "locked $(cat "$state/recorded.json" "$state/begun.json" "$state/outcome" 2>/dev/null | cksum | tr ' ' -)$broke"
 # Whoever waits for a byte does not hold the lock: killed, this script must take it along.

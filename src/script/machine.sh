@@ -41,6 +41,8 @@ machine_places() { # machine_places PATHS
 #   clock SECONDS
 #   state STATE                  systemd's word for the whole
 #   address ADDRESS/BITS         of its interfaces; address6 the same in hexadecimal
+#   network ADDRESS MASK MTU     what an interface leads to without a router, in the kernel's hexadecimal
+#   network6 ADDRESS BITS MTU
 #   foreign 4|6                  an address that is on no interface can be listened on
 #   listens ADDRESS:PORT INODE   in the kernel's hexadecimal
 machine_itself() {
@@ -49,6 +51,12 @@ machine_itself() {
   echo "machine state $(systemctl is-system-running 2>/dev/null)"
   awk '/\|--/ { address = $NF } /host LOCAL/ { print "machine address " address $1 }' /proc/net/fib_trie 2>/dev/null | sort -u
   awk '{ print "machine address6 " $1 }' /proc/net/if_inet6 2>/dev/null
+  # Column by column as the kernel has them: a gateway of nothing is none.
+  awk 'function mtu(link) { it = 0; getline it <("/sys/class/net/" link "/mtu"); return it }
+    FNR == 1 && NF == 11 { next }
+    NF == 11 && $3 == "00000000" && $8 != "00000000" { print "machine network " $2 " " $8 " " mtu($1) }
+    NF == 10 && $5 ~ /^0*$/ && $2 != "00" && $2 != "80" && $10 != "lo" && $1 !~ /^(fe80|ff)/ {
+      print "machine network6 " $1 " " $2 " " mtu($10) }' /proc/net/route /proc/net/ipv6_route 2>/dev/null
   for family in 4 6; do
     [ "$(cat "/proc/sys/net/ipv$family/ip_nonlocal_bind" 2>/dev/null)" != 1 ] || echo "machine foreign $family"
   done

@@ -8,17 +8,7 @@
 #   learner NAME URL, promote ID, remove ID, move ID URL
 # A refusal of etcd's is told on the output as `refused WORDS`.
 set -u
-umask 077
-export LC_ALL=C ETCDCTL_API=3
 word=$2
-certs=$1/etc/etcd/certs
-seconds=5s
-ask() {
-  /usr/local/bin/etcdctl --endpoints="$at" --command-timeout="$seconds" --cacert="$certs/rootCA.pem" \
-    --cert="$certs/healthcheck/etcd-healthcheck-client.pem" \
-    --key="$certs/healthcheck/etcd-healthcheck-client.key" "$@"
-}
-at=https://127.0.0.1:2379
 change() {
   if said=$(ask member "$@" 2>&1); then
     exit 0
@@ -32,8 +22,8 @@ case $word in
     echo "members $list"
     # A learner answers no question of health, only late.
     voters=$(ask member list 2>/dev/null | awk -F', ' '$2 == "started" && $6 != "true" { print $5 }' | tr '\n' ',')
-    at=${voters%,}
-    [ -z "$at" ] || echo "health $(seconds=3s ask endpoint health -w json 2>/dev/null)"
+    endpoint=${voters%,}
+    [ -z "$endpoint" ] || echo "health $(seconds=3s ask endpoint health -w json 2>/dev/null)"
     ;;
   list)
     list=$(seconds=3s ask member list -w json 2>&1) ||
@@ -61,7 +51,7 @@ case $word in
     # asked here; a dead member does not answer.
     theirs=$(ask member list 2>/dev/null | awk -F', ' -v id="$3" '$1 == id { print $5 }')
     own=$(ask endpoint status 2>/dev/null | awk -F', ' '{ print $2 }')
-    [ -z "$theirs" ] || (at=$theirs seconds=3s ask move-leader -- "$own") >/dev/null 2>&1 || :
+    [ -z "$theirs" ] || (endpoint=$theirs seconds=3s ask move-leader -- "$own") >/dev/null 2>&1 || :
     change remove -- "$3"
     ;;
   move) change update "--peer-urls=$4" -- "$3" ;;

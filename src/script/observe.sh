@@ -1,6 +1,6 @@
 # Prints what a node holds. Arguments: ROOT VERIFY(index|hash). Input: lines `path P` and `unit U`,
 # and, of a member of etcd, `data DIRECTORY`, after `wal DIRECTORY` where its log lies elsewhere, and
-# `users ROLE` where it is to say whom it knows.
+# `users ROLE` where it is to say whom it knows; `worker` where it is to run Pods.
 # A file whose size, times and inode are those in the index is not read again.
 set -u
 umask 077
@@ -30,6 +30,13 @@ etcd_data() {
   [ -n "$(find -H "$member" "$wal" -type f -print -quit 2>/dev/null)" ] || return 0
   newest=$(find -H "$wal" -maxdepth 1 -name '*.wal' 2>/dev/null | sort | tail -n 1)
   echo "data $directory $([ -z "$newest" ] || od -An -v -tx1 -N256 "$newest" | tr -d ' \n')"
+}
+
+# Whether two paths lead to one file.
+is_same() {
+  both=$(stat -L -c '%d:%i,' "$1" "$2" 2>/dev/null)
+  [ "${both%%,*}," = "${both##*
+}" ] && [ "${both#*,}" != '' ]
 }
 
 # What is dropped into units, by whoever, in each place that systemd looks at. What is dropped into
@@ -100,6 +107,13 @@ END
   echo "told $count"
 '
 
+# What of the ways to other nodes' Pods is not as it should be, in the words of what keeps them there.
+ways() {
+  keeper=/etc/k8s/kinstall-network/network.sh
+  [ -z "$root" ] && [ -f "$keeper" ] || return 0
+  timeout -k 1 10 sh "$keeper" differs 2>/dev/null | head -n 50 | tr -c 'A-Za-z0-9/.: \n-' '?' | sed 's/^/way /'
+}
+
 echo 'kinstall-observe 1'
 # Asked first: what is looked at below may be half-way otherwise.
 [ ! -f "$state/turning" ] || flock -n "$state/turning" true || echo turning
@@ -122,6 +136,7 @@ paths=$({
 } | sort -u)
 machine_places "$paths"
 [ -n "$1" ] || machine_itself
+[ -n "$1" ] || ! printf '%s\n' "$asked" | grep -qx worker || machine_worker
 find_moved "$paths"
 found=$(printf '%s\n' "$paths" | sed -n 's/^./.&/p' | lying |
   xargs -r sh -c 'find "$@" -maxdepth 0 -printf "%p %y %m %u %g %s %T@ %C@ %i %l\n"' find 2>/dev/null |
@@ -132,8 +147,11 @@ found=$(printf '%s\n' "$paths" | sed -n 's/^./.&/p' | lying |
     { key = $1; for (i = 2; i <= 9; i++) key = key " " $i
       print key " " (key in known ? known[key] : "?") }')
 [ -z "$found" ] || printf '%s\n' "$found" | called | sed 's/^/entry /'
-printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }' | xargs -r sha256sum |
-  awk '{ print $2 " " $1 }' | called | sed 's/^/hash /'
+changed=$(printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }')
+if [ -n "$changed" ]; then
+  choose_sha256
+  printf '%s\n' "$changed" | sha256_of | awk '{ print $2 " " $1 }' | called | sed 's/^/hash /'
+fi
 
 units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
 if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
@@ -144,7 +162,11 @@ if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
   printf '%s\n' "$shown"
   printf '%s\n' "$shown" | sed -n 's/^show \([^ ]*\) MainPID=\([1-9][0-9]*\)$/\1 \2/p' |
     while read -r unit pid; do
-      echo "program $unit $(readlink "/proc/$pid/exe")"
+      echo "program $unit $(printf '%s' "$(readlink "/proc/$pid/exe")" | tr -c 'A-Za-z0-9/._+@:() -' '?')"
+      # What the unit file starts, where something else runs; what a script becomes is for it to say.
+      wanted=$(sed -n '\|^ExecStart=[-@:+!]*/| { s|^[^/]*\(/[^[:space:]]*\).*|\1|p; q }' "/etc/systemd/system/$unit" 2>/dev/null)
+      [ -z "$wanted" ] || is_same "/proc/$pid/exe" "$wanted" || [ "$(head -c 2 "$wanted" 2>/dev/null)" = '#!' ] ||
+        echo "instead $unit $(readlink -m "$wanted")"
       held=$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's|.* -> \(/.*\)/member/snap/db$|\1|p' | head -n 1)
       [ -z "$held" ] || echo "holds $unit $held"
     done
@@ -159,6 +181,7 @@ for unit in $units; do
 done
 etcd_data
 etcd_users
+ways
 [ ! -f "$state/kept.json" ] || echo "kept $(cat "$state/kept.json")"
 [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
 [ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"

@@ -1,6 +1,7 @@
 # Takes away what kinstall put on a node: services first, its own record last, so that a run that was
 # cut short can be run again. Arguments: ROOT. Input: a line each, in order:
 #   stop UNIT
+#   run COMMAND        of a shell: what takes away what a service left in the kernel
 #   remove PATH        a directory only if it is empty
 #   data DIRECTORY     with all that is in it
 #   empty DIRECTORY    itself, if nothing is left in it
@@ -28,8 +29,11 @@ printf '%s\n' "$lines" | while read -r what path; do
       systemctl reset-failed "$path" 2>/dev/null || :
       rm -f "/run/systemd/system/$path.d/kinstall-join.conf"
       ;;
+    # It is fixed text of kinstall's own. What is gone already is no failure.
+    run) timeout 60 sh -c "$path" </dev/null >/dev/null 2>&1 || : ;;
     remove) if [ -d "$at" ] && [ ! -L "$at" ]; then rmdir "$at" 2>/dev/null || :; else rm -f "$at"; fi ;;
-    data) rm -rf "$at" ;;
+    # What is mounted there stays mounted, and is emptied.
+    data) [ ! -d "$at" ] || [ -L "$at" ] || find "$at" -xdev -mindepth 1 -delete; rm -rf "$at" 2>/dev/null || : ;;
     empty) rmdir "$at" 2>/dev/null || : ;;
   esac
 done
@@ -47,4 +51,6 @@ if [ -n "$kept" ]; then
 else
   rm -rf "$state"
 fi
+# What a transaction ran, and what Pods were given.
+[ -n "$1" ] || rm -rf ./run/kinstall
 sync -f ./var/lib

@@ -18,9 +18,10 @@ pub struct Recorded {
     pub generation: u64,
     /// What the node should hold.
     pub manifest: Manifest,
-    /// Entries of the generation before that were superseded under another name (a dated
+    /// Entries of the generation before that were retired under another name (a dated
     /// certificate, a versioned program): they stay for a way back, for one generation.
-    pub superseded: BTreeMap<RemotePath, Entry>,
+    #[serde(rename = "superseded")]
+    pub retired: BTreeMap<RemotePath, Entry>,
 }
 
 /// The form of a record. Later ones say things that this kinstall would not understand; the first

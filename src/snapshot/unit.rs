@@ -1,6 +1,7 @@
 //! How a unit of a node is, as `systemctl show` tells.
 
 use crate::manifest::UnitName;
+use crate::plain;
 
 /// How a unit is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +17,9 @@ pub struct UnitState {
     /// How often systemd restarted it by itself.
     pub restarts: u32,
     /// The file its process was started from.
-    pub program: Option<String>,
+    pub program: Option<Program>,
+    /// The program that its unit file starts, where that is another one.
+    pub instead_of: Option<String>,
     /// When its process started, as systemd writes it, in UTC.
     pub since: Option<String>,
     /// Whether its unit file is newer than what systemd has read.
@@ -31,6 +34,15 @@ pub struct UnitState {
     pub fragment: Option<String>,
     /// The data directory of etcd that its process has open.
     pub holds: Option<String>,
+}
+
+/// The file that a process was started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path.
+    pub path: String,
+    /// Whether it is not there any more.
+    pub is_gone: bool,
 }
 
 /// A drop-in of a unit that lies on a node.
@@ -79,21 +91,32 @@ impl UnitState {
         self.name.is_some() || self.is_masked || self.fragment.as_ref().is_some_and(elsewhere)
     }
 
+    /// Takes in which file its process was started from.
+    pub(super) fn runs(&mut self, program: &str) {
+        let bare = program.strip_suffix(" (deleted)");
+        self.program = Some(Program {
+            path: bare.unwrap_or(program).to_owned(),
+            is_gone: bare.is_some(),
+        });
+        self.program.take_if(|program| program.path.is_empty());
+    }
+
     /// Takes in `Property=value`.
     pub(super) fn show(&mut self, unit: &UnitName, text: &str) -> Option<()> {
         let (property, value) = text.split_once('=')?;
         let said = || Some(value.to_owned()).filter(|value| !value.is_empty());
+        let word = || plain::brief(value);
         match property {
             "Id" => self.name = said().filter(|name| name != unit.as_str()),
             "LoadState" => self.is_masked = value == "masked",
             "FragmentPath" => self.fragment = said(),
-            "ActiveState" => value.clone_into(&mut self.active),
-            "SubState" => value.clone_into(&mut self.sub),
+            "ActiveState" => self.active = word(),
+            "SubState" => self.sub = word(),
             "UnitFileState" => self.enabled = value == "enabled",
             "MainPID" => self.pid = value.parse().ok()?,
             "NRestarts" => self.restarts = value.parse().ok()?,
             "NeedDaemonReload" => self.stale = value == "yes",
-            "ExecMainStartTimestamp" => self.since = said().or_else(|| self.since.take()),
+            "ExecMainStartTimestamp" if !value.is_empty() => self.since = Some(word()),
             _ => {}
         }
         Some(())

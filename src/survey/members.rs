@@ -12,7 +12,7 @@ pub async fn ask(transport: &Transport) -> Result<Result<Vec<Member>, String>, t
         .call(script::MEMBER, &["look"], Body::default())
         .await?;
     if reply.status == 0 {
-        return Ok(membership::told(&reply.output).map_err(|error| error.to_string()));
+        return Ok(membership::from_etcdctl(&reply.output).map_err(|error| error.to_string()));
     }
     refused(transport, &reply).map(Err)
 }
@@ -39,7 +39,7 @@ pub async fn leads(transport: &Transport) -> bool {
 
 /// What a cluster stands on, as etcd tells of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ground {
+pub struct EtcdState {
     /// Prefixes, of those asked about, below which something is stored.
     pub below: BTreeSet<String>,
     /// The users it knows, where it asks who its clients are.
@@ -47,10 +47,10 @@ pub struct Ground {
 }
 
 /// What etcd tells, through the member on this node; else why it does not.
-pub async fn ground(
+pub async fn state(
     transport: &Transport,
     prefixes: &BTreeSet<String>,
-) -> Result<Result<Ground, String>, transport::Error> {
+) -> Result<Result<EtcdState, String>, transport::Error> {
     let mut words = vec!["ground"];
     words.extend(prefixes.iter().map(String::as_str));
     let reply = transport
@@ -65,7 +65,7 @@ pub async fn ground(
         told.map(ToOwned::to_owned).collect::<BTreeSet<_>>()
     };
     let asks = reply.output.lines().any(|line| line == "asks");
-    Ok(Ok(Ground {
+    Ok(Ok(EtcdState {
         below: told("below"),
         users: asks.then(|| told("user")),
     }))

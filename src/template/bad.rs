@@ -4,7 +4,7 @@ use handlebars::{RenderError, RenderErrorReason, TemplateError};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde_json::Value;
 
-use super::{OwnText, known};
+use super::{Override, known};
 
 /// The longest line that is shown with what is said of it.
 const SHOWN_BYTES_MAX: usize = 1000;
@@ -48,7 +48,7 @@ impl BadText {
 
     /// Says the way out.
     #[must_use]
-    pub fn way_out(self, help: impl Into<String>) -> Self {
+    pub fn with_help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
             ..self
@@ -64,20 +64,20 @@ impl BadText {
     }
 
     /// A text that is no template.
-    pub(super) fn unread(own: &OwnText, error: &TemplateError) -> Self {
+    pub(super) fn unread(own: &Override, error: &TemplateError) -> Self {
         let (_, reason) = words(error);
         Self::new(&own.file, &format!("it is no template: {reason}")).seen(own, error.pos())
     }
 
     /// A template that does not render.
-    pub(super) fn unrendered(own: &OwnText, error: &RenderError, data: &Value) -> Self {
+    pub(super) fn unrendered(own: &Override, error: &RenderError, data: &Value) -> Self {
         let place = error.line_no.zip(error.column_no);
         match error.reason() {
             RenderErrorReason::TemplateError(error) => Self::unread(own, error),
             RenderErrorReason::MissingVariable(Some(name)) => {
                 let message = format!("there is nothing called `{name}`");
                 Self::new(&own.file, &message)
-                    .way_out(known::instead(name, data))
+                    .with_help(known::instead(name, data))
                     .seen(own, place)
             }
             RenderErrorReason::IOError(error) => {
@@ -91,7 +91,7 @@ impl BadText {
     }
 
     /// The same, at a place of the text.
-    pub(super) fn seen(self, own: &OwnText, place: Option<(usize, usize)>) -> Self {
+    pub(super) fn seen(self, own: &Override, place: Option<(usize, usize)>) -> Self {
         let Some((line, column)) = place else {
             return self;
         };

@@ -8,7 +8,7 @@ use handlebars::template::{
     DecoratorTemplate, HelperTemplate, Parameter, TemplateElement as Element, TemplateMapping,
 };
 
-use super::{BadText, OwnText};
+use super::{BadText, Override};
 
 /// The most steps that rendering a text may take.
 const STEPS_MAX: u64 = 1_000_000;
@@ -30,12 +30,12 @@ const INLINE: &str = "inline";
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'a> {
     pub(super) template: &'a Template,
-    pub(super) file: Option<&'a OwnText>,
+    pub(super) file: Option<&'a Override>,
 }
 
 /// Refuses a text with more blocks or parentheses than the stack has room for, should they lie in
 /// each other: the parser recurses. All are counted, wherever they are, so that nothing hides one.
-pub(super) fn check_parts(own: &OwnText) -> Result<(), BadText> {
+pub(super) fn check_parts(own: &Override) -> Result<(), BadText> {
     let text = own.text.as_str();
     let begins_block = |(at, open): &(usize, &str)| {
         let tag =

@@ -115,10 +115,10 @@ pub(super) fn instead(missing: &str, data: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Error, Known, Own, OwnText, Renderer};
+    use super::super::{Error, Known, Override, Overrides, Renderer, Scene};
 
     fn render(text: &str) -> Result<String, String> {
-        let own = OwnText {
+        let own = Override {
             file: "templates/x.hbs".to_owned(),
             text: text.to_owned(),
             is_template: true,
@@ -127,9 +127,10 @@ mod tests {
             "node": {"name": "a", "none": [], "null": null},
             "list": [{"x": 1}, {"x": 0}],
         });
+        let data = Scene::of(&data).unwrap();
         let rendered = Renderer::default().own(&own, &data);
         rendered.map_err(|error| match error {
-            Error::Own(bad) => bad.in_words(),
+            Error::Overrides(bad) => bad.in_words(),
             other @ Error::Render { .. } => other.to_string(),
         })
     }
@@ -198,9 +199,9 @@ mod tests {
             texts: vec!["partial/networks.hbs"],
             units: vec![],
         };
-        let own = Own::of("templates", files, &known).unwrap();
+        let own = Overrides::of("templates", files, &known).unwrap();
         let renderer = Renderer::with(&own).unwrap();
-        let data = json!({"service": {"networks": []}});
+        let data = Scene::of(&json!({"service": {"networks": []}})).unwrap();
         let error = renderer
             .render("unit", "{{> networks}}", &data)
             .unwrap_err();

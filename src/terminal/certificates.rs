@@ -228,8 +228,8 @@ fn tail(text: &mut String, facts: Option<&Facts>, places: &[PlaceRow]) {
 fn head(text: &mut String, name: &str, facts: Option<&Facts>) {
     let rest = match facts {
         Some(facts) => format!(
-            "{} days left (until {}), {}, {}",
-            facts.days_left,
+            "{} left (until {}), {}, {}",
+            plain::count(facts.days_left, "day"),
             facts.ends,
             plain::line(&facts.subject),
             facts.key

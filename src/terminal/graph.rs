@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::certificates::{AuthorityRow, CertificateRow, Facts, Listing};
 use crate::certificate::link::{LINKS, Link, Party};
 use crate::certificate::{Kind, Request};
+use crate::plain::count;
 
 pub use dot::dot;
 pub use svg::svg;
@@ -132,7 +133,7 @@ fn side(text: &mut String, who: &str, end: &End) {
         end.flag,
         end.facts.as_ref().map_or_else(
             || "not made yet".to_owned(),
-            |facts| format!("{}, {} days left", facts.subject, facts.days_left)
+            |facts| format!("{}, {} left", facts.subject, count(facts.days_left, "day"))
         ),
         end.signer,
         end.trust,

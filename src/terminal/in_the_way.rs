@@ -1,4 +1,5 @@
-//! What is in the way of a node's units, told: units that somebody else made, and drop-ins.
+//! What is in the way of a node's units, told: units that somebody else made, drop-ins, and programs
+//! that run in the place of theirs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{drop_in, listing::paint};
-use crate::diff::Fate;
+use crate::diff::Disposition;
 use crate::inventory::NodeName;
 use crate::plan::View;
 use crate::remote_path::RemotePath;
@@ -36,13 +37,15 @@ pub fn of(
     let strangers = view.difference.strangers.iter().map(|stranger| InTheWay {
         node: node.to_string(),
         unit: stranger.unit.to_string(),
-        what: match &stranger.fate {
-            Fate::Shadowed => format!("{}: it will be shadowed", stranger.what),
-            Fate::Replaced => format!(
+        what: match &stranger.disposition {
+            Disposition::Shadowed => format!("{}: it will be shadowed", stranger.what),
+            Disposition::Replaced => format!(
                 "{}: push refuses to stop and replace it without `--replace-unmanaged`",
                 stranger.what
             ),
-            Fate::Stays(command) => format!("{}: push refuses, `{command}` first", stranger.what),
+            Disposition::Stays(command) => {
+                format!("{}: push refuses, `{command}` first", stranger.what)
+            }
         },
         path: None,
         text: Vec::new(),
@@ -59,7 +62,17 @@ pub fn of(
             text: text.map_or_else(Vec::new, |text| drop_in::shown(text)),
         }
     });
-    strangers.chain(drop_ins).collect()
+    // Of what is started again, that is told as the reason.
+    let staying = view.difference.intruders.iter();
+    let staying = staying.filter(|(unit, _)| !view.difference.units.contains_key(*unit));
+    let intruders = staying.map(|(unit, what)| InTheWay {
+        node: node.to_string(),
+        unit: unit.to_string(),
+        what: what.clone(),
+        path: None,
+        text: Vec::new(),
+    });
+    strangers.chain(drop_ins).chain(intruders).collect()
 }
 
 impl InTheWay {

@@ -155,7 +155,7 @@ fn touched(group: &crate::action::Group) -> Option<Vec<String>> {
     let talks = |it: &Action| {
         matches!(
             it,
-            Action::Await { .. } | Action::Lead { .. } | Action::Member(_)
+            Action::Await { .. } | Action::Lead { .. } | Action::Ready { .. } | Action::Member(_)
         )
     };
     let asks = |actions: &Vec<Action>| actions.iter().all(talks);
@@ -172,7 +172,7 @@ fn node(
 ) -> NodeListing {
     let size = |digest: &Digest| match desired.contents.get(digest) {
         Some(Content::Inline(bytes)) => bytes.expose().len() as u64,
-        Some(Content::Binary { size, .. }) => *size,
+        Some(Content::Fetched { size, .. }) => *size,
         None => 0,
     };
     let entries = view
@@ -205,7 +205,10 @@ fn node(
             } else {
                 "start"
             },
-            reason: reason(&activation.reason),
+            reason: reason(
+                &activation.reason,
+                view.difference.intruders.get(unit).map(String::as_str),
+            ),
         });
     NodeListing {
         node: name.to_string(),
@@ -217,8 +220,11 @@ fn node(
     }
 }
 
-fn reason(reason: &Reason) -> String {
-    match reason {
+/// Why a unit is started; with what runs in its place, if anything does.
+fn reason(reason: &Reason, intruder: Option<&str>) -> String {
+    let intruder = plain::line(intruder.unwrap_or_default()).into_owned();
+    let why = match reason {
+        Reason::Intruder => return format!("it {intruder}"),
         Reason::NotRunning => "it does not run".to_owned(),
         Reason::NotEnabled => "it would not start with the machine".to_owned(),
         Reason::Outdated => "it runs on something else than what is in place".to_owned(),
@@ -233,7 +239,11 @@ fn reason(reason: &Reason) -> String {
                 more => format!("{first} and {} more change", more - 1),
             }
         }
+    };
+    if intruder.is_empty() {
+        return why;
     }
+    format!("{why}; it {intruder}")
 }
 
 /// What becomes of an entry.
@@ -250,9 +260,9 @@ fn detail(path: &RemotePath, view: &View<'_>, desired: &Desired) -> String {
             _ => format!("→ {target}"),
         },
         Kind::File { digest, .. } => match desired.contents.get(digest) {
-            Some(Content::Binary { program, size }) => {
+            Some(Content::Fetched { of, size }) => {
                 format!(
-                    "{program}, {}, sha256 {}",
+                    "{of}, {}, sha256 {}",
                     super::progress::size(*size),
                     digest.short()
                 )
@@ -322,8 +332,11 @@ impl Listing {
         let entries: usize = self.nodes.iter().map(|node| node.entries.len()).sum();
         let nodes = self.nodes.len();
         format!(
-            "{}: {entries} changes on {nodes} nodes, {units} services to start or restart",
+            "{}: {} on {}, {} to start or restart",
             self.cluster,
+            plain::count(entries, "change"),
+            plain::count(nodes, "node"),
+            plain::count(units, "service"),
         )
     }
 

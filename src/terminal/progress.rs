@@ -66,7 +66,10 @@ impl Progress {
                 self.line(&format!("  {node}: staged{size}"));
             }
             Event::Installed { node, count } => {
-                self.detail(&format!("  {node}: {count} entries put in place"));
+                self.detail(&format!(
+                    "  {node}: {} put in place",
+                    plain::count(count, "entry")
+                ));
             }
             Event::Activating {
                 node,

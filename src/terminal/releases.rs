@@ -1,38 +1,51 @@
 //! What `fetch` tells of releases and `cache` of what is kept, as text and as JSON of the same shape.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 pub(crate) use super::progress::size;
-use crate::artifact::Program;
+use crate::artifact::{Needs, Program, counted};
 use crate::bundle::Manifest;
 use crate::fetch::{self, Cache, Entry, PinReport};
+use crate::image::Image;
 use crate::inventory::Inventory;
 use crate::lockfile::{Lockfile, PinnedProgram};
 use crate::plain;
 
-/// The programs an inventory needs, pinned and in the cache.
+/// What an inventory needs, pinned and in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Releases {
-    /// Each of them.
-    pub programs: Vec<Release>,
+    /// Each program, and each image after them.
+    pub all: Vec<Release>,
 }
 
-/// One program. Its JSON form is documented in docs/json.md and changes only by additions.
+/// Whether it is a program or an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ware {
+    /// A program.
+    Program,
+    /// An image of containers.
+    Image,
+}
+
+/// One program or image. Its JSON form is documented in docs/json.md and changes only by additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {
-    /// Its name.
+    /// What it is.
+    pub kind: Ware,
+    /// Its name; of an image the whole, with tag and digest.
     pub name: String,
-    /// Its version.
+    /// Its version; of an image its tag, if it has one.
     pub version: String,
     /// What it runs on.
     pub arch: String,
-    /// Its size in bytes.
+    /// Its size in bytes; of an image that of all its parts, as a registry keeps them.
     pub size: u64,
-    /// The SHA-256 of the program itself.
+    /// The SHA-256 of the program itself; of an image that of what its name leads to.
     pub sha256: String,
     /// The word of the lockfile for what its pin rests on.
     pub trust: &'static str,
@@ -60,10 +73,10 @@ pub enum Pinning {
 }
 
 impl Releases {
-    /// What a lockfile pins of these programs, and a report says was just done.
+    /// What a lockfile pins of what is needed, and a report says was just done.
     pub fn of(
         inventory: &Inventory,
-        programs: &BTreeSet<Program>,
+        needs: &Needs,
         lockfile: &Lockfile,
         cache: &Cache,
         report: &PinReport,
@@ -76,6 +89,7 @@ impl Releases {
             let address = || fetch::address(inventory, &artifact).unwrap_or_default();
             let done = (report.pinned.iter()).find(|pinned| pinned.artifact == artifact);
             Some(Release {
+                kind: Ware::Program,
                 name: program.name.clone(),
                 version: program.version.to_string(),
                 arch: program.arch.to_string(),
@@ -96,20 +110,51 @@ impl Releases {
                 },
             })
         };
+        let image = |image: &Image| {
+            let pin = lockfile.image(image)?;
+            let trust = fetch::image_trust(inventory, image, pin);
+            let noted = cache.about(pin.manifest.digest);
+            let address = || fetch::image_address(inventory, image).unwrap_or_default();
+            let done = report.images.iter().find(|(pinned, _)| pinned == image);
+            Some(Release {
+                kind: Ware::Image,
+                name: image.reference.to_string(),
+                version: image.reference.tag.clone().unwrap_or_default(),
+                arch: image.arch.to_string(),
+                size: pin.size(),
+                sha256: pin.named.to_string(),
+                trust: trust.name(),
+                rests_on: trust.meaning().to_owned(),
+                url: noted.and_then(|about| about.from).unwrap_or_else(address),
+                archive: None,
+                pinned: match done.map(|(_, before)| before) {
+                    None => Pinning::Kept,
+                    Some(None) => Pinning::New,
+                    Some(Some(before)) if before.named == pin.named => Pinning::New,
+                    Some(Some(_)) => Pinning::Changed,
+                },
+            })
+        };
+        let programs = needs.programs.iter().filter_map(release);
+        let images = needs.images.iter().filter_map(image);
         Self {
-            programs: programs.iter().filter_map(release).collect(),
+            all: programs.chain(images).collect(),
         }
     }
 
-    /// As a person reads it: a table, and what its last column means.
+    fn of_kind(&self, kind: Ware) -> impl Iterator<Item = &Release> {
+        self.all.iter().filter(move |release| release.kind == kind)
+    }
+
+    /// As a person reads it: a table of programs, one of images, and what their last column means.
     pub fn text(&self) -> String {
-        let rows = self.programs.iter().map(|release| {
+        let rows = |release: &Release| {
             let pinned = match release.pinned {
                 Pinning::Kept => "",
                 Pinning::New => "new",
                 Pinning::Changed => "changed",
             };
-            vec![
+            let mut row = vec![
                 release.name.clone(),
                 release.version.clone(),
                 release.arch.clone(),
@@ -117,12 +162,23 @@ impl Releases {
                 release.sha256[..12].to_owned(),
                 release.trust.to_owned(),
                 pinned.to_owned(),
-            ]
-        });
+            ];
+            if release.kind == Ware::Image {
+                // Its name says it.
+                row.remove(1);
+            }
+            row
+        };
         let head = ["program", "version", "arch", "size", "sha256", "trust", ""];
-        let mut text = table(&head, rows);
+        let mut text = table(&head, self.of_kind(Ware::Program).map(rows));
+        let mut images = self.of_kind(Ware::Image).peekable();
+        if images.peek().is_some() {
+            let head = ["image", "arch", "size", "sha256", "trust", ""];
+            text.push('\n');
+            text += &table(&head, images.map(rows));
+        }
         let mut meanings = BTreeMap::new();
-        for release in &self.programs {
+        for release in &self.all {
             meanings.insert(release.trust, release.rests_on.as_str());
         }
         for (trust, meaning) in meanings {
@@ -135,10 +191,11 @@ impl Releases {
     /// In one line.
     pub fn summary(&self) -> String {
         // A lockfile may say any number.
-        let sizes = self.programs.iter().map(|release| release.size);
+        let sizes = self.all.iter().map(|release| release.size);
         let whole = size(sizes.fold(0, u64::saturating_add));
-        let count = self.programs.len();
-        format!("{count} programs pinned and in the cache, {whole}")
+        let count = |kind| self.of_kind(kind).count();
+        let count = counted(count(Ware::Program), count(Ware::Image));
+        format!("{count} pinned and in the cache, {whole}")
     }
 }
 
@@ -147,7 +204,7 @@ impl Releases {
 pub struct CacheEntry {
     /// Its SHA-256.
     pub sha256: String,
-    /// The program, if that was noted.
+    /// The program, or the image that it is a part of, if that was noted.
     pub name: Option<String>,
     /// Its version.
     pub version: Option<String>,
@@ -171,7 +228,7 @@ impl CacheEntry {
         Self {
             sha256: entry.digest.to_string(),
             name: about.map(|about| about.name.clone()),
-            version: about.map(|about| about.version.to_string()),
+            version: about.and_then(|about| Some(about.version?.to_string())),
             arch: about.map(|about| about.arch.to_string()),
             url: about.and_then(|about| about.from.clone()),
             size: entry.size,
@@ -194,7 +251,7 @@ pub fn entries_text(entries: &[CacheEntry]) -> String {
             match entry.unused_days {
                 0 => "today".to_owned(),
                 1 => "yesterday".to_owned(),
-                days => format!("{days} days ago"),
+                days => format!("{} ago", plain::count(days, "day")),
             },
             entry.sha256[..12].to_owned(),
         ]
@@ -211,52 +268,79 @@ pub fn entries_text(entries: &[CacheEntry]) -> String {
     table(&head, rows)
 }
 
-/// One program of a bundle. Its JSON form is documented in docs/json.md and changes only by
+/// One program or image of a bundle. Its JSON form is documented in docs/json.md and changes only by
 /// additions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bundled {
-    /// Its name.
+    /// What it is.
+    pub kind: Ware,
+    /// Its name; of an image the whole, with tag and digest.
     pub name: String,
-    /// Its version.
+    /// Its version; of an image its tag, if it has one.
     pub version: String,
     /// What it runs on.
     pub arch: String,
-    /// Its size in bytes.
+    /// Its size in bytes; of an image that of all its parts.
     pub size: u64,
-    /// The SHA-256 of the program itself.
+    /// The SHA-256 of the program itself; of an image that of its manifest for the architecture.
     pub sha256: String,
 }
 
 impl Bundled {
-    /// The programs of a bundle.
+    /// The programs and images of a bundle.
     pub fn all(manifest: &Manifest) -> Vec<Self> {
         let bundled = |(program, pinned): (&Program, &PinnedProgram)| Self {
+            kind: Ware::Program,
             name: program.name.clone(),
             version: program.version.to_string(),
             arch: program.arch.to_string(),
             size: pinned.size,
             sha256: pinned.digest.to_string(),
         };
-        manifest.programs.iter().map(bundled).collect()
+        let image = |(image, parts): (&Image, &Vec<PinnedProgram>)| {
+            let sizes = parts.iter().map(|part| part.size);
+            let digest = parts.first().map(|manifest| manifest.digest.to_string());
+            Self {
+                kind: Ware::Image,
+                name: image.reference.to_string(),
+                version: image.reference.tag.clone().unwrap_or_default(),
+                arch: image.arch.to_string(),
+                size: sizes.fold(0, u64::saturating_add),
+                sha256: digest.unwrap_or_default(),
+            }
+        };
+        let programs = manifest.programs.iter().map(bundled);
+        programs.chain(manifest.images.iter().map(image)).collect()
     }
 }
 
-/// Programs of a bundle as a person reads them.
+/// What a bundle holds as a person reads it.
 pub fn bundled_text(bundled: &[Bundled]) -> String {
-    let rows = bundled.iter().map(|program| {
-        vec![
-            program.name.clone(),
-            program.version.clone(),
-            program.arch.clone(),
-            size(program.size),
-            program.sha256[..12].to_owned(),
-        ]
-    });
-    let text = table(&["program", "version", "arch", "size", "sha256"], rows);
-    let sizes = bundled.iter().map(|program| program.size);
+    let row = |it: &Bundled| {
+        let mut row = vec![
+            it.name.clone(),
+            it.version.clone(),
+            it.arch.clone(),
+            size(it.size),
+            it.sha256.chars().take(12).collect(),
+        ];
+        if it.kind == Ware::Image {
+            row.remove(1);
+        }
+        row
+    };
+    let (images, programs): (Vec<_>, Vec<_>) =
+        bundled.iter().partition(|it| it.kind == Ware::Image);
+    let head = ["program", "version", "arch", "size", "sha256"];
+    let mut text = table(&head, programs.iter().map(|it| row(it)));
+    if !images.is_empty() {
+        let head = ["image", "arch", "size", "sha256"];
+        text = format!("{text}\n{}", table(&head, images.iter().map(|it| row(it))));
+    }
+    let sizes = bundled.iter().map(|it| it.size);
     let whole = size(sizes.fold(0, u64::saturating_add));
-    let count = bundled.len();
-    format!("{text}{count} programs, {whole}; every byte of the bundle is right\n")
+    let count = counted(programs.len(), images.len());
+    format!("{text}{count}, {whole}; every byte of the bundle is right\n")
 }
 
 /// Columns as wide as what is in them.
@@ -292,6 +376,7 @@ mod tests {
 
     fn release(name: &str, trust: Trust, pinned: Pinning) -> Release {
         Release {
+            kind: Ware::Program,
             name: name.to_owned(),
             version: "1.32.3".to_owned(),
             arch: "arm64".to_owned(),
@@ -308,7 +393,7 @@ mod tests {
     #[test]
     fn what_each_pin_rests_on_is_told_in_plain_words() {
         let releases = Releases {
-            programs: vec![
+            all: vec![
                 release("kube-apiserver", Trust::BuiltIn, Pinning::Kept),
                 release("kubectl", Trust::Published, Pinning::New),
             ],

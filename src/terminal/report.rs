@@ -41,6 +41,23 @@ pub struct NodeReport {
     pub drop_ins: Vec<DropInReport>,
     /// Certificates, the first to end first.
     pub certificates: Vec<CertificateReport>,
+    /// Its Node; none where no Pods run.
+    pub worker: Option<WorkerReport>,
+    /// What of its ways to other nodes' Pods is not as it should be.
+    pub routes: Vec<String>,
+}
+
+/// The Node of a worker, as the cluster's API tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkerReport {
+    /// Whether it is Ready; nothing if the API could not be asked.
+    pub ready: Option<bool>,
+    /// What it is instead of what it should be.
+    pub complaint: Option<String>,
+    /// The version that its kubelet tells.
+    pub version: Option<String>,
+    /// The range of its Pods.
+    pub pod_range: Option<String>,
 }
 
 /// One generation of a node.
@@ -75,6 +92,9 @@ pub struct UnitReport {
     pub restarts: u32,
     /// Whether its process runs on something older than what is in place.
     pub outdated: bool,
+    /// What runs in it in the place of its program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intruder: Option<String>,
 }
 
 /// A drop-in that kinstall did not put there.
@@ -110,6 +130,9 @@ impl Report {
                     && !node.unfinished
                     && node.drift.is_empty()
                     && node.drop_ins.is_empty()
+                    && node.units.iter().all(|unit| unit.intruder.is_none())
+                    && node.routes.is_empty()
+                    && node.worker.as_ref().is_none_or(|it| it.complaint.is_none())
                     && node
                         .units
                         .iter()
@@ -123,7 +146,11 @@ impl Report {
 
     /// As a person reads it.
     pub fn text(&self, color: bool) -> String {
-        let mut text = format!("{}: {} nodes\n", self.cluster, self.nodes.len());
+        let mut text = format!(
+            "{}: {}\n",
+            self.cluster,
+            plain::count(self.nodes.len(), "node")
+        );
         for node in &self.nodes {
             node.write(&mut text, color);
         }
@@ -176,7 +203,11 @@ impl NodeReport {
                 .unwrap_or_default();
             let mut notes = String::new();
             if unit.restarts > 0 {
-                _ = write!(notes, ", restarted {} times by systemd", unit.restarts);
+                _ = write!(
+                    notes,
+                    ", restarted {} by systemd",
+                    plain::count(unit.restarts, "time")
+                );
             }
             if !unit.enabled {
                 notes.push_str(", does not start with the machine");
@@ -184,8 +215,19 @@ impl NodeReport {
             if unit.outdated {
                 notes.push_str(", runs on older files than those in place");
             }
+            if let Some(what) = &unit.intruder {
+                let what = plain::line(what);
+                _ = write!(notes, ", {}", paint(&what, "31", color));
+            }
             let name = unit.unit.trim_end_matches(".service");
             _ = writeln!(text, "  {name:24} {version:9} {state}{since}{notes}");
+        }
+        if let Some(worker) = &self.worker {
+            _ = writeln!(text, "  {}", worker.words(color));
+        }
+        for way in &self.routes {
+            let sign = paint("network of Pods", "31", color);
+            _ = writeln!(text, "  {sign}: {}", plain::line(way));
         }
         for (path, what) in &self.drift {
             _ = writeln!(text, "  {} {path}: {what}", paint("drift", "33", color));
@@ -209,16 +251,41 @@ impl NodeReport {
             _ = writeln!(text, "  can go back to generation {}", earlier.join("; "));
         }
         if let Some(first) = self.certificates.first() {
-            let days = format!("{} days", first.days_left);
+            let days = plain::count(first.days_left, "day");
             let hue = if first.near_end { "31" } else { "32" };
-            let count = self.certificates.len();
+            let all = plain::count(self.certificates.len(), "certificate");
             let days = paint(&days, hue, color);
             _ = writeln!(
                 text,
-                "  {count} certificates, the first ends in {days}: {}",
+                "  {all}, the first ends in {days}: {}",
                 plain::line(&first.path)
             );
         }
+    }
+}
+
+impl WorkerReport {
+    /// `Node Ready, kubelet 1.32.3, Pods in 10.200.0.0/24`
+    fn words(&self, color: bool) -> String {
+        let mut words = match (self.ready, &self.complaint) {
+            (None, why) => {
+                let why = plain::line(why.as_deref().unwrap_or_default());
+                paint(&format!("Node not asked: {why}"), "33", color)
+            }
+            (Some(true), None) => paint("Node Ready", "32", color),
+            (Some(true), Some(why)) => paint(&format!("Node: {}", plain::line(why)), "31", color),
+            (Some(false), why) => {
+                let why = plain::line(why.as_deref().unwrap_or_default());
+                paint(&format!("Node not Ready: {why}"), "31", color)
+            }
+        };
+        let parts = [("kubelet", &self.version), ("Pods in", &self.pod_range)];
+        for (what, value) in parts {
+            if let Some(value) = value {
+                _ = write!(words, ", {what} {}", plain::line(value));
+            }
+        }
+        words
     }
 }
 

@@ -101,7 +101,7 @@ impl Connection {
         let why = sudo_words(complained);
         Error::Sudo {
             node: self.node().clone(),
-            way_out: way_out(&why, self.login().user.as_deref().unwrap_or("USER")),
+            help: help(&why, self.login().user.as_deref().unwrap_or("USER")),
             why,
         }
     }
@@ -154,7 +154,7 @@ fn sudo_words(complained: &str) -> String {
     }
 }
 
-fn way_out(why: &str, user: &str) -> String {
+fn help(why: &str, user: &str) -> String {
     let fits = |words: &&[&str]| words.is_empty() || words.iter().any(|word| why.contains(word));
     let found = SUDO.iter().find(|(words, _)| fits(words));
     found.map_or_else(String::new, |(_, help)| help.replace("USER", user))
@@ -170,11 +170,11 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(complained: &str, why: &str, help: &str) {
+    fn check(complained: &str, why: &str, wanted: &str) {
         let found = sudo_words(complained);
         assert_eq!(found, why);
-        let way_out = way_out(&found, "pi");
-        assert!(way_out.contains(help), "{way_out}");
+        let told = help(&found, "pi");
+        assert!(told.contains(wanted), "{told}");
     }
 
     #[test]

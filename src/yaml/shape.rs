@@ -29,7 +29,7 @@ pub(crate) enum Shape {
 
 /// A field that is something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{place}` is {found}, where {expected} is due")]
+#[error("`{place}`: expected {expected}, found {found}")]
 pub struct Misfit {
     /// The field.
     pub place: String,

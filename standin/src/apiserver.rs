@@ -1,9 +1,11 @@
 //! kube-apiserver: judges its flags and files, reaches etcd, then serves its health and, of all that
-//! a cluster holds, Secrets and Leases.
+//! a cluster holds, Secrets, Leases and Nodes.
 
 mod etcd;
 mod health;
+mod known;
 mod leases;
+mod nodes;
 mod options;
 mod secrets;
 mod store;
@@ -20,7 +22,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::{health::Health, leases::Leases, options::Options, secrets::Secrets};
+use self::{health::Health, leases::Leases, nodes::Nodes, options::Options, secrets::Secrets};
 use crate::{
     arguments::Arguments,
     http::{Asked, Response},
@@ -55,6 +57,11 @@ pub(crate) async fn run(identity: Identity, arguments: &Arguments) -> Result<(),
         judge: options.judge,
         health: health.clone(),
         leases: Leases::new(options.etcd.clone(), &options.prefix),
+        nodes: Nodes {
+            etcd: options.etcd.clone(),
+            root: format!("{}/minions", options.prefix),
+            version: format!("v{}", identity.version),
+        },
         secrets: Secrets {
             etcd: options.etcd.clone(),
             root: format!("{}/secrets", options.prefix),
@@ -112,6 +119,7 @@ struct Handler {
     judge: Judge,
     health: Arc<Mutex<Health>>,
     leases: Leases,
+    nodes: Nodes,
     secrets: Secrets,
 }
 
@@ -139,7 +147,7 @@ impl serving::Handler for Handler {
         let leads = user.as_ref().is_some_and(is_controller);
         let mut kept = None;
         if administrates {
-            kept = self.secrets.answer(&asked).await;
+            kept = self.kept(&asked).await;
         }
         if kept.is_none() && (administrates || leads) {
             kept = self.leases.answer(&asked).await;
@@ -149,6 +157,17 @@ impl serving::Handler for Handler {
 }
 
 impl Handler {
+    /// What only an administrator is told.
+    async fn kept(&self, asked: &Asked) -> Option<Response> {
+        if let Some(answer) = known::answer(asked) {
+            return Some(answer);
+        }
+        if let Some(answer) = self.secrets.answer(asked).await {
+            return Some(answer);
+        }
+        self.nodes.answer(asked).await
+    }
+
     /// What a server tells of itself.
     fn own(&self, path: &str, verbose: bool) -> Option<Response> {
         let health = self.health.lock().expect("no one panics with it");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use kinstall::flags::{self, FlagTable, Kind, Problem, Severity, Word};
+use kinstall::flags::{self, Argument, FlagTable, Kind, Problem, Severity};
 use kinstall::version::Version;
 
 use crate::{log::say, refusal::Refusal, trailer::Identity};
@@ -37,7 +37,7 @@ impl Arguments {
         let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let table = FlagTable::of(name).expect("there is a table for each server");
         for word in flags::parse(name, table, words) {
-            if let Word::Flag { name, value } = word {
+            if let Argument::Flag { name, value } = word {
                 given
                     .entry(name)
                     .or_default()

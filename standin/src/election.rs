@@ -1,4 +1,4 @@
-//! Who of several leads: whoever holds the Lease, and renews it.
+//! Which of several leads: the one that holds the Lease, and renews it.
 
 use std::time::Duration;
 

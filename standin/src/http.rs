@@ -105,6 +105,7 @@ pub(crate) async fn answer(
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        422 => "Unprocessable Entity",
         _ => "Internal Server Error",
     };
     let length = body.len();

@@ -1,8 +1,7 @@
-//! Stands in for `kube-apiserver`, `kube-controller-manager` and `kube-scheduler` in tests: one
-//! small program that holds nothing of a cluster but its Secrets, and fails to start wherever the real one
-//! would.
+//! Stands in for the servers of Kubernetes in tests, kubelet and kube-proxy too: one program that holds
+//! nothing of a cluster but its Secrets, Leases and Nodes, and fails to start wherever the real one would.
 //!
-//! Which of the three it is, and of which version, is written behind its own ELF file
+//! Which of them it is, and of which version, is written behind its own ELF file
 //! ([`trailer`]). Without that it only makes such copies:
 //! `standin make --name kube-apiserver --version 1.32.3 --out FILE [--size BYTES] [--of STANDIN]`.
 
@@ -17,6 +16,7 @@ mod http;
 mod kubeconfig;
 mod log;
 mod manifest;
+mod node;
 mod notify;
 mod refusal;
 mod serving;
@@ -72,6 +72,9 @@ fn run(identity: Identity, words: &[String]) -> Result<(), Refusal> {
             Program::ControllerManager | Program::Scheduler => {
                 controller::run(identity, &arguments).await
             }
+            Program::Kubelet | Program::Proxy => node::run(identity, &arguments).await,
+            // Only copies of the small program are made of that name.
+            Program::Small(name) => Err(Refusal::start(format!("I am no stand-in for {name}"))),
         }
     })
 }

@@ -1,4 +1,4 @@
-//! The line behind the ELF file that says which server this copy is:
+//! The line behind the ELF file that says which program this copy is:
 //! `kinstall-standin kube-apiserver 1.32.3`. Loaders ignore what follows the last section, so a
 //! copy with a trailer runs like the bare program.
 //!
@@ -23,13 +23,30 @@ const MARK: &str = "kinstall-standin";
 /// More than the longest trailer.
 const TAIL_BYTES: u64 = 128;
 
-/// The servers there are stand-ins for.
+/// The programs there are stand-ins for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     Apiserver,
     ControllerManager,
     Scheduler,
+    Kubelet,
+    Proxy,
+    /// One that `mite` is copied for.
+    Small(&'static str),
 }
+
+/// What runs containers on a worker, and whatever else does little.
+const SMALL: [&str; 9] = [
+    "bridge",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "crictl",
+    "ctr",
+    "host-local",
+    "loopback",
+    "portmap",
+    "runc",
+];
 
 /// Which server of which version a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +68,9 @@ pub(crate) struct Order {
 #[derive(Debug, Error)]
 pub(crate) enum MakeError {
     #[error(
-        "usage: standin make --name kube-apiserver|kube-controller-manager|kube-scheduler \
-         --version 1.32.3 --out FILE [--size BYTES] [--of STANDIN]"
+        "usage: standin make --name kube-apiserver|kube-controller-manager|kube-scheduler|\
+         kubelet|kube-proxy --version 1.32.3 --out FILE [--size BYTES] [--of STANDIN], or \
+         standin make --name containerd|ctr|runc|... --version 2.0.11 --out FILE --of MITE"
     )]
     Usage,
     #[error("`{size}` bytes are fewer than the program itself has ({least})")]
@@ -67,6 +85,9 @@ impl Program {
             Self::Apiserver => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
             Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::Proxy => "kube-proxy",
+            Self::Small(name) => name,
         }
     }
 }
@@ -75,10 +96,15 @@ impl FromStr for Program {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        let all = [Self::Apiserver, Self::ControllerManager, Self::Scheduler];
-        all.into_iter()
-            .find(|program| program.name() == name)
-            .ok_or(())
+        let all = [
+            Self::Apiserver,
+            Self::ControllerManager,
+            Self::Scheduler,
+            Self::Kubelet,
+            Self::Proxy,
+        ];
+        let mut all = all.into_iter().chain(SMALL.map(Self::Small));
+        all.find(|program| program.name() == name).ok_or(())
     }
 }
 
@@ -117,7 +143,7 @@ impl Order {
             return Err(MakeError::Usage);
         };
         let (mut name, mut version, mut out, mut size) = (None, None, None, None);
-        let mut of = PathBuf::from("/proc/self/exe");
+        let mut of = None;
         for pair in pairs.chunks(2) {
             let [key, value] = pair else {
                 return Err(MakeError::Usage);
@@ -126,18 +152,20 @@ impl Order {
                 "--name" => name = value.parse().ok(),
                 "--version" => version = value.parse().ok(),
                 "--out" => out = Some(PathBuf::from(value)),
-                "--of" => of = PathBuf::from(value),
+                "--of" => of = Some(PathBuf::from(value)),
                 "--size" => size = Some(value.parse().map_err(|_| MakeError::Usage)?),
                 _ => return Err(MakeError::Usage),
             }
         }
         let (program, version) = name.zip(version).ok_or(MakeError::Usage)?;
         let identity = Identity { program, version };
+        let is_own = !matches!(program, Program::Small(_));
+        let own = is_own.then(|| PathBuf::from("/proc/self/exe"));
         Ok(Self {
             identity,
             out: out.ok_or(MakeError::Usage)?,
             size,
-            of,
+            of: of.or(own).ok_or(MakeError::Usage)?,
         })
     }
 
@@ -203,6 +231,6 @@ mod tests {
             Some(identity)
         );
         assert_eq!(super::identity("\u{7f}ELF.."), None);
-        assert_eq!(super::identity("\nkinstall-standin kubelet 1.32.3\n"), None);
+        assert_eq!(super::identity("\nkinstall-standin kubeadm 1.32.3\n"), None);
     }
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use super::fault::{Fault, shrink_disks};
-use crate::bed::{Bed, NODES, PUSH, stock_servers};
+use crate::bed::{Bed, NODES, PUSH, stock_servers, stock_workers};
 use crate::lab::{Going, Lab, Output};
 use crate::watch::Watch;
+use crate::workers::turn::bring_runtime;
 
 /// The versions: patches that never were, of one line, so that each may follow the other.
 const VERSIONS: [&str; 2] = ["1.32.98", "1.32.99"];
@@ -230,7 +231,7 @@ fn unnumbered(line: &str) -> String {
 }
 
 /// The directory from which one of the versions is pushed. What differs is all that is restarted:
-/// the programs, and a flag of etcd.
+/// the programs, and a flag of etcd. One of the nodes is a worker, too.
 fn lab(bed: &Bed, mirror: &Path, index: usize) -> Lab {
     let lab = bed.lab_named(&format!("crash{index}"), &NODES);
     let version = format!("kubernetes = \"{}\"", VERSIONS[index]);
@@ -251,6 +252,10 @@ fn lab(bed: &Bed, mirror: &Path, index: usize) -> Lab {
         lab.write(&(text + "\n" + &etcd));
     }
     lab.edit("stable-seconds = 1", "stable-seconds = 0");
+    bring_runtime(&lab);
+    let name = "name = \"node3\"\n";
+    let roles = "roles = [\"etcd\", \"control-plane\", \"worker\"]\n";
+    lab.edit(name, &format!("{name}{roles}"));
     lab
 }
 
@@ -266,5 +271,6 @@ fn make_mirror(bed: &Bed, mirror: &Path) {
     assert!(stripped.unwrap().success());
     for version in VERSIONS {
         stock_servers(&small, mirror, version);
+        stock_workers(&small, mirror, version);
     }
 }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use fs_err as fs;
 use kinstall::arch::Arch;
-use kinstall::artifact::Program;
+use kinstall::artifact::{Needs, Program};
 use kinstall::digest::Digest;
 use kinstall::fetch::{self, Cache, Error, Event, Limits, Options};
 use kinstall::inventory::{
     Authorities, Cluster, Encryption, Endpoint, EtcdAccess, Inventory, KeyType, Pki, PkiSource,
-    Rollout, San, Source, VersionPlaces,
+    Rollout, San, Source, VersionSpans,
 };
 use kinstall::lockfile::Lockfile;
 use kinstall::version::Version;
@@ -68,25 +68,17 @@ impl Bench {
     }
 
     pub(super) async fn pin(&mut self, programs: &[Program]) -> Result<fetch::PinReport, Error> {
-        let programs: BTreeSet<_> = programs.iter().cloned().collect();
+        let needs = needs(programs);
         let tell = |event| self.told.lock().unwrap().push(event);
         let (inventory, cache, options) = (&self.inventory, &self.cache, &self.options);
-        fetch::pin(
-            inventory,
-            &programs,
-            &mut self.lockfile,
-            cache,
-            options,
-            &tell,
-        )
-        .await
+        fetch::pin(inventory, &needs, &mut self.lockfile, cache, options, &tell).await
     }
 
     pub(super) async fn ensure(&self, programs: &[Program]) -> Result<(), Error> {
-        let programs: BTreeSet<_> = programs.iter().cloned().collect();
+        let needs = needs(programs);
         let tell = |event| self.told.lock().unwrap().push(event);
         let (inventory, cache, options) = (&self.inventory, &self.cache, &self.options);
-        fetch::ensure(inventory, &programs, &self.lockfile, cache, options, &tell).await
+        fetch::ensure(inventory, &needs, &self.lockfile, cache, options, &tell).await
     }
 
     /// Pins and fetches the scheduler; the mirror must be right.
@@ -124,6 +116,13 @@ impl Bench {
     }
 }
 
+fn needs(programs: &[Program]) -> Needs {
+    Needs {
+        programs: programs.iter().cloned().collect(),
+        images: BTreeSet::new(),
+    }
+}
+
 /// Puts what a bench asks for into a mirror.
 pub(super) fn stock(mirror: &Mirror) {
     let scheduler = elf("kube-scheduler");
@@ -155,8 +154,12 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
             },
             service_cidr: "10.32.0.0/24".parse().unwrap(),
             pod_cidr: "10.200.0.0/16".parse().unwrap(),
+            network: None,
+            proxy: kinstall::inventory::Proxy::default(),
+            dns: "10.32.0.10".parse().unwrap(),
+            images: BTreeSet::new(),
         },
-        places: VersionPlaces::default(),
+        places: VersionSpans::default(),
         source: Source {
             bases: ["kubernetes", "etcd"].map(|it| (it, bases.to_vec())).into(),
             ..Source::default()
@@ -172,9 +175,10 @@ pub(super) fn inventory(directory: &Path, bases: &[String]) -> Inventory {
         encryption: Encryption::default(),
         rollout: Rollout::default(),
         templates: None,
-        own: kinstall::template::Own::default(),
+        own: kinstall::template::Overrides::default(),
         components: BTreeMap::new(),
         nodes: BTreeMap::new(),
+        pods: kinstall::inventory::Pods::default(),
     }
 }
 

@@ -25,7 +25,7 @@ async fn only_the_programs_named_are_pinned_anew() {
         let name = path.rsplit('/').next().unwrap();
         bench.mirror.put(sums, format!("{digest}  {name}\n"));
     }
-    bench.options.update = Update::Programs(BTreeSet::from(["kube-scheduler".to_owned()]));
+    bench.options.update = Update::Named(BTreeSet::from(["kube-scheduler".to_owned()]));
     let report = bench.pin(&both).await.unwrap();
     assert_eq!((report.pinned.len(), report.kept), (1, 1));
     let etcd = program("etcd");
@@ -96,7 +96,7 @@ async fn a_lockfile_that_pins_the_archive_of_servers_pins_the_single_programs() 
     let pin = bench.lockfile.pin(&artifact).unwrap();
     let trust = fetch::trust(&bench.inventory, &artifact, pin);
     assert_eq!(trust, Trust::Claimed);
-    // The file says the same as before, so it is left as it is, for whoever has an older kinstall.
+    // The file says the same as before, so it is left as it is, for anyone who has an older kinstall.
     assert!(!fetch::write_lockfile(&bench.inventory, &bench.lockfile).unwrap());
 
     // Other bytes than those that were pinned in the archive are refused.

@@ -20,7 +20,7 @@ impl Site {
         self.server.role("pki_front", ROLE, &role);
     }
 
-    /// Has a certificate made anew: what was asked, and that it has a key of so many bits.
+    /// Has a certificate made again: what was asked, and that it has a key of so many bits.
     #[track_caller]
     fn renew(&self, asked: &[&str], bits: u32) {
         self.proxy.asked();

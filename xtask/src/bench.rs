@@ -18,9 +18,9 @@ use clap::{Args, Subcommand};
 use thiserror::Error;
 
 use crate::command::CommandError;
-use crate::demo::site::{Site, Source};
+use crate::demo::site::{Purpose, Site, Source};
 use crate::mirror::{self, Mirror, Version, Wish, server::Server};
-use crate::nodes::{self, Bed, Shape, Tool};
+use crate::nodes::{self, Bed, NodeOptions, Shape, Tool};
 use crate::say;
 use crate::setup::{self, Afterwards, Lab, Profile, Seat};
 use method::{Crew, Method};
@@ -81,7 +81,7 @@ struct Push {
     /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
-    /// The Kubernetes to push, like 1.32.3
+    /// The Kubernetes to push, like 1.36.3
     #[arg(long, value_name = "VERSION")]
     kubernetes: Option<Version>,
 }
@@ -155,15 +155,21 @@ fn push(arguments: &Push) -> Result<ExitCode, Error> {
         purpose: seat.name.clone(),
         from: mirror.clone(),
         kubernetes: *kubernetes,
-        standin: setup::build("standin", Profile::Debug)?,
+        stand_ins: setup::stand_ins()?,
         padding,
     })?;
     say::line(format!("bench: {mirror}"));
     let payload = Payload::of(&mirror, &nodes::cached(&format!("{}-payload", seat.name)))?;
     let server = Server::start(&mirror.directory)?;
     let source = Source::Mirror { mirror, server };
-    let lab = Lab::open(&seat, NODES, Afterwards::Down)?;
-    let site = Site::lay_out(&kinstall, &seat.name, &source, &lab.bed)?;
+    let lab = Lab::open(&seat, NODES, &NodeOptions::default(), Afterwards::Down)?;
+    let site = Site::lay_out(
+        &kinstall,
+        &seat.name,
+        &source,
+        Purpose::ControlPlane,
+        &lab.bed,
+    )?;
     let crew = Crew {
         bed: &lab.bed,
         site: &site,

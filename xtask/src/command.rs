@@ -108,6 +108,18 @@ impl Program {
         self
     }
 
+    /// Has it give way to everything else that runs, and end with us.
+    pub(crate) fn at_lowest_priority(mut self) -> Self {
+        // The scheduler of Linux is fair to sessions first (sched(7), autogroup): a session of its own,
+        // as a whole the least of all.
+        let give_way = "echo 19 >/proc/self/autogroup; exec nice -n 19 \"$@\"";
+        let name = std::mem::replace(&mut self.name, "setsid".into());
+        let before = ["setpriv", "--pdeathsig", "KILL", "sh", "-c", give_way, "sh"];
+        let before = before.map(OsString::from).into_iter().chain([name]);
+        self.args.splice(0..0, before);
+        self
+    }
+
     /// Takes away those variables of our environment whose names begin so.
     pub(crate) fn env_without(mut self, start: &'static str) -> Self {
         self.withheld.push(start);
@@ -201,7 +213,7 @@ impl Program {
         self.lines_of(|_, line| hear(line))
     }
 
-    /// The same, with the number of its process, for whoever looks at that.
+    /// The same, with the number of its process, for anyone who looks at that.
     pub(crate) fn lines_of(
         self,
         mut hear: impl FnMut(u32, &str),

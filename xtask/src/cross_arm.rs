@@ -20,7 +20,7 @@ use crate::say;
 use crate::setup::{self, Profile, Seat};
 pub(crate) use target::{Glibc, Target};
 use toolchain::Toolchain;
-use trial::Trial;
+use trial::{Emulated, Trial};
 
 /// The newest glibc that may be needed: that of Raspberry Pi OS bullseye.
 const GLIBC_MAX: Glibc = Glibc(2, 31);
@@ -106,12 +106,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         "cross-arm: built after {:.0} s",
         start.elapsed().as_secs_f64()
     ));
-    let mut archives = Vec::new();
+    let mut emulated = Vec::new();
     for target in targets {
         let program = built.program("kinstall", target.triple());
         judge(&program, target)?;
-        trial.run(&program, target)?;
-        archives.push(dist::pack(&program, &trial.native, target.dpkg())?);
+        emulated.push(Emulated::new(program, target)?);
+    }
+    // Each is one thread under emulation.
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = emulated
+            .iter()
+            .map(|program| scope.spawn(|| trial.run(program)))
+            .collect();
+        let ends = runs
+            .into_iter()
+            .map(|run| run.join().expect("no trial panics"));
+        ends.collect::<Result<(), Error>>()
+    })?;
+    let mut archives = Vec::new();
+    for Emulated {
+        program, target, ..
+    } in &emulated
+    {
+        archives.push(dist::pack(program, &trial.native, target.dpkg())?);
     }
     dist::sum(&archives)?;
     for archive in &archives {

@@ -93,6 +93,16 @@ impl Packages {
         Ok(fs_err::remove_dir_all(&partial)?)
     }
 
+    /// Which version of a package that is.
+    pub(crate) fn version(&self, package: &str) -> Result<String, nodes::Error> {
+        let show = self
+            .apt("apt-cache")
+            .args(["show", "--no-all-versions", package]);
+        let said = show.text()?;
+        let version = said.lines().find_map(|line| line.strip_prefix("Version: "));
+        Ok(version.unwrap_or_default().to_owned())
+    }
+
     /// Downloads the archives of a source package into a directory.
     pub(crate) fn source(&self, package: &str, directory: &Path) -> Result<(), nodes::Error> {
         self.get(directory, || {

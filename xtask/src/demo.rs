@@ -1,6 +1,7 @@
-//! `cargo xtask demo`: three real nodes on this machine, and what kinstall makes of them.
+//! `cargo xtask demo`: three real nodes on this machine, what kinstall makes of them, and whether it works.
 
 mod cluster;
+mod pods;
 pub(crate) mod site;
 
 use std::path::{Path, PathBuf};
@@ -13,23 +14,23 @@ use thiserror::Error;
 use crate::command::{CommandError, Program};
 use crate::genuine;
 use crate::mirror::{self, Mirror, Servers, Version, server::Server};
-use crate::nodes::{self, Bed, Why};
+use crate::nodes::{self, Bed, NodeOptions, Why};
 use crate::say;
 use crate::setup::{self, Afterwards, Lab, Profile, Seat};
-use site::{Site, Source};
+use site::{Purpose, Site, Source};
 
 /// The third number of the subnets of our beds.
 const SUBNET: u8 = 2;
 /// How many nodes a cluster needs so that one may fail.
 const NODES: u8 = 3;
 
-/// Show what kinstall does on three real nodes: push, nothing to do, status
+/// Show what kinstall does on three real nodes: push, nothing to do, status, verify
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A directory laid out as dl.k8s.io is, with genuine Kubernetes servers
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
-    /// The Kubernetes to install, like 1.32.3
+    /// The Kubernetes to install, like 1.36.3
     #[arg(long, value_name = "VERSION")]
     kubernetes: Option<Version>,
     /// Leave the nodes up at the end
@@ -108,7 +109,7 @@ fn source(seat: &Seat, arguments: &Arguments) -> Result<Source, Error> {
         purpose: seat.name.clone(),
         from,
         kubernetes,
-        standin: setup::build("standin", Profile::Debug)?,
+        stand_ins: setup::stand_ins()?,
         padding: std::collections::BTreeMap::new(),
     })?;
     let server = Server::start(&mirror.directory)?;
@@ -149,8 +150,8 @@ fn on_nodes(
         "demo: booting {NODES} nodes, {}.11 and up",
         seat.subnet
     ));
-    let lab = Lab::open(seat, NODES, afterwards)?;
-    let site = Site::lay_out(kinstall, &seat.name, source, &lab.bed)?;
+    let lab = Lab::open(seat, NODES, &NodeOptions::default(), afterwards)?;
+    let site = Site::lay_out(kinstall, &seat.name, source, Purpose::Pods, &lab.bed)?;
     story(&site, source, &lab.bed)?;
     if arguments.keep {
         say::line(format!(
@@ -171,7 +172,7 @@ fn on_nodes(
 fn story(site: &Site, source: &Source, bed: &Bed) -> Result<(), Error> {
     say::line("\n# the inventory\n");
     say::line(fs_err::read_to_string(site.inventory())?.trim_end());
-    say::line("\n# a first push: three empty nodes become a control plane");
+    say::line("\n# a first push: three empty nodes become a cluster");
     site.kinstall(&["push"], 0)?;
     say::line("\n# a second push: there is nothing to do");
     site.kinstall(&["push"], 0)?;
@@ -179,11 +180,12 @@ fn story(site: &Site, source: &Source, bed: &Bed) -> Result<(), Error> {
     site.kinstall(&["status"], 0)?;
     if source.is_genuine() {
         say::line("\n# that it is one cluster");
-        cluster::prove(site, bed)?;
+        let cluster = cluster::prove(site, bed)?;
+        pods::show(site, source, bed, &cluster)?;
     } else {
         say::line(
-            "\n# stand-ins hold no cluster, so there is nothing to ask kubectl: \
-             give genuine servers with --mirror DIR",
+            "\n# stand-ins hold no cluster and run no Pods, so there is nothing to ask kubectl, and \
+             nothing for `kinstall verify`: give genuine servers with --mirror DIR",
         );
     }
     Ok(())

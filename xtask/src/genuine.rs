@@ -9,6 +9,7 @@
 //! ~/.cache/kinstall-nodes/genuine/
 //!   release/v1.20.2/bin/linux/amd64/kube-apiserver{,.sha256}   a mirror, as `--mirror` takes one
 //!   release/v1.20.3/...
+//!   containerd/ runc/ cni-plugins/ crictl/                     Debian's own, packed: see `mirror/runtime.rs`
 //!   build/go/ source/ cache/                                   Go, Kubernetes, what Go compiled
 //! ```
 
@@ -20,7 +21,7 @@ use thiserror::Error;
 
 use crate::command::{CommandError, Program, last_lines};
 use crate::debian::Packages;
-use crate::mirror::{self, Version};
+use crate::mirror::{self, Version, runtime};
 use crate::nodes::{self, Tool};
 use crate::say;
 use crate::setup;
@@ -103,15 +104,18 @@ pub(crate) enum Error {
     /// A tool could not be installed, or this machine does not say which mirror it uses.
     #[error(transparent)]
     Setup(#[from] nodes::Error),
+    /// A stand-in could not be built.
+    #[error(transparent)]
+    Build(#[from] setup::Error),
     /// A file could not be read or written; the error names it.
     #[error(transparent)]
     File(#[from] std::io::Error),
     /// A digest could not be made.
     #[error(transparent)]
     Mirror(#[from] mirror::Error),
-    /// Something could not be built.
+    /// Something of Kubernetes could not be built.
     #[error("could not build {what}{said}")]
-    Build {
+    Compile {
         /// It.
         what: String,
         /// The end of what was said, on lines of its own.
@@ -151,7 +155,9 @@ pub(crate) fn are_wanted(filter: &[String]) -> std::io::Result<bool> {
 
 /// The names of the tests that take them in the text of a module of tests.
 fn tests_of(module: &str, text: &str) -> impl Iterator<Item = String> {
-    let asks = text.contains("kube_mirror(");
+    // By itself, or by what other tests have for it.
+    let ways = ["kube_mirror(", "= servers(", "= genuine("];
+    let asks = ways.iter().any(|way| text.contains(way));
     let lines = text.lines().filter(move |_| asks);
     let names = lines.filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
     let names = names.filter(|name| name.starts_with("genuine_"));
@@ -162,10 +168,11 @@ fn tests_of(module: &str, text: &str) -> impl Iterator<Item = String> {
 pub(crate) fn ready() -> Result<PathBuf, Error> {
     let root = nodes::cached("genuine");
     if missing(&root).is_empty() {
+        add_runtime(&root)?;
         return Ok(root);
     }
     let mirror = nodes::debian_mirror()?.ok_or(Error::NotDebian)?;
-    let _lock = nodes::lock("genuine")?;
+    let lock = nodes::lock("genuine")?;
     let missing = missing(&root);
     if !missing.is_empty() {
         say::line(format!(
@@ -179,7 +186,20 @@ pub(crate) fn ready() -> Result<PathBuf, Error> {
             workshop.make(*version, program, &root.join(place(*version)), &what)?;
         }
     }
+    drop(lock);
+    add_runtime(&root)?;
     Ok(root)
+}
+
+/// What runs containers beside the kubelet: of Debian's release that this machine has.
+fn add_runtime(root: &Path) -> Result<(), Error> {
+    let _lock = nodes::lock("genuine")?;
+    if runtime::is_there(root) {
+        return Ok(());
+    }
+    let stand_ins = setup::stand_ins()?;
+    let make = |name: &str, version, out: &Path| stand_ins.make(name, version, out);
+    Ok(runtime::genuine(root, make)?)
 }
 
 /// Where a version's programs are in the mirror.
@@ -405,7 +425,7 @@ fn told(build: Program, what: &str) -> Result<(), Error> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::Build {
+    Err(Error::Compile {
         what: what.to_owned(),
         said: last_lines(&said, TAIL_LINES),
     })

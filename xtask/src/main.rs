@@ -13,6 +13,7 @@ mod fuzz;
 mod genuine;
 mod mirror;
 mod nodes;
+mod numbers;
 mod say;
 mod setup;
 mod test;
@@ -48,10 +49,15 @@ enum Chore {
     Test(test::Arguments),
     /// Everything that must hold before a change goes in: format, lints, documents, ARM, tests
     Ci,
+    /// Builds genuine Kubernetes servers from Debian's source, once a machine, and prints the directory of
+    /// their mirror
+    Genuine,
     Bench(bench::Arguments),
     Fuzz(fuzz::Arguments),
     CrossArm(cross_arm::Arguments),
     Dist(dist::Arguments),
+    /// Prints the lines of each room, the longest files, circles of imports, and the times of tests
+    Numbers,
     /// Adds digests of releases to `src/artifact/SHA256SUMS`
     Checksums(checksums::Arguments),
     /// Makes the flag tables in `src/flags/` from a directory of collected facts
@@ -68,10 +74,18 @@ impl Chore {
             Self::Demo(arguments) => Ok(demo::run(&arguments)?),
             Self::Test(arguments) => Ok(test::run(&arguments)?),
             Self::Ci => Ok(ci::run()?),
+            Self::Genuine => {
+                say::data(genuine::ready()?.display().to_string());
+                Ok(ExitCode::SUCCESS)
+            }
             Self::Bench(arguments) => Ok(bench::run(&arguments)?),
             Self::Fuzz(arguments) => Ok(fuzz::run(&arguments)?),
             Self::CrossArm(arguments) => Ok(cross_arm::run(&arguments)?),
             Self::Dist(arguments) => Ok(dist::run(&arguments)?),
+            Self::Numbers => {
+                numbers::run()?;
+                Ok(ExitCode::SUCCESS)
+            }
             Self::Checksums(arguments) => Ok(checksums::run(&arguments)?),
             Self::FlagTable { data } => {
                 flag_table::run(&data)?;

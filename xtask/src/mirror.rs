@@ -9,14 +9,18 @@
 //! ```text
 //! ~/.cache/kinstall-nodes/mirror/
 //!   programs/                    what was taken out of packages, kept from run to run
-//!   <purpose>/                   one mirror for each chore, made anew each time, mostly of links
+//!   <purpose>/                   one mirror for each chore, made again each time, mostly of links
 //!     release/v1.32.3/bin/linux/amd64/kube-apiserver{,.sha256}
-//!     standin/standin            the program that stand-ins are copies of
+//!     standin/standin, standin/mite   the programs that stand-ins are copies of
 //!     v3.5.1/etcd-v3.5.1-linux-amd64.tar.gz, v3.5.1/SHA256SUMS
+//!     containerd/ runc/ cni-plugins/ crictl/   what runs containers: see `runtime.rs`
+//!     images/                      images for Pods: see `images.rs`
 //! ```
 
 mod error;
+mod images;
 mod packages;
+pub(crate) mod runtime;
 pub(crate) mod server;
 mod version;
 
@@ -44,8 +48,12 @@ pub(crate) const SERVERS: [&str; 3] = [
 ];
 /// The Kubernetes that is shown and tested unless told otherwise.
 pub(crate) const KUBERNETES: Version = Version(1, 32, 3);
+/// What of Kubernetes is on workers.
+const OF_WORKERS: [&str; 2] = ["kubelet", "kube-proxy"];
 /// Where a mirror of stand-ins has the program that makes them.
 const STANDIN: &str = "standin/standin";
+/// And the one that stand-ins of what does little are copies of.
+const MITE: &str = "standin/mite";
 /// Where upstream keeps what kinstall downloads: the servers and kubectl, and etcd.
 const UPSTREAM: [&str; 2] = ["dl.k8s.io:443", "github.com:443"];
 /// How long upstream may take to answer. It answers at once or not at all.
@@ -61,10 +69,18 @@ pub(crate) struct Wish {
     pub(crate) from: Option<PathBuf>,
     /// The Kubernetes wanted; without one, the newest of the user's mirror or [`KUBERNETES`].
     pub(crate) kubernetes: Option<Version>,
-    /// The program that stand-ins are copies of.
-    pub(crate) standin: PathBuf,
+    /// What stand-ins are copies of.
+    pub(crate) stand_ins: StandIns,
     /// For each server, a file that makes its stand-in as large as the real one.
     pub(crate) padding: BTreeMap<&'static str, PathBuf>,
+}
+
+/// The programs that stand-ins are copies of.
+pub(crate) struct StandIns {
+    /// Of what speaks TLS and reads flags: it also makes the copies.
+    pub(crate) standin: PathBuf,
+    /// Of what does little, and what images hold.
+    pub(crate) mite: PathBuf,
 }
 
 /// A mirror, ready to be served.
@@ -79,8 +95,19 @@ pub(crate) struct Mirror {
     pub(crate) etcd: Version,
     /// The kubectl it has.
     pub(crate) kubectl: Version,
+    /// What runs containers, where it is not what kinstall would choose.
+    runtime: Vec<(&'static str, Version)>,
     /// Whether anything in it is not, byte for byte, what upstream published under that name.
     pub(crate) rebuilt: bool,
+}
+
+impl StandIns {
+    /// Makes a stand-in for a program that does little.
+    pub(crate) fn make(&self, name: &str, version: Version, out: &Path) -> Result<(), Error> {
+        let make = Program::new(&self.standin).args(["make", "--name", name, "--version"]);
+        let make = make.arg(version.to_string()).arg("--of").arg(&self.mite);
+        Ok(make.arg("--out").arg(out).done()?)
+    }
 }
 
 /// Whose Kubernetes servers a mirror has.
@@ -131,13 +158,18 @@ impl Mirror {
         let servers = shelf.servers(wish, kubernetes)?;
         let kubectl = shelf.kubectl(&root, kubernetes)?;
         let (etcd, repacked) = shelf.etcd(&root)?;
+        let runtime = shelf.runtime(wish)?;
+        let is_packed = wish.from.as_deref().is_some_and(runtime::is_there)
+            || runtime::is_there(&shelf.directory);
+        images::put(&shelf.directory, &wish.stand_ins.mite)?;
         Ok(Self {
-            rebuilt: repacked || servers == Servers::StandIns,
+            rebuilt: repacked || is_packed || servers == Servers::StandIns,
             directory: shelf.directory,
             servers,
             kubernetes,
             etcd,
             kubectl,
+            runtime,
         })
     }
 
@@ -167,16 +199,17 @@ impl Mirror {
     /// The tables of an inventory that let it use this mirror, served at that URL.
     pub(crate) fn tables(&self, url: &str) -> String {
         let mut text = format!("[source]\nkubernetes = [\"{url}\"]\netcd = [\"{url}\"]\n");
+        // Writing to a String cannot fail.
+        for name in runtime::NAMES {
+            let _ = writeln!(text, "{name} = [\"{url}/{name}\"]");
+        }
+        let _ = writeln!(text, "images = [\"{url}/images\"]");
         if self.rebuilt {
             text += "rebuilt = true # not all of it is what upstream published under these names\n";
         }
-        if self.kubectl != self.kubernetes {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\n[component.kubectl]\nversion = \"{}\"\n",
-                self.kubectl
-            );
+        let kubectl = (self.kubectl != self.kubernetes).then_some(("kubectl", self.kubectl));
+        for (name, version) in kubectl.iter().chain(&self.runtime) {
+            let _ = write!(text, "\n[component.{name}]\nversion = \"{version}\"\n");
         }
         text
     }
@@ -301,8 +334,9 @@ impl Shelf {
         let standin = self.directory.join(STANDIN);
         let copies = standin.parent().unwrap_or(&self.directory);
         fs_err::create_dir_all(copies)?;
-        strip(&wish.standin, &standin)?;
-        for name in SERVERS {
+        strip(&wish.stand_ins.standin, &standin)?;
+        fs_err::copy(&wish.stand_ins.mite, self.directory.join(MITE))?;
+        for name in SERVERS.into_iter().chain(OF_WORKERS) {
             let copy = copies.join(name);
             let make = |program: &Path| {
                 let make = Program::new(program).args(["make", "--name", name, "--version"]);
@@ -324,6 +358,20 @@ impl Shelf {
             self.put_program(&place, &copy)?;
         }
         Ok(Servers::StandIns)
+    }
+
+    /// What the user's mirror has of it, or else Debian's; stand-ins beside stand-ins.
+    fn runtime(&self, wish: &Wish) -> Result<Vec<(&'static str, Version)>, Error> {
+        let make = |name: &str, version, out: &Path| wish.stand_ins.make(name, version, out);
+        let Some(from) = &wish.from else {
+            runtime::stand_ins(&self.directory, make)?;
+            return Ok(Vec::new());
+        };
+        if !runtime::overlay(&self.directory, &from.canonicalize()?)? {
+            runtime::genuine(&self.directory, make)?;
+        }
+        let newest = |name| Some((name, Version::all_in(&self.directory.join(name)).pop()?));
+        Ok(runtime::NAMES.into_iter().filter_map(newest).collect())
     }
 
     fn kubectl(&self, root: &Path, kubernetes: Version) -> Result<Version, Error> {

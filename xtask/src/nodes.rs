@@ -18,6 +18,7 @@ pub(crate) mod cli;
 mod disk;
 mod error;
 mod host;
+mod legacy;
 mod machine;
 mod mirror;
 mod name;
@@ -180,6 +181,7 @@ impl Bed {
         qemu::disable(self)?;
         network::remove(&network::bridge(&self.name))?;
         cgroup::unmount(&self.place, &self.name)?;
+        legacy::unmount(&self.place, &self.name)?;
         if cgroup::is_mounted(&self.place.nodes()) {
             Program::new("umount").arg(self.place.nodes()).done()?;
         }
@@ -246,7 +248,7 @@ impl Bed {
         machine::power_on(self, node)
     }
 
-    /// Wipes a node's disk and boots it anew, with the host key it had.
+    /// Wipes a node's disk and boots it again, with the host key it had.
     pub(crate) fn reset(&self, node: NodeName) -> Result<(), Error> {
         let _lock = self.lock_with(node)?;
         let origin = disk::Origin::of(self, node)?;
@@ -277,10 +279,19 @@ impl Bed {
 
     /// Gives a node another ssh host key, one that `known_hosts` does not have.
     pub(crate) fn rekey(&self, node: NodeName) -> Result<(), Error> {
-        // A hang-up makes sshd start itself anew, on a node without systemctl too.
+        // A hang-up makes sshd start itself again, on a node without systemctl too. Until it listens again,
+        // on other sockets, anyone who calls is turned away.
         let script = "cd /etc/ssh && rm -f ssh_host_ed25519_key* && \
             ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key && \
-            if [ -e /run/sshd.pid ]; then kill -HUP \"$(cat /run/sshd.pid)\"; fi";
+            [ -e /run/sshd.pid ] || exit
+            sockets() { ss -ltneH 'sport = :22' | grep -o 'ino:[0-9]*' | sort; }
+            before=$(sockets)
+            kill -HUP \"$(cat /run/sshd.pid)\"
+            for try in $(seq 100); do
+                now=$(sockets)
+                [ \"$now\" = \"$before\" ] || [ ${#now} -lt ${#before} ] || exit 0
+                sleep 0.05
+            done";
         let _lock = self.lock_with(node)?;
         Ok(machine::inside(self, node, 30)?
             .args(["sh", "-c", script])
@@ -371,6 +382,7 @@ impl Bed {
         self.place.set_record(&record)?;
         self.mount_disks()?;
         cgroup::mount(&self.place, &self.name)?;
+        legacy::mount(&self.place, &self.name)?;
         let limit = "/proc/sys/fs/inotify/max_user_instances";
         let now = fs_err::read_to_string(limit)?;
         if now

@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::command::{CommandError, Program, poll};
+use crate::mirror::StandIns;
 use crate::nodes::{self, Bed, NodeOptions};
 use crate::say;
 
@@ -63,7 +64,7 @@ pub(crate) enum Profile {
 pub(crate) const OPTIMISED: [&str; 2] = ["--config", "profile.dev.package.kinstall.opt-level=2"];
 
 /// cargo, as if it did not run us: what it tells us of ourselves would make build scripts that
-/// look at it (ring's does) run again, and half the tree be compiled anew.
+/// look at it (ring's does) run again, and half the tree be compiled again.
 pub(crate) fn cargo() -> Program {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Program::new(cargo)
@@ -79,6 +80,12 @@ pub(crate) fn workspace() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
+/// The file with how long each test took in the last whole run: lines `MILLISECONDS TEST`.
+pub(crate) fn test_times() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into());
+    workspace().join(target).join("test-times")
+}
+
 /// Builds a program of the workspace and tells where it is.
 pub(crate) fn build(package: &str, profile: Profile) -> Result<PathBuf, Error> {
     let mut args = vec!["build", "--package", package, "--bin", package];
@@ -90,6 +97,48 @@ pub(crate) fn build(package: &str, profile: Profile) -> Result<PathBuf, Error> {
         return Err(Error::Build { line });
     }
     Ok(built(package, profile)?)
+}
+
+/// Builds the programs that stand in for others.
+pub(crate) fn stand_ins() -> Result<StandIns, Error> {
+    Ok(StandIns {
+        standin: build("standin", Profile::Debug)?,
+        mite: build_mite()?,
+    })
+}
+
+/// Has a program small and static: it runs in an image that holds nothing else, and there are many copies.
+const SMALL: [&str; 4] = [
+    "profile.release.opt-level='z'",
+    "profile.release.lto=true",
+    "profile.release.codegen-units=1",
+    "profile.release.panic='abort'",
+];
+
+/// Builds the small program of images, for this machine.
+pub(crate) fn build_mite() -> Result<PathBuf, Error> {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let variable = triple.to_uppercase().replace('-', "_");
+    let mut args = vec![
+        "build",
+        "--release",
+        "--package",
+        "mite",
+        "--target",
+        &triple,
+    ];
+    args.extend(SMALL.iter().flat_map(|setting| ["--config", setting]));
+    let build = cargo().args(&args).env(
+        format!("CARGO_TARGET_{variable}_RUSTFLAGS"),
+        "-C target-feature=+crt-static",
+    );
+    if !build.attached()?.success() {
+        let line = args.join(" ");
+        return Err(Error::Build { line });
+    }
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+    Ok(target.join(triple).join("release/mite"))
 }
 
 /// Where cargo puts a program: we are in the same directory, or in the one beside it.
@@ -165,17 +214,22 @@ pub(crate) enum Afterwards {
 
 impl Lab {
     /// Boots so many nodes in the bed of a seat; one that is there from before goes first.
-    pub(crate) fn open(seat: &Seat, nodes: u8, afterwards: Afterwards) -> Result<Self, Error> {
+    pub(crate) fn open(
+        seat: &Seat,
+        nodes: u8,
+        options: &NodeOptions,
+        afterwards: Afterwards,
+    ) -> Result<Self, Error> {
         let name = seat.name.clone();
         let bed = Bed::new(&name, &seat.subnet)?;
-        bed.setup(None)?;
+        bed.setup(options.suite.as_deref())?;
         bed.down()?;
         let guard = match afterwards {
             Afterwards::Down => Some(Guard::post(&name)?),
             Afterwards::Keep => None,
         };
         let lab = Self { bed, name, guard };
-        lab.bed.up(nodes, &NodeOptions::default())?;
+        lab.bed.up(nodes, options)?;
         Ok(lab)
     }
 

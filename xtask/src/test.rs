@@ -7,6 +7,7 @@
 
 mod arm;
 mod changed;
+mod model;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,10 @@ use thiserror::Error;
 use crate::command::{CommandError, Program};
 use crate::genuine;
 use crate::mirror::{self, Mirror, Wish};
-use crate::nodes::{self, Bed, Tool, Why};
+use crate::nodes::{self, Bed, NodeOptions, Tool, Why};
 use crate::say;
-use crate::setup::{self, Afterwards, Lab, Profile, Seat};
+use crate::setup::{self, Afterwards, Lab, Seat};
+use model::Model;
 use tally::Tally;
 
 /// The third number of the subnets of our beds.
@@ -56,7 +58,7 @@ const BEDS: u8 = 2;
 const BEDS_GIB: u64 = 6;
 
 /// What has libtest tell how long each test took. It does so only where unstable options are allowed,
-/// which those programs alone are told: cargo would build everything anew.
+/// which those programs alone are told: cargo would build everything again.
 const TIMED: [&str; 2] = [
     "--config",
     "target.'cfg(all())'.runner=['env', 'RUSTC_BOOTSTRAP=1']",
@@ -80,6 +82,9 @@ pub(crate) struct Arguments {
     /// where memory allows it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
     beds: Option<u8>,
+    /// The Debian or Ubuntu release of the nodes, by its codename [default: this machine's own]
+    #[arg(long, value_name = "CODENAME", conflicts_with = "changed")]
+    suite: Option<String>,
     /// Only the crash matrix, at every point: an hour or so on an idle machine
     #[arg(long, conflicts_with = "filter")]
     crash_matrix: bool,
@@ -89,13 +94,6 @@ pub(crate) struct Arguments {
 const CRASH_TEST: &str = "crash_matrix";
 /// The variable that has it try every point.
 const CRASH_VARIABLE: &str = "KINSTALL_CRASH_MATRIX";
-
-/// The test that is a model of rollouts.
-const MODEL_TEST: &str =
-    "plan::model::whatever_happened_before_a_push_converges_and_breaks_no_rule";
-/// The variable that says how many cases it tries.
-const MODEL_VARIABLE: &str = "KINSTALL_MODEL_CASES";
-const MODEL_CASES: &str = "100000";
 
 /// Why tests could not be run, or failed.
 #[derive(Debug, Error)]
@@ -134,13 +132,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     ));
     let environment = stage.as_ref().map(|stage| &stage.environment);
     let mut tally = Tally::default();
-    let model = model(arguments, &mut tally);
+    let model = Model::start(arguments)?;
     let results =
         [DOCTESTS, OTHERS, OWN].map(|suite| run_suite(suite, arguments, environment, &mut tally));
     for lab in stage.into_iter().flat_map(|stage| stage.labs) {
         lab.close()?;
     }
-    let mut good = model?;
+    let mut good = model.map_or(Ok(true), |model| model.end(&mut tally))?;
     for result in results {
         good &= result?;
     }
@@ -149,6 +147,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     if possible.is_ok() {
         tally.tell_not_run();
+        if arguments.filter.is_empty() {
+            fs_err::write(setup::test_times(), tally.times_file())?;
+        }
     }
     Ok(tally.close(good))
 }
@@ -212,23 +213,26 @@ impl Stage {
     fn set(arguments: &Arguments) -> Result<Self, Error> {
         nodes::require(&PEERS)?;
         let seat = Seat::take("test", SUBNET)?;
-        let standin = setup::build("standin", Profile::Debug)?;
         let mirror = Mirror::make(&Wish {
             purpose: seat.name.clone(),
             from: None,
             kubernetes: None,
-            standin,
+            stand_ins: setup::stand_ins()?,
             padding: BTreeMap::new(),
         })?;
         say::line(format!("test: a mirror of {mirror}"));
         let beds = arguments.beds.unwrap_or_else(beds);
         let others = (1..beds).map(|_| Seat::take("test", SUBNET));
         let others = others.collect::<Result<Vec<_>, _>>()?;
+        let options = NodeOptions {
+            suite: arguments.suite.clone(),
+            ..NodeOptions::default()
+        };
         let mut labs = Vec::new();
         for seat in std::iter::once(&seat).chain(&others) {
             let subnet = &seat.subnet;
             say::line(format!("test: booting {NODES} nodes, {subnet}.11 and up"));
-            labs.push(Lab::open(seat, NODES, Afterwards::Down)?);
+            labs.push(Lab::open(seat, NODES, &options, Afterwards::Down)?);
         }
         let kubectls = mirror::kubectls(&seat.name)?;
         let mut environment = BTreeMap::from([
@@ -392,25 +396,6 @@ fn tell(cargo: Program, what: &str, tally: &mut Tally) -> Result<bool, Error> {
     let seconds = start.elapsed().as_secs_f64();
     say::line(format!("test: {seconds:.0} s: {what}"));
     Ok(status.success())
-}
-
-/// The model of rollouts at so many cases that it must be optimised: built beside the other tests,
-/// of which it shares the dependencies. Not where a filter asks for others. Whether all went well.
-fn model(arguments: &Arguments, tally: &mut Tally) -> Result<bool, Error> {
-    if arguments.crash_matrix || !is_named(MODEL_TEST, &arguments.filter) {
-        return Ok(true);
-    }
-    let cargo = setup::cargo()
-        .args(setup::OPTIMISED)
-        .args(["test", "--package", "kinstall", "--lib", MODEL_TEST])
-        .args(["--", "--show-output"])
-        .env(MODEL_VARIABLE, MODEL_CASES)
-        .limit_seconds(TEST_SECONDS);
-    tell(
-        cargo,
-        &format!("{MODEL_CASES} cases of {MODEL_TEST}"),
-        tally,
-    )
 }
 
 /// Whether a test is among those that are asked for.

@@ -29,7 +29,7 @@ impl Local {
         self.authorities_near_end(&mut findings, requests, credentials, now, days);
         self.name_files(&mut findings);
         if let Some(directory) = &self.directory {
-            if matches!(self.foresee(requests, now), Ok(_) | Err(Error::Flawed(_))) {
+            if matches!(self.preview(requests, now), Ok(_) | Err(Error::Flawed(_))) {
                 findings.retain(|finding| finding.flaw != Flaw::Missing);
             }
             findings.extend_from_slice(directory.remarks());
@@ -110,7 +110,7 @@ impl Local {
         credentials: &Credentials,
         now: i64,
     ) -> Result<Vec<Finding>, Error> {
-        // What kinstall makes is made anew before it ends, and ends with its authority if need be.
+        // What kinstall makes is made again before it ends, and ends with its authority if need be.
         let days = self.directory.as_ref().map_or(0, |_| NEAR_END_DAYS);
         let go = self.go;
         let mut findings = check::check(requests, credentials, Terms { now, days, go });
@@ -119,17 +119,17 @@ impl Local {
             findings.extend_from_slice(directory.remarks());
         }
         let is_error = |finding: &Finding| finding.flaw.severity() == Severity::Error;
-        let (errors, mut doubts): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_error);
+        let (errors, mut warnings): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_error);
         if !errors.is_empty() {
             // A file that could not be read may be why.
-            let unread = doubts
+            let unread = warnings
                 .into_iter()
                 .filter(|it| matches!(it.about, About::File(_)));
             return Err(Error::Flawed(errors.into_iter().chain(unread).collect()));
         }
         if let Some(directory) = &self.directory {
-            doubts.extend(directory.open_keys(&credentials.leaves));
+            warnings.extend(directory.open_keys(&credentials.leaves));
         }
-        Ok(doubts)
+        Ok(warnings)
     }
 }

@@ -65,7 +65,7 @@ pub struct Moving {
     pub is_back: bool,
 }
 
-/// Which side the cluster shall end with.
+/// Which side the cluster should end with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
     /// Who signs now.

@@ -288,7 +288,7 @@ pub(super) fn trust_path(name: AuthorityName) -> String {
     format!("trust/{name}.pem")
 }
 
-/// What stands for an authority: its key stays when its certificate is made anew.
+/// What stands for an authority: its key stays when its certificate is made again.
 pub(super) fn digest(pem: &str) -> String {
     let key = public_key(pem).unwrap_or_default();
     Digest::of(&key).to_string()

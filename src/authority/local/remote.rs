@@ -27,7 +27,7 @@ const SHORTER_PERCENT: i64 = 90;
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
     outcomes: BTreeMap<CertificateId, Outcome>,
-    pub(super) doubts: Vec<Finding>,
+    pub(super) warnings: Vec<Finding>,
     pub(super) remarks: Vec<String>,
 }
 
@@ -109,8 +109,8 @@ impl Local {
                 Err(why) => Err(why),
             };
             match kept {
-                Ok(doubts) => {
-                    fetched.doubts.extend(doubts);
+                Ok(warnings) => {
+                    fetched.warnings.extend(warnings);
                     fetched.outcomes.insert(id, *outcome);
                 }
                 Err(why) => refusals.note(id, why),
@@ -198,7 +198,7 @@ impl Local {
     }
 
     /// A certificate from Vault: what is kept, or where that does not serve, one that is made up
-    /// to foresee with.
+    /// to preview with.
     pub(super) fn remote_leaf(
         &self,
         request: &Request,
@@ -331,14 +331,14 @@ impl Local {
         self.store.write_all(&writes)?;
         let asked = i64::from(request.days) * DAY_SECONDS;
         let is_shorter = leaf.not_after - now < asked / 100 * SHORTER_PERCENT;
-        let doubt = is_shorter.then(|| Finding {
+        let warning = is_shorter.then(|| Finding {
             about: About::Certificate(request.id.clone()),
             flaw: Flaw::Shorter {
                 asked: request.days,
                 end: leaf.not_after,
             },
         });
-        Ok(Ok(doubt.into_iter().collect()))
+        Ok(Ok(warning.into_iter().collect()))
     }
 
     /// The moment that a certificate's files are named by: when it begins, unless one before it has

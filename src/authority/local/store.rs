@@ -34,7 +34,7 @@ This directory holds the keys of a Kubernetes cluster. Keep a copy of it in a sa
 it out of version control.
 
 ca/<name>.pem, .key             the authorities: whoever has a key here owns the cluster
-issued/<certificate>.pem, .key  what they signed; made anew when it is missing
+issued/<certificate>.pem, .key  what they signed; made again when it is missing
 service-account.key, .pub       what tokens are signed with
 taken/<certificate>.pem, .key   what the directory that `[pki]` names gave last
 trust/<name>.pem                authorities that are trusted besides
@@ -60,7 +60,7 @@ pub(super) struct Store {
 pub(super) struct Write {
     /// Its path below the directory.
     pub(super) path: String,
-    /// What it shall hold.
+    /// What it should hold.
     pub(super) bytes: Secret,
 }
 

@@ -60,7 +60,7 @@ impl Site {
         self.try_obtain(now).unwrap()
     }
 
-    /// What a run makes anew, in words.
+    /// What a run makes again, in words.
     #[track_caller]
     fn made(&self, now: i64) -> Vec<String> {
         words(&self.obtain(now))
@@ -123,19 +123,19 @@ fn a_rerun_makes_and_writes_nothing() {
 }
 
 #[test]
-fn foreseeing_writes_nothing_and_says_what_would_be_made() {
+fn a_preview_writes_nothing_and_says_what_would_be_made() {
     let site = Site::bare();
     let local = Local::of(&site.inventory).unwrap();
-    let foreseen = local.foresee(&requests(&site.inventory), NOW).unwrap();
+    let previewed = local.preview(&requests(&site.inventory), NOW).unwrap();
     assert!(!site.path("").exists());
     let obtained = site.obtain(NOW);
-    assert_eq!(foreseen.notes, obtained.notes);
-    let again = local.foresee(&requests(&site.inventory), NOW).unwrap();
+    assert_eq!(previewed.notes, obtained.notes);
+    let again = local.preview(&requests(&site.inventory), NOW).unwrap();
     assert_eq!(again.credentials, obtained.credentials);
 }
 
 #[test]
-fn what_is_asked_for_decides_what_is_made_anew() {
+fn what_is_asked_for_decides_what_is_made_again() {
     let mut site = Site::new();
     site.obtain(NOW);
     let endpoint = San::Dns("other.home".parse().unwrap());

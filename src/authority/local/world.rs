@@ -23,7 +23,7 @@ const PURPOSE: &str = "next/purpose";
 const RETIRED_PER_DAY_MAX: u32 = 1000;
 
 impl Local {
-    /// What is on record, as it is, whatever the inventory says since: nothing of it is made anew. With
+    /// What is on record, as it is, whatever the inventory says since: nothing of it is made again. With
     /// it, the inventory of that number of authorities.
     pub fn frozen(inventory: &Inventory) -> Result<(Self, Inventory), Error> {
         let local = Self::bare(inventory);
@@ -68,7 +68,7 @@ impl Local {
     }
 
     /// Which side the inventory leads to; none where it is neither. Where it is both, as when
-    /// kinstall's own authorities are made anew, the change goes on as it is going, or as `back` says.
+    /// kinstall's own authorities are made again, the change goes on as it is going, or as `back` says.
     pub fn goal(
         &self,
         requests: &[Request],
@@ -98,11 +98,11 @@ impl Local {
     }
 
     /// Begins a change: makes the other side by the inventory, whole, with the authorities that are
-    /// named made anew. Whether there is anything to change is known only then where Vault signs.
+    /// named made again. Whether there is anything to change is known only then where Vault signs.
     pub fn begin(
         &self,
         requests: &[Request],
-        anew: &BTreeSet<AuthorityName>,
+        replaced: &BTreeSet<AuthorityName>,
         now: i64,
     ) -> Result<bool, Error> {
         let lock = self.lock()?;
@@ -112,8 +112,8 @@ impl Local {
         })?;
         self.check_kept(&record)?;
         let next = self.beside("next");
-        self.lay_out(&record, requests, anew, &next)?;
-        let is_same = self.differs(requests, &record)?.is_none() && anew.is_empty();
+        self.lay_out(&record, requests, replaced, &next)?;
+        let is_same = self.differs(requests, &record)?.is_none() && replaced.is_empty();
         if is_same && !next.has_other_remote(self, requests, now)? {
             self.store.discard("next")?;
             return Ok(false);
@@ -150,12 +150,12 @@ impl Local {
         &self,
         record: &Record,
         requests: &[Request],
-        anew: &BTreeSet<AuthorityName>,
+        replaced: &BTreeSet<AuthorityName>,
         next: &Self,
     ) -> Result<(), Error> {
         let from = self.source(record)?.unwrap_or(Source::Local);
         let wanted = Source::of(&self.pki.from);
-        let names = anew.iter().map(|name| name.name());
+        let names = replaced.iter().map(|name| name.name());
         let names: Vec<&str> = names.collect();
         let purpose = format!(
             "{} {wanted} {}\n",
@@ -177,7 +177,7 @@ impl Local {
         };
         for name in AuthorityName::ALL
             .into_iter()
-            .filter(|it| !anew.contains(it))
+            .filter(|it| !replaced.contains(it))
         {
             // Beside a directory's authorities kinstall's own is that of the aggregation layer.
             let was_own =
@@ -186,8 +186,8 @@ impl Local {
             if stays {
                 copy(format!("ca/{name}.key"))?;
             }
-            // Where some are made anew, the others stay, whoever makes them.
-            if stays || !anew.is_empty() {
+            // Where some are made again, the others stay, whoever makes them.
+            if stays || !replaced.is_empty() {
                 copy(format!("ca/{name}.pem"))?;
             }
         }
@@ -310,9 +310,9 @@ impl Local {
         Ok(own)
     }
 
-    /// The authorities that kinstall is to make anew, by what sets were named; all of its own where
+    /// The authorities that kinstall is to make again, by what sets were named; all of its own where
     /// none was.
-    pub fn to_make_anew(
+    pub fn to_replace(
         &self,
         requests: &[Request],
         sets: &[String],

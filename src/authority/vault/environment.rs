@@ -113,7 +113,7 @@ fn variable(name: &'static str) -> Result<Option<String>, Error> {
         Ok(value) => Ok(Some(value)),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => {
-            Err(refuse(name, "is not UTF-8", "write it anew, or unset it"))
+            Err(refuse(name, "is not UTF-8", "set it again, or unset it"))
         }
     }
 }

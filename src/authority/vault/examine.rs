@@ -16,6 +16,7 @@ use crate::certificate::AuthorityName;
 use crate::certificate::check::day;
 use crate::certificate::describe::{describe, public_key};
 use crate::inventory::vault::PrivateKey;
+use crate::plain::count;
 
 /// Something that Vault would refuse or do otherwise, or that it does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
@@ -119,7 +120,7 @@ async fn of_login(
         && matches!(fault.status, None | Some(401 | 403 | 503))
     {
         let message = format!("Vault, {login}: {}", fault.words);
-        let help = "the token is not valid, or may not even be looked up: log in anew, or name \
+        let help = "the token is not valid, or may not even be looked up: log in again, or name \
                     another one";
         findings.push(Finding::error(message, help));
         return;
@@ -212,7 +213,7 @@ async fn of_role(
             ids.join(", "),
             listed(&found)
         );
-        findings.push(Finding::error(message, way_out(&found, &orders)));
+        findings.push(Finding::error(message, help(&found, &orders)));
     }
     let mut seconds_max = read.max_ttl;
     if seconds_max == 0 {
@@ -230,8 +231,10 @@ async fn of_role(
     if seconds_max != 0 && u64::from(asked) * 3600 > seconds_max {
         let (days, most) = (asked / 24, seconds_max / 3600);
         findings.push(Finding::warning(format!(
-            "the {role} of Vault gives certificates for {most} hours at most (`max_ttl`, of the role \
-             or the mount), and {days} days are asked for: {}",
+            "the {role} of Vault gives certificates for {} at most (`max_ttl`, of the role \
+             or the mount), and {} are asked for: {}",
+            count(most, "hour"),
+            count(days, "day"),
             group.ids()
         )));
     }
@@ -271,7 +274,7 @@ fn listed(found: &[Objection]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn way_out(found: &[Objection], orders: &[&Order]) -> String {
+fn help(found: &[Objection], orders: &[&Order]) -> String {
     let is_comfort = |it: &Objection| match it {
         Objection::Name(name) | Objection::Address(name) => {
             orders.iter().all(|order| order.comfort.contains(name))
@@ -358,8 +361,9 @@ pub(super) fn no_authority(mount: &str) -> (String, &'static str) {
 /// That an authority ends before a certificate of so many days would, and what comes of it.
 async fn ends_early(session: &Session, mount: &str, end: i64, days: u32) -> Finding {
     let message = format!(
-        "the authority of `{mount}` in Vault ends on {}, before a certificate of {days} days would",
-        day(end)
+        "the authority of `{mount}` in Vault ends on {}, before a certificate of {} would",
+        day(end),
+        count(days, "day")
     );
     let issuer = session.read(&[mount, "issuer", "default"]).await;
     let issuer = issuer.unwrap_or_default();
@@ -391,7 +395,7 @@ pub(in crate::authority) fn other_authority(
          cluster trust the one in `{file}` for `{signer}`"
     );
     let help = "nothing of it is kept, for no peer would trust it. `kinstall certs move INVENTORY` takes a \
-                running cluster there: trusted everywhere first, then signed anew. Or have the role \
+                running cluster there: trusted everywhere first, then signed again. Or have the role \
                 sign with the CA before (`issuer_ref`)";
     (message, help.to_owned())
 }

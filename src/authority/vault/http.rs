@@ -201,7 +201,10 @@ impl Client {
                 let before = before.unwrap_or_default();
                 let (asked, seconds) = (self.asked(call), self.seconds);
                 return Err(Fault {
-                    words: format!("{asked}: no answer within {seconds} seconds{before}"),
+                    words: format!(
+                        "{asked}: no answer within {}{before}",
+                        plain::count(seconds, "second")
+                    ),
                     is_gone: true,
                     status: None,
                 });

@@ -5,6 +5,7 @@ use x509_parser::pem::Pem;
 
 use super::super::path::Refusal;
 use super::super::{AuthorityName, Usage};
+use crate::plain::count;
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +30,7 @@ pub enum Flaw {
     Unreadable { why: String },
     #[error("its private key belongs to another certificate")]
     OtherKey,
-    #[error("is signed by itself, and whoever is shown it trusts the authority `{set}` alone")]
+    #[error("is self-signed, and its peers trust only the authority `{set}`")]
     SelfSigned { set: AuthorityName },
     #[error("was signed by `{issuer}`, which leads to nothing that the peers trust (`{set}`)")]
     NotTrusted { set: AuthorityName, issuer: String },
@@ -40,12 +41,12 @@ pub enum Flaw {
     },
     #[error("the file begins with an authority's certificate: the leaf must come first")]
     ChainOrder,
-    #[error("is an authority's certificate (CA:TRUE): whoever has its key may sign others")]
+    #[error("is a CA certificate (CA:TRUE): its key can sign others")]
     IsAuthority,
     #[error("{0}")]
     Refused(Refusal),
     #[error(
-        "holds `{subject}` too, which {flaw}: it serves nobody, and can be removed{}",
+        "holds `{subject}` too, which {flaw}: it is of no use, and can be removed{}",
         in_file(file)
     )]
     Beside {
@@ -97,15 +98,15 @@ pub enum Flaw {
     Expired { end: i64 },
     #[error("is valid from {} only: is the clock of this machine right?", day(*from))]
     NotYetValid { from: i64 },
-    #[error("ends in {days} days, on {}", day(*end))]
+    #[error("ends in {}, on {}", count(*days, "day"), day(*end))]
     NearEnd { days: i64, end: i64 },
-    #[error("ends in {days} days, on {}, and with it all that it signed: {way}", day(*end))]
+    #[error("ends in {}, on {}, and with it all that it signed: {way}", count(*days, "day"), day(*end))]
     AuthorityNearEnd {
         days: i64,
         end: i64,
         way: &'static str,
     },
-    #[error("ends on {}, though {asked} days were asked for: its role or authority allows no more", day(*end))]
+    #[error("ends on {}, though {} were asked for: its role or authority allows no more", day(*end), count(*asked, "day"))]
     Shorter { asked: u32, end: i64 },
     #[error("outlives its authority, which ends on {}", day(*end))]
     Outlives { end: i64 },

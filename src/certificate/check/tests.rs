@@ -252,18 +252,14 @@ fn signers() {
     spoilt(
         |credentials| _ = credentials.leaves.insert(id(Kind::Scheduler), own),
         NOW,
-        &[
-            "scheduler: is signed by itself, and whoever is shown it trusts the authority `apiserver-client` alone",
-        ],
+        &["scheduler: is self-signed, and its peers trust only the authority `apiserver-client`"],
     );
     remade(
         Kind::Scheduler,
         |recipe| {
             recipe.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         },
-        &[
-            "scheduler: is an authority's certificate (CA:TRUE): whoever has its key may sign others",
-        ],
+        &["scheduler: is a CA certificate (CA:TRUE): its key can sign others"],
     );
 }
 

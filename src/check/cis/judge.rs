@@ -1,17 +1,20 @@
 //! Whether a node is as a check wants it.
 
+use std::net::SocketAddr;
+
+use super::field::of_field;
 use super::view::data;
-use super::{Attributes, Check, Files, Rule, Status, View, Wish};
+use super::{Attributes, Check, Files, Requirement, Rule, Status, View};
 use crate::component;
-use crate::flags::{FlagTable, Presence};
-use crate::inventory::{Authorities, Provider, Role};
+use crate::flags::{FlagTable, Presence, nanoseconds};
+use crate::inventory::{Authorities, Provider};
 use crate::manifest::Mode;
 use crate::remote_path::RemotePath;
 
 /// The group that reads the service accounts' key: kube-apiserver and kube-controller-manager.
 const SHARED_GROUP: &str = "kube-service-account";
 /// Where a directory of each service lies.
-const DIRECTORIES: [(&str, &str); 5] = [
+const DIRECTORIES: [(&str, &str); 6] = [
     ("/etc/etcd", "etcd"),
     ("/etc/k8s/kube-apiserver", "kube-apiserver"),
     (
@@ -19,10 +22,20 @@ const DIRECTORIES: [(&str, &str); 5] = [
         "kube-controller-manager",
     ),
     ("/etc/k8s/kube-scheduler", "kube-scheduler"),
+    ("/etc/k8s/kube-proxy", "kube-proxy"),
     ("/etc/k8s/shared", SHARED_GROUP),
 ];
 
-type Judged = (Status, String);
+pub(super) type Judged = (Status, String);
+
+/// How a flag or a field is told.
+#[derive(Default)]
+pub(super) struct Reported {
+    /// Its name.
+    pub(super) label: String,
+    /// Its name and its value; none where it is not said.
+    pub(super) whole: Option<String>,
+}
 
 /// How a check turns out on a node, and why.
 pub(super) fn judge(check: &Check, view: &View<'_>) -> Judged {
@@ -31,6 +44,7 @@ pub(super) fn judge(check: &Check, view: &View<'_>) -> Judged {
         Rule::Owner(files) => of_files(view, files, owner),
         Rule::Exactly(files, user) => of_files(view, files, |path, it| exactly(path, it, user)),
         Rule::Flag(component, wish) => of_flag(view, component, wish),
+        Rule::Field(of, wish) => of_field(view, of, wish),
         Rule::Provider => provider(view),
         Rule::OwnAuthority => own_authority(view),
         Rule::Person(what) => (Status::Manual, what.to_owned()),
@@ -53,7 +67,7 @@ fn of_files(
     if let Some(why) = not_here(view, files) {
         return (Status::NotApplicable, why);
     }
-    let is_it = |path: &RemotePath, it: Option<&Attributes>| files.hold(path, it);
+    let is_it = |path: &RemotePath, it: Option<&Attributes>| files.hold(view, path, it);
     if let Some(path) = view.missing.iter().find(|path| is_it(path, None)) {
         return (Status::Fail, format!("`{path}` is not there"));
     }
@@ -78,23 +92,25 @@ fn of_files(
 
 /// Why a node has none of these files.
 fn not_here(view: &View<'_>, files: Files) -> Option<String> {
-    let roles = &view.node.roles;
+    let runs = |name: &str| {
+        (!view.programs.contains_key(name)).then(|| format!("no {name} is to run here"))
+    };
     match files {
-        Files::Unit(name) | Files::Kubeconfig(name) if component::named(name).is_some() => {
-            (!view.programs.contains_key(name)).then(|| format!("no {name} is to run here"))
-        }
-        Files::Data => {
-            (!view.programs.contains_key("etcd")).then(|| "no etcd is to run here".to_owned())
-        }
-        Files::Unit(_) | Files::Kubeconfig(_) | Files::KubeletAuthority => {
-            (!roles.contains(&Role::Worker)).then(|| "no node is a worker".to_owned())
+        Files::Unit(name) | Files::Kubeconfig(name) | Files::Configuration(name) => runs(name),
+        Files::Data => runs("etcd"),
+        Files::KubeletAuthority => runs("kubelet"),
+        Files::Network => {
+            let has_network = component::named("pod-bridge")
+                .is_some_and(|bridge| view.inventory.gets(bridge, view.node));
+            let why = "kinstall configures no network plugin here";
+            (!has_network).then(|| why.to_owned())
         }
         Files::Pki | Files::Certificates | Files::Keys => None,
     }
 }
 
 impl Files {
-    fn hold(self, path: &RemotePath, it: Option<&Attributes>) -> bool {
+    fn hold(self, view: &View<'_>, path: &RemotePath, it: Option<&Attributes>) -> bool {
         let text = path.as_str();
         let is_directory = it.is_some_and(|it| it.is_directory);
         let within = ["/etc/etcd", "/etc/k8s"]
@@ -106,13 +122,21 @@ impl Files {
                 text == unit || text.starts_with(&format!("{unit}.d/"))
             }
             Self::Kubeconfig(name) => text == format!("/etc/k8s/{name}/{name}.kubeconfig"),
+            Self::Configuration(name) => text == format!("/etc/k8s/{name}/{name}.yaml"),
+            Self::Network => text.starts_with("/etc/cni/net.d/") && !is_directory,
             Self::Data => *path == data(),
             Self::Pki => {
                 within && (is_directory || path.has_extension("pem") || path.has_extension("key"))
             }
             Self::Certificates => within && path.has_extension("pem"),
             Self::Keys => within && path.has_extension("key"),
-            Self::KubeletAuthority => text == "/etc/k8s/shared/kubernetes-ca.pem",
+            Self::KubeletAuthority => {
+                let authority = match view.inventory.pki.authorities {
+                    Authorities::Separate => "kubelet-client-ca",
+                    Authorities::Single | Authorities::Kubeadm => "kubernetes-ca",
+                };
+                text == format!("/etc/k8s/shared/{authority}.pem")
+            }
         }
     }
 }
@@ -124,7 +148,8 @@ fn mode(path: &RemotePath, it: &Attributes, most: u16) -> Judged {
     }
     // Two services read it, neither of which is root.
     if it.mode == 0o440 && it.user == "root" && it.group == SHARED_GROUP {
-        let who = "kube-apiserver and kube-controller-manager, and nobody else, are in its group";
+        let who =
+            "kube-apiserver and kube-controller-manager, and no other account, are in its group";
         return (Status::Manual, format!("{said}: {who} `{SHARED_GROUP}`"));
     }
     let most = Mode(most);
@@ -165,7 +190,7 @@ fn exactly(path: &RemotePath, it: &Attributes, user: &str) -> Judged {
     }
 }
 
-fn of_flag(view: &View<'_>, component: &'static str, wish: Wish) -> Judged {
+fn of_flag(view: &View<'_>, component: &'static str, wish: Requirement) -> Judged {
     let flags = match view.programs.get(component) {
         None => {
             return (
@@ -198,11 +223,16 @@ fn of_flag(view: &View<'_>, component: &'static str, wish: Wish) -> Judged {
     {
         return (Status::Manual, format!("look into the file of `--{file}`"));
     }
-    wish.judge(|name| flags.get(name).map(String::as_str))
+    let given = |name: &str| flags.get(name).map(String::as_str);
+    let said = |name: &str| Reported {
+        label: format!("`--{name}`"),
+        whole: given(name).map(|value| format!("`--{name}={value}`")),
+    };
+    wish.judge(given, said)
 }
 
-impl Wish {
-    fn names(&self) -> &[&'static str] {
+impl Requirement {
+    pub(super) fn names(&self) -> &[&'static str] {
         match self {
             Self::Set(names) => names,
             Self::Unset(name)
@@ -212,11 +242,17 @@ impl Wish {
             | Self::Lacks(name, _)
             | Self::LacksOrUnset(name, _)
             | Self::AtLeast(name, _)
+            | Self::SomeTime(name)
+            | Self::Loopback(name)
             | Self::Among(name, _) => std::slice::from_ref(name),
         }
     }
 
-    fn judge<'a>(self, given: impl Fn(&str) -> Option<&'a str>) -> Judged {
+    pub(super) fn judge<'a>(
+        self,
+        given: impl Fn(&str) -> Option<&'a str>,
+        told: impl Fn(&str) -> Reported,
+    ) -> Judged {
         let verdict = |holds: bool, reason: String, advice: String| {
             if holds {
                 (Status::Pass, reason)
@@ -224,9 +260,9 @@ impl Wish {
                 (Status::Fail, format!("{reason}: {advice}"))
             }
         };
-        let said = |name: &str| match given(name) {
-            Some(value) => format!("`--{name}={value}`"),
-            None => format!("`--{name}` is not said"),
+        let said = |name: &str| {
+            let Reported { label, whole } = told(name);
+            whole.unwrap_or_else(|| format!("{label} is not said"))
         };
         let words = |name: &str| given(name).into_iter().flat_map(|value| value.split(','));
         let has = |name: &str, word: &str| words(name).any(|it| it.trim() == word);
@@ -274,12 +310,24 @@ impl Wish {
                     format!("set `{name}` to {least} or more"),
                 )
             }
+            Self::SomeTime(name) => {
+                let holds = given(name).is_none_or(|it| nanoseconds(it).is_some_and(|it| it > 0));
+                verdict(holds, said(name), format!("set `{name}` to `4h0m0s`"))
+            }
+            Self::Loopback(name) => {
+                let holds = given(name).is_none_or(|given| {
+                    let address = given.parse::<SocketAddr>();
+                    address.is_ok_and(|it| it.ip().is_loopback())
+                });
+                let advice = format!("set `{name}` to an address of the loopback, or leave it out");
+                verdict(holds, said(name), advice)
+            }
             Self::Among(name, strong) => {
                 let weak = words(name).find(|word| !strong.contains(&word.trim()));
                 let reason = match (given(name), weak) {
                     (None, _) => said(name),
-                    (_, Some(weak)) => format!("`--{name}` has `{weak}`"),
-                    (_, None) => format!("all of `--{name}` are"),
+                    (_, Some(weak)) => format!("{} has `{weak}`", told(name).label),
+                    (_, None) => format!("all of {} are", told(name).label),
                 };
                 let holds = given(name).is_some() && weak.is_none();
                 verdict(holds, reason, format!("leave weak ones out of `{name}`"))
@@ -312,7 +360,7 @@ fn provider(view: &View<'_>) -> Judged {
 }
 
 fn own_authority(view: &View<'_>) -> Judged {
-    let wish = Wish::Set(&["trusted-ca-file"]);
+    let wish = Requirement::Set(&["trusted-ca-file"]);
     match of_flag(view, "etcd", wish) {
         (Status::Pass, reason) if view.inventory.pki.authorities != Authorities::Single => {
             (Status::Pass, reason)

@@ -1,9 +1,14 @@
 //! The 97 checks of the CIS Kubernetes Benchmark 1.12, in our words.
 
-use super::Files::{Certificates, Data, Keys, Kubeconfig, KubeletAuthority, Pki, Unit};
-use super::Rule::{Elsewhere, Exactly, Flag, Mode, OwnAuthority, Owner, Person, Provider};
-use super::Wish::{Among, AtLeast, Has, Is, IsUnlessUnset, Lacks, LacksOrUnset, Set, Unset};
+use super::Files::{
+    Certificates, Configuration, Data, Keys, Kubeconfig, KubeletAuthority, Network, Pki, Unit,
+};
+use super::Requirement::{
+    Among, AtLeast, Has, Is, IsUnlessUnset, Lacks, LacksOrUnset, Loopback, Set, SomeTime, Unset,
+};
+use super::Rule::{Elsewhere, Exactly, Field, Flag, Mode, OwnAuthority, Owner, Person, Provider};
 use super::{Check, Rule};
+use crate::node_config::Configuration::{KubeProxy, Kubelet};
 
 const API: &str = "kube-apiserver";
 const MANAGER: &str = "kube-controller-manager";
@@ -12,11 +17,8 @@ const ETCD: &str = "etcd";
 const KUBELET: &str = "kubelet";
 const PROXY: &str = "kube-proxy";
 
-const NO_CNI: &str = "kinstall installs no network plugin";
 const NO_ADMIN: &str =
     "no node holds the administrator's kubeconfig: `kinstall kubeconfig` prints it";
-const NO_KUBELET: &str = "kinstall runs no kubelet";
-const NO_PROXY: &str = "kinstall runs no kube-proxy";
 
 /// The cipher suites that the benchmark calls strong.
 const STRONG: &[&str] = &[
@@ -62,19 +64,19 @@ pub const CHECKS: &[Check] = &[
     check("1.1.6", "kube-scheduler's unit is root's", Owner(Unit(SCHEDULER))),
     check("1.1.7", "only root may read etcd's unit", Mode(Unit(ETCD), 0o600)),
     check("1.1.8", "etcd's unit is root's", Owner(Unit(ETCD))),
-    check("1.1.9", "only root may read the network plugin's configuration", Elsewhere(NO_CNI)),
-    check("1.1.10", "the network plugin's configuration is root's", Elsewhere(NO_CNI)),
-    check("1.1.11", "nobody but its owner enters etcd's data directory", Mode(Data, 0o700)),
+    check("1.1.9", "only root may read the network plugin's configuration", Mode(Network, 0o600)),
+    check("1.1.10", "the network plugin's configuration is root's", Owner(Network)),
+    check("1.1.11", "only its owner may enter etcd's data directory", Mode(Data, 0o700)),
     check("1.1.12", "etcd's data directory is etcd's", Exactly(Data, ETCD)),
     check("1.1.13", "only root may read the administrator's kubeconfig", Elsewhere(NO_ADMIN)),
     check("1.1.14", "the administrator's kubeconfig is root's", Elsewhere(NO_ADMIN)),
-    check("1.1.15", "nobody but its owner may read kube-scheduler's kubeconfig", Mode(Kubeconfig(SCHEDULER), 0o600)),
+    check("1.1.15", "only its owner may read kube-scheduler's kubeconfig", Mode(Kubeconfig(SCHEDULER), 0o600)),
     check("1.1.16", "kube-scheduler's kubeconfig is root's", Owner(Kubeconfig(SCHEDULER))),
-    check("1.1.17", "nobody but its owner may read kube-controller-manager's kubeconfig", Mode(Kubeconfig(MANAGER), 0o600)),
+    check("1.1.17", "only its owner may read kube-controller-manager's kubeconfig", Mode(Kubeconfig(MANAGER), 0o600)),
     check("1.1.18", "kube-controller-manager's kubeconfig is root's", Owner(Kubeconfig(MANAGER))),
     check("1.1.19", "the directories of certificates and keys are root's", Owner(Pki)),
-    check("1.1.20", "nobody but their owner may write certificates", Mode(Certificates, 0o644)),
-    check("1.1.21", "nobody but their owner may read keys", Mode(Keys, 0o600)),
+    check("1.1.20", "only their owner may write certificates", Mode(Certificates, 0o644)),
+    check("1.1.21", "only their owner may read keys", Mode(Keys, 0o600)),
     check("1.2.1", "anonymous requests are refused", Flag(API, Is("anonymous-auth", "false"))),
     check("1.2.2", "there are no tokens in a file", Flag(API, Unset("token-auth-file"))),
     check("1.2.3", "Services take no external IPs", Flag(API, Has("enable-admission-plugins", "DenyServiceExternalIPs")))
@@ -124,35 +126,35 @@ pub const CHECKS: &[Check] = &[
     check("2.5", "etcd's members ask each other for a certificate", Flag(ETCD, Is("peer-client-cert-auth", "true"))),
     check("2.6", "etcd makes no certificate for its members", Flag(ETCD, IsUnlessUnset("peer-auto-tls", "false"))),
     check("2.7", "etcd has an authority of its own", OwnAuthority)
-        .consider("whoever holds any client certificate of the one authority is let into etcd: with `[pki] authorities = \"kubeadm\"` or `\"separate\"`, chosen before the first push, etcd has its own"),
+        .consider("any client certificate of the one authority gets into etcd: with `[pki] authorities = \"kubeadm\"` or `\"separate\"`, chosen before the first push, etcd has its own"),
     check("3.1.1", "people do not log in with client certificates", Person("the administrator's kubeconfig does: give people another way in, and keep it for emergencies")),
     check("3.1.2", "people do not log in with service accounts' tokens", Person("look at who holds tokens of service accounts")),
     check("3.1.3", "people do not log in with bootstrap tokens", Person("look at the Secrets of type `bootstrap.kubernetes.io/token` in kube-system")),
     check("3.2.1", "there is an audit policy", Flag(API, Set(&["audit-policy-file"]))),
     check("3.2.2", "the audit policy covers what matters", Person("kinstall's logs who did what to everything but events, probes and leases, without bodies: compare with what you need")),
-    check("4.1.1", "only root may read the kubelet's unit", Elsewhere(NO_KUBELET)),
-    check("4.1.2", "the kubelet's unit is root's", Elsewhere(NO_KUBELET)),
-    check("4.1.3", "only root may read kube-proxy's kubeconfig", Mode(Kubeconfig(PROXY), 0o600)),
+    check("4.1.1", "only root may read the kubelet's unit", Mode(Unit(KUBELET), 0o600)),
+    check("4.1.2", "the kubelet's unit is root's", Owner(Unit(KUBELET))),
+    check("4.1.3", "only its owner may read kube-proxy's kubeconfig", Mode(Kubeconfig(PROXY), 0o600)),
     check("4.1.4", "kube-proxy's kubeconfig is root's", Owner(Kubeconfig(PROXY))),
     check("4.1.5", "only root may read the kubelet's kubeconfig", Mode(Kubeconfig(KUBELET), 0o600)),
     check("4.1.6", "the kubelet's kubeconfig is root's", Owner(Kubeconfig(KUBELET))),
-    check("4.1.7", "nobody but root may write the kubelet's authority", Mode(KubeletAuthority, 0o644)),
+    check("4.1.7", "only root may write the kubelet's authority", Mode(KubeletAuthority, 0o644)),
     check("4.1.8", "the kubelet's authority is root's", Owner(KubeletAuthority)),
-    check("4.1.9", "only root may read the kubelet's configuration", Elsewhere(NO_KUBELET)),
-    check("4.1.10", "the kubelet's configuration is root's", Elsewhere(NO_KUBELET)),
-    check("4.2.1", "the kubelet refuses anonymous requests", Elsewhere(NO_KUBELET)),
-    check("4.2.2", "the kubelet does not allow everything", Elsewhere(NO_KUBELET)),
-    check("4.2.3", "the kubelet verifies client certificates", Elsewhere(NO_KUBELET)),
-    check("4.2.4", "the kubelet has no read-only port", Elsewhere(NO_KUBELET)),
-    check("4.2.5", "the kubelet ends idle streams", Elsewhere(NO_KUBELET)),
-    check("4.2.6", "the kubelet makes its iptables chains", Elsewhere(NO_KUBELET)),
-    check("4.2.7", "the kubelet keeps its machine's name", Elsewhere(NO_KUBELET)),
-    check("4.2.8", "the kubelet records enough events", Elsewhere(NO_KUBELET)),
-    check("4.2.9", "the kubelet serves TLS with a certificate of yours", Elsewhere(NO_KUBELET)),
-    check("4.2.10", "the kubelet's client certificate is rotated", Elsewhere(NO_KUBELET)),
-    check("4.2.11", "the kubelet's serving certificate is rotated", Elsewhere(NO_KUBELET)),
-    check("4.2.12", "the kubelet takes strong ciphers only", Elsewhere(NO_KUBELET)),
-    check("4.2.13", "a Pod's processes are limited", Elsewhere(NO_KUBELET)),
-    check("4.2.14", "Pods have a system call filter by default", Elsewhere(NO_KUBELET)),
-    check("4.3.1", "kube-proxy tells its metrics to its own machine only", Elsewhere(NO_PROXY)),
+    check("4.1.9", "only root may read the kubelet's configuration", Mode(Configuration(KUBELET), 0o600)),
+    check("4.1.10", "the kubelet's configuration is root's", Owner(Configuration(KUBELET))),
+    check("4.2.1", "the kubelet refuses anonymous requests", Field(Kubelet, IsUnlessUnset("authentication.anonymous.enabled", "false"))),
+    check("4.2.2", "the kubelet does not allow everything", Field(Kubelet, IsUnlessUnset("authorization.mode", "Webhook"))),
+    check("4.2.3", "the kubelet verifies client certificates", Field(Kubelet, Set(&["authentication.x509.clientCAFile"]))),
+    check("4.2.4", "the kubelet has no read-only port", Field(Kubelet, IsUnlessUnset("readOnlyPort", "0"))),
+    check("4.2.5", "the kubelet ends idle streams", Field(Kubelet, SomeTime("streamingConnectionIdleTimeout"))),
+    check("4.2.6", "the kubelet makes its iptables chains", Field(Kubelet, IsUnlessUnset("makeIPTablesUtilChains", "true"))),
+    check("4.2.7", "the kubelet keeps its machine's name", Flag(KUBELET, Unset("hostname-override"))),
+    check("4.2.8", "the kubelet records enough events", Field(Kubelet, AtLeast("eventRecordQPS", 0))),
+    check("4.2.9", "the kubelet serves TLS with a certificate of yours", Field(Kubelet, Set(&["tlsCertFile", "tlsPrivateKeyFile"]))),
+    check("4.2.10", "the kubelet's client certificate is rotated", Field(Kubelet, IsUnlessUnset("rotateCertificates", "true"))),
+    check("4.2.11", "the kubelet's serving certificate is rotated", Field(Kubelet, IsUnlessUnset("featureGates.RotateKubeletServerCertificate", "true"))),
+    check("4.2.12", "the kubelet takes strong ciphers only", Field(Kubelet, Among("tlsCipherSuites", STRONG))),
+    check("4.2.13", "a Pod's processes are limited", Field(Kubelet, AtLeast("podPidsLimit", 1))),
+    check("4.2.14", "Pods have a system call filter by default", Field(Kubelet, Is("seccompDefault", "true"))),
+    check("4.3.1", "kube-proxy tells its metrics to its own machine only", Field(KubeProxy, Loopback("metricsBindAddress"))),
 ];

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::super::exec_start::{self, started};
 use crate::component::COMPONENTS;
-use crate::flags::{self, FlagTable, Word};
+use crate::flags::{self, Argument, FlagTable};
 use crate::inventory::{Inventory, Node};
 use crate::manifest::{Content, Desired, Kind, Manifest};
 use crate::remote_path::RemotePath;
 use crate::snapshot::{FoundKind, Snapshot};
+use crate::yaml;
 
 /// What a node is or would be.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct View<'a> {
     pub missing: Vec<RemotePath>,
     /// The services of the node, by component.
     pub programs: BTreeMap<&'static str, Program>,
+    /// The configurations of services, by component.
+    pub configurations: BTreeMap<&'static str, Fields>,
 }
 
 /// Whose a file is, and who may do what with it.
@@ -41,6 +46,9 @@ pub struct Attributes {
 
 /// The flags that a service is run with; why they are not known, where they are not.
 pub type Program = Result<BTreeMap<String, String>, String>;
+
+/// The fields of a configuration; why they are not known, where they are not.
+pub type Fields = Result<Value, String>;
 
 impl<'a> View<'a> {
     /// As push would install it.
@@ -67,6 +75,7 @@ impl<'a> View<'a> {
             files: files.collect(),
             missing: Vec::new(),
             programs: BTreeMap::new(),
+            configurations: BTreeMap::new(),
         };
         for component in COMPONENTS {
             let Some(unit) = component.unit_name() else {
@@ -78,6 +87,11 @@ impl<'a> View<'a> {
             let texts = texts(manifest, desired, &unit.path(), &unit.drop_ins());
             let program = of_unit(component.name, &texts);
             view.programs.insert(component.name, program);
+            if let Some((_, path)) = component.configuration() {
+                let text = text_of(manifest, desired, &path);
+                let read = text.map_or_else(|| Err("it is not there".to_owned()), |it| fields(&it));
+                view.configurations.insert(component.name, read);
+            }
             if component.name == "etcd" {
                 view.files.insert(data(), state_directory(&texts));
             }
@@ -85,13 +99,15 @@ impl<'a> View<'a> {
         view
     }
 
-    /// As it lies on the node. `programs` are the command lines that were found there.
+    /// As it lies on the node. `programs` are the command lines that were found there, and
+    /// `configurations` what those read.
     pub fn installed(
         inventory: &'a Inventory,
         node: &'a Node,
         manifest: &Manifest,
         snapshot: &Snapshot,
         programs: BTreeMap<&'static str, Program>,
+        configurations: BTreeMap<&'static str, Fields>,
     ) -> Self {
         let mut view = Self {
             inventory,
@@ -99,6 +115,7 @@ impl<'a> View<'a> {
             files: BTreeMap::new(),
             missing: Vec::new(),
             programs,
+            configurations,
         };
         let entries = manifest.entries.iter();
         let paths = entries.filter(|(_, entry)| !matches!(entry.kind, Kind::Link { .. }));
@@ -136,16 +153,26 @@ fn texts(
 ) -> Vec<String> {
     let dropped = |path: &&RemotePath| path.parent().as_ref() == Some(drop_ins);
     let paths = std::iter::once(unit).chain(manifest.entries.keys().filter(dropped));
-    let text = |path: &RemotePath| {
-        let Kind::File { digest, .. } = manifest.entries.get(path)?.kind else {
-            return None;
-        };
-        match desired.contents.get(&digest)? {
-            Content::Inline(content) => content.expose_text().map(str::to_owned),
-            Content::Binary { .. } => None,
-        }
-    };
+    let text = |path| text_of(manifest, desired, path);
     paths.filter_map(text).collect()
+}
+
+/// The text of a file that is rendered.
+fn text_of(manifest: &Manifest, desired: &Desired, path: &RemotePath) -> Option<String> {
+    let Kind::File { digest, .. } = manifest.entries.get(path)?.kind else {
+        return None;
+    };
+    match desired.contents.get(&digest)? {
+        Content::Inline(content) => content.expose_text().map(str::to_owned),
+        Content::Fetched { .. } => None,
+    }
+}
+
+/// The fields of a configuration as the programs of Kubernetes read it.
+pub fn fields(text: &str) -> Fields {
+    let root = yaml::parse(text).map_err(|problem| problem.to_string())?;
+    let read = yaml::read(root.as_deref()).map_err(|problem| problem.to_string())?;
+    Ok(read.value)
 }
 
 /// What systemd makes of `StateDirectory=`: the unit's user's, with the mode it says, by default
@@ -178,7 +205,7 @@ pub fn commands(component: &str, arguments: &[String]) -> BTreeMap<String, Strin
     };
     let words = flags::parse(component, table, arguments).into_iter();
     let flags = words.filter_map(|word| match word {
-        Word::Flag { name, value } => Some((name, value.unwrap_or_else(|| "true".to_owned()))),
+        Argument::Flag { name, value } => Some((name, value.unwrap_or_else(|| "true".to_owned()))),
         _ => None,
     });
     flags.collect()

@@ -67,7 +67,7 @@ fn the_two_words_at_the_head() {
     taken(&head("kind: EncryptionConfig\napiVersion: /v1"));
     refused(&head("kind: EncryptionConfig\napiVersion: v1/"), "it is");
     for more in ["Kind: 5", "\u{212a}ind: 5", "APIVersion: [a]"] {
-        refused(&format!("{HEAD}{more}\n{BODY}"), "where a text is due");
+        refused(&format!("{HEAD}{more}\n{BODY}"), "expected a text");
     }
 }
 
@@ -183,9 +183,9 @@ fn what_kinstall_alone_refuses() {
     refused_here_alone(&body("\"a*\""), "stands for nothing before");
     // A word that it does not know yet, and whose value later releases judge.
     refused_here_alone(&plugin("apiVersion: v2"), "has no v2");
-    refused_here_alone(&plugin("apiVersion: [v2]"), "where a text is due");
+    refused_here_alone(&plugin("apiVersion: [v2]"), "expected a text");
     // It counts modulo 2^32, and does not always notice.
-    refused_here_alone(&plugin("cachesize: 1e10"), "of 32 bits is due");
+    refused_here_alone(&plugin("cachesize: 1e10"), "of 32 bits");
     // Bytes that are no text, in the place of which it puts a mark.
     refused_here_alone(&key("!!binary /w==", SECRET), "is no text");
     // The grammar of YAML 1.2.

@@ -61,13 +61,13 @@ fn providers_are_judged_as_each_release_judges_them() {
     row("  - identity: {}\n  - identity: {}", &[]);
     row(
         "  - identity: x",
-        &[(ALL, "is a text, where a table is due")],
+        &[(ALL, "expected a table, found a text")],
     );
     let given = |providers: &str, expected| {
         let rule = format!("- resources: [secrets]\n  providers: {providers}");
         verdict(&rule, &[(ALL, expected)]);
     };
-    given("{}", "is a table, where a list is due");
+    given("{}", "expected a list, found a table");
     given("[]", "it has no `resources[0].providers`");
     verdict("  []", &[(ALL, "it has no `resources`")]);
     verdict("  null", &[(ALL, "it has no `resources`")]);
@@ -118,7 +118,7 @@ fn keys_are_judged_as_each_release_judges_them() {
     );
     keys("aescbc", &format!("[{{secret: {SECRET}}}]"), place);
     keys("aescbc", "[~]", place);
-    let number = "`resources[0].providers[0].aescbc.keys[0].name` is a number, where a text is due";
+    let number = "`resources[0].providers[0].aescbc.keys[0].name`: expected a text, found a number";
     keys(
         "aescbc",
         &format!("[{{name: 20240101, secret: {SECRET}}}]"),
@@ -176,7 +176,10 @@ fn plugins_are_judged_as_each_release_judges_them() {
         "SOCKET, apiVersion: v3",
         &[(25..=37, "`v3` is neither `v1` nor `v2`")],
     );
-    row("SOCKET, apiVersion: 2", &[(ALL, "apiVersion` is a number")]);
+    row(
+        "SOCKET, apiVersion: 2",
+        &[(ALL, "apiVersion`: expected a text, found a number")],
+    );
     row(
         "SOCKET, cachesize: 0",
         &[(20..=28, "kms.cachesize` is 0"), (29..=37, v1)],
@@ -184,11 +187,11 @@ fn plugins_are_judged_as_each_release_judges_them() {
     row("SOCKET, cachesize: -1", &[(29..=37, v1)]);
     row(
         "SOCKET, cachesize: 3000000000",
-        &[(ALL, "where a whole number of 32 bits is due")],
+        &[(ALL, "expected a whole number of 32 bits")],
     );
     row(
         "SOCKET, cachesize: 1.5",
-        &[(ALL, "where a whole number of 32 bits is due")],
+        &[(ALL, "expected a whole number of 32 bits")],
     );
     let v2_with = |expected| [(20..=24, old), (25..=26, gate), (27..=37, expected)];
     row(
@@ -208,7 +211,7 @@ fn plugins_are_judged_as_each_release_judges_them() {
     row("SOCKET, timeout: 1m30s, apiVersion: v2", &v2);
     row(
         "SOCKET, timeout: 3",
-        &[(ALL, "timeout` is a number, where a text is due")],
+        &[(ALL, "timeout`: expected a text, found a number")],
     );
     row(
         "apiVersion: v2, name: a",
@@ -285,7 +288,7 @@ fn resources_are_judged_as_each_release_judges_them() {
         "5",
         &[(
             ALL,
-            "`resources[0].resources[0]` is a number, where a text is due",
+            "`resources[0].resources[0]`: expected a text, found a number",
         )],
     );
 }

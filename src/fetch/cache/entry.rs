@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
-use super::{About, Cache, Error, TEMPORARY, discard};
+use super::{Cache, Error, Metadata, TEMPORARY, discard};
 use crate::digest::Digest;
 use crate::fetch::stream::Encoding;
 
@@ -14,7 +14,7 @@ pub struct Entry {
     /// Its digest.
     pub digest: Digest,
     /// What it is, if that was noted.
-    pub about: Option<About>,
+    pub about: Option<Metadata>,
     /// The size in bytes of the content itself.
     pub size: u64,
     /// The size in bytes of its compressed forms together.
@@ -25,7 +25,7 @@ pub struct Entry {
 
 /// What [`Cache::clean`] keeps. While another process uses the cache, it keeps everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum Retention {
     /// Nothing.
     Nothing,
     /// What was used within this time.
@@ -72,18 +72,18 @@ impl Cache {
     }
 
     /// Removes what is not to be kept, unless another process uses the cache.
-    pub fn clean(&self, keep: Keep, now: SystemTime) -> Result<Cleaned, Error> {
+    pub fn clean(&self, keep: Retention, now: SystemTime) -> Result<Cleaned, Error> {
         let mut cleaned = Cleaned::default();
         let alone = self.alone()?;
         let mut bytes = 0;
         for entry in self.entries()? {
             bytes += entry.whole();
             let kept = match keep {
-                Keep::Nothing => false,
-                Keep::UsedWithin(time) => {
+                Retention::Nothing => false,
+                Retention::UsedWithin(time) => {
                     now.duration_since(entry.used).is_ok_and(|age| age < time) || entry.used > now
                 }
-                Keep::Bytes(most) => bytes <= most,
+                Retention::Bytes(most) => bytes <= most,
             };
             if kept {
                 cleaned.left += 1;
@@ -122,7 +122,7 @@ impl Cache {
     }
 
     /// Removes unfinished downloads that nobody is at, and returns their bytes.
-    fn clean_partial(&self, keep: Keep, now: SystemTime) -> Result<u64, Error> {
+    fn clean_partial(&self, keep: Retention, now: SystemTime) -> Result<u64, Error> {
         let mut removed = 0;
         let folder = fs::read_dir(self.directory.join("partial"));
         for file in folder.map_err(|error| self.failed(error))?.flatten() {
@@ -133,9 +133,9 @@ impl Cache {
                 .modified()
                 .map(|time| now.duration_since(time).unwrap_or_default());
             let kept = match keep {
-                Keep::Nothing => false,
-                Keep::UsedWithin(time) => age.is_ok_and(|age| age < time),
-                Keep::Bytes(_) => true,
+                Retention::Nothing => false,
+                Retention::UsedWithin(time) => age.is_ok_and(|age| age < time),
+                Retention::Bytes(_) => true,
             };
             // What a process that runs is writing just now.
             let name = file.file_name();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(keep: Keep, left: &[usize]) {
+    fn check(keep: Retention, left: &[usize]) {
         let (_room, cache, digests) = cache_with(&[b"1", b"22", b"333", b"4"]);
         let cleaned = cache.clean(keep, SystemTime::now()).unwrap();
         let expected: Vec<_> = left.iter().map(|index| digests[*index]).collect();
@@ -190,15 +190,15 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_what_was_asked_for() {
-        check(Keep::Nothing, &[]);
+        check(Retention::Nothing, &[]);
         check(
-            Keep::UsedWithin((DAY * 2).checked_sub(DAY / 2).unwrap()),
+            Retention::UsedWithin((DAY * 2).checked_sub(DAY / 2).unwrap()),
             &[0, 1],
         );
-        check(Keep::UsedWithin(DAY * 9), &[0, 1, 2, 3]);
-        check(Keep::Bytes(100), &[0, 1, 2, 3]);
-        check(Keep::Bytes(4), &[0, 1, 3]);
-        check(Keep::Bytes(0), &[]);
+        check(Retention::UsedWithin(DAY * 9), &[0, 1, 2, 3]);
+        check(Retention::Bytes(100), &[0, 1, 2, 3]);
+        check(Retention::Bytes(4), &[0, 1, 3]);
+        check(Retention::Bytes(0), &[]);
     }
 
     #[test]
@@ -211,13 +211,13 @@ mod tests {
         fetched.write(b"12345").unwrap();
         fetched.note_validator(Some("12345".to_owned()));
         fs::write(cache.partial(def), "12345").unwrap();
-        let cleaned = cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
+        let cleaned = cache.clean(Retention::Nothing, SystemTime::now()).unwrap();
         assert_eq!(cleaned.partial, 5);
         assert_eq!((cleaned.busy.len(), cleaned.left), (2, 2));
         assert!(cache.path(digests[0]).exists() && cache.path(digests[1]).exists());
         assert!(cache.partial(abc).exists() && !cache.partial(def).exists());
         drop((other, fetched));
-        let cleaned = cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
+        let cleaned = cache.clean(Retention::Nothing, SystemTime::now()).unwrap();
         assert_eq!(
             (cleaned.removed.len(), cleaned.left, cleaned.partial),
             (2, 0, 10)
@@ -227,9 +227,9 @@ mod tests {
     #[test]
     fn an_entry_is_told_with_what_it_is() {
         let (_room, cache, digests) = cache_with(&[b"1"]);
-        let about = About {
+        let about = Metadata {
             name: "kubectl".to_owned(),
-            version: "1.32.3".parse().unwrap(),
+            version: "1.32.3".parse().ok(),
             arch: crate::arch::Arch::Armhf,
             from: Some("https://mirror.home/kubectl".to_owned()),
         };
@@ -238,7 +238,7 @@ mod tests {
         let entries = cache.entries().unwrap();
         assert_eq!(entries[0].about, Some(about));
         assert_eq!((entries[0].size, entries[0].compressed), (1, 0));
-        cache.clean(Keep::Nothing, SystemTime::now()).unwrap();
+        cache.clean(Retention::Nothing, SystemTime::now()).unwrap();
         assert_eq!(cache.about(digests[0]), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Whether etcd's users can be told apart.
 
-use crate::inventory::draft::{Draft, Said};
+use crate::inventory::draft::{Draft, Field};
 use crate::inventory::node::Role;
 use crate::inventory::problem::Problem;
 use crate::inventory::table::Found;
@@ -27,8 +27,8 @@ pub(super) fn users(draft: &Draft, found: &mut Found) {
         .filter(|node| node.has(Role::ControlPlane))
     {
         let lacks = [
-            ("zone", matches!(node.zone, Said::Nothing)),
-            ("domain", matches!(node.domain, Said::Nothing)),
+            ("zone", matches!(node.zone, Field::Nothing)),
+            ("domain", matches!(node.domain, Field::Nothing)),
         ];
         for (word, lacks) in lacks {
             if lacks && user.has(word) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use crate::inventory::draft::{Draft, NodeDraft, Said};
+use crate::inventory::draft::{Draft, Field, NodeDraft};
 use crate::inventory::node::Role;
 use crate::inventory::problem::Problem;
 use crate::inventory::table::{At, Found};
@@ -46,7 +46,7 @@ impl<T: Ord + Clone + Display> Owners<T> {
     fn claim_said(
         &mut self,
         node: usize,
-        said: &Said<T>,
+        said: &Field<T>,
         noun: &str,
         help: &str,
         found: &mut Found,

@@ -6,10 +6,12 @@ use std::ops::Range;
 use ipnet::IpNet;
 
 use crate::inventory::cluster::Cluster;
-use crate::inventory::draft::{Draft, NodeDraft, Said};
+use crate::inventory::draft::{Draft, Field, NodeDraft};
 use crate::inventory::node::{Role, San};
+use crate::inventory::pods::{MANAGER, range_bits};
 use crate::inventory::problem::Problem;
 use crate::inventory::table::Found;
+use crate::plain::count;
 
 /// The most host bits of the Service network (kube-apiserver: "the mask must be >= 12" of IPv4,
 /// 108 of IPv6).
@@ -21,9 +23,6 @@ const SERVICE_BITS_MIN: u8 = 3;
 /// How far the IPv6 network of Pods may be wider than a node's part of it
 /// (kube-controller-manager: "the node CIDR size is too big").
 const POD_BITS_MAX_IPV6: u8 = 16;
-
-/// Who parts the network of Pods.
-const MANAGER: &str = "kube-controller-manager";
 
 /// A network of the cluster, as it was said or by default.
 struct Network {
@@ -38,7 +37,7 @@ impl Network {
     fn of(
         noun: &'static str,
         key: &'static str,
-        said: &Said<IpNet>,
+        said: &Field<IpNet>,
         default: IpNet,
     ) -> Option<Self> {
         let (net, _) = said.or_default(default)?;
@@ -110,7 +109,8 @@ fn pod_size(pod: &Network, draft: &Draft, found: &mut Found) {
         .place
         .clone()
         .unwrap_or_else(|| draft.cluster.place.clone());
-    let part = part_of_node(pod, draft);
+    let manager = draft.components.get(MANAGER);
+    let part = range_bits(pod.net, manager.map(|it| &it.settings));
     let bits = i16::from(part) - i16::from(pod.net.prefix_len());
     if pod.net.max_prefix_len() == 128 && bits > i16::from(POD_BITS_MAX_IPV6) {
         let message = format!("{} is too large for parts of /{part}", pod.title());
@@ -130,8 +130,10 @@ fn pod_size(pod: &Network, draft: &Draft, found: &mut Found) {
             format!("{} is smaller than the /{part} of one node", pod.title())
         } else {
             format!(
-                "{} holds {parts} parts of /{part}, for {nodes} nodes",
-                pod.title()
+                "{} holds {} of /{part}, for {}",
+                pod.title(),
+                count(parts, "part"),
+                count(nodes, "node")
             )
         };
         let help = format!(
@@ -140,20 +142,6 @@ fn pod_size(pod: &Network, draft: &Draft, found: &mut Found) {
         );
         found.push(Problem::new(place, "too small", message).help(help));
     }
-}
-
-/// The prefix length of a node's part: what kube-controller-manager's flags say, or its default.
-fn part_of_node(pod: &Network, draft: &Draft) -> u8 {
-    let (flag, default) = match pod.net {
-        IpNet::V4(_) => ("node-cidr-mask-size-ipv4", 24),
-        IpNet::V6(_) => ("node-cidr-mask-size-ipv6", 64),
-    };
-    let manager = draft.components.get(MANAGER);
-    let flags = manager.map(|component| &component.settings.flags);
-    let said = flags.and_then(|flags| flags.get(flag).or_else(|| flags.get("node-cidr-mask-size")));
-    let said = said.and_then(|text| text.parse().ok());
-    said.filter(|length| *length <= pod.net.max_prefix_len())
-        .unwrap_or(default)
 }
 
 /// Networks and nodes of different families: kinstall's clusters have one.

@@ -3,7 +3,8 @@
 //! Source of the rules: the Kubernetes version skew policy, and etcd's upgrade guides.
 
 use crate::arch::Arch;
-use crate::component::{COMPONENTS, Skew};
+use crate::component::{COMPONENTS, Gap, Skew};
+use crate::inventory::cluster::Proxy;
 use crate::inventory::draft::{Draft, NodeDraft};
 use crate::inventory::node::Role;
 use crate::inventory::problem::Problem;
@@ -26,29 +27,38 @@ pub(super) fn skew(draft: &Draft, found: &mut Found) {
         found
             .push(problem.help("their minor versions may differ by one, while an upgrade goes on"));
     }
-    for component in COMPONENTS {
+    let servers: Vec<_> = versions("kube-apiserver")
+        .map(|(_, server)| server)
+        .collect();
+    for component in COMPONENTS.iter().filter(|it| !it.programs.is_empty()) {
         let Some(skew) = component.track.skew() else {
             continue;
         };
-        let component = component.name;
         let mut told = Vec::new();
-        for (node, version) in versions(component) {
-            let Some(server) = draft.version("kube-apiserver", node) else {
+        let with_role = |node: &&NodeDraft| component.roles.iter().any(|role| node.has(*role));
+        for node in draft.nodes.iter().filter(with_role) {
+            let Some(version) = draft.version(component.name, node) else {
                 continue;
             };
-            // What is said once for all nodes is wrong once.
-            let place = (version.span.start, server.span.start);
-            if !told.contains(&place)
-                && let Some(problem) = beside(component, skew, &version, &server)
-            {
-                found.push(problem);
-                told.push(place);
+            // What is on a node of the control plane talks to the one there, workers to any.
+            let is_server = node.has(Role::ControlPlane);
+            let own = is_server.then(|| draft.version("kube-apiserver", node));
+            let servers = own.as_ref().map_or(&servers[..], Option::as_slice);
+            for server in servers {
+                // What is said once for all nodes is wrong once.
+                let place = (version.span.start, server.span.start);
+                if !told.contains(&place)
+                    && let Some(problem) = beside(component.name, skew, &version, server)
+                {
+                    found.push(problem);
+                    told.push(place);
+                }
             }
         }
     }
 }
 
-/// A component beside the kube-apiserver it talks to: the one of its own node.
+/// A component beside a kube-apiserver that it talks to.
 fn beside(
     component: &str,
     skew: Skew,
@@ -79,8 +89,34 @@ fn beside(
             ))
             .warning()
     } else {
-        problem.help("it may be of the same minor version, or of the one before")
+        problem.help(match skew.older {
+            1 => "it may be of the same minor version, or of the one before".to_owned(),
+            older => format!("it may be of the same minor version, or of the {older} before"),
+        })
     })
+}
+
+/// A mode of kube-proxy that its version does not have, or not without a feature gate: nftables is
+/// alpha in 1.29, and on by itself from 1.31.
+pub(super) fn proxy(draft: &Draft, found: &mut Found) {
+    let (Some(proxy), Some(kubernetes)) =
+        (draft.cluster.proxy.this(), draft.cluster.kubernetes.this())
+    else {
+        return;
+    };
+    if proxy.value == Proxy::Nftables && kubernetes.value < Version::new(1, 31, 0) {
+        let message = format!(
+            "kube-proxy {} does not do nftables by itself",
+            kubernetes.value
+        );
+        let help = "it does from Kubernetes 1.31 on: take that, or `proxy = \"iptables\"`, which is the default";
+        let problem = Problem::new(proxy.span.clone(), "not in this version", message);
+        found.push(
+            problem
+                .and_at(kubernetes.span.clone(), "this version")
+                .help(help),
+        );
+    }
 }
 
 /// Members of etcd, and of which lines they are.
@@ -123,7 +159,8 @@ pub(super) fn published(draft: &Draft, found: &mut Found) {
             continue;
         };
         let components = COMPONENTS.iter().filter(|component| {
-            node.has(component.role) && !draft.has_own_build(component.name, node)
+            component.roles.iter().any(|role| node.has(*role))
+                && !draft.has_own_build(component.name, node)
         });
         let mut too_new = Vec::new();
         for component in components {
@@ -131,8 +168,8 @@ pub(super) fn published(draft: &Draft, found: &mut Found) {
                 continue;
             };
             let name = component.name;
-            if release.is_never_built(arch.value) {
-                found.push(never_built(name, node, arch));
+            if let Some(gap) = release.never_built(arch.value) {
+                found.push(never_built(name, gap, node, arch));
             } else if let Some(version) = draft.version(name, node)
                 && let Some(last) = release
                     .gap(version.value, arch.value)
@@ -141,20 +178,28 @@ pub(super) fn published(draft: &Draft, found: &mut Found) {
                 too_new.push((name, version, last));
             }
         }
-        found.extend(no_longer_built(&too_new, node, arch));
+        // Those of one version are told together.
+        while let Some((_, version, last)) = too_new.first() {
+            let group = (version.value, *last);
+            let (same, others) = too_new
+                .into_iter()
+                .partition::<Vec<_>, _>(|(_, version, last)| (version.value, *last) == group);
+            found.extend(no_longer_built(&same, node, arch));
+            too_new = others;
+        }
     }
 }
 
-fn never_built(name: &str, node: &NodeDraft, arch: &At<Arch>) -> Problem {
+fn never_built(name: &str, gap: &Gap, node: &NodeDraft, arch: &At<Arch>) -> Problem {
     let message = format!(
         "there is no {name} for {}, which {} wants",
         arch.value,
         node.title()
     );
     let help = format!(
-        "{name} was never published for {}: build it and name its directory in \
-         `[component.{name}]`, `path = \"builds/{{arch}}\"`, or use a 64-bit system",
-        arch.value.in_words()
+        "{name} was never published for {}: {}",
+        arch.value.in_words(),
+        gap.help
     );
     let label = format!("no {name} is built for it");
     Problem::new(arch.span.clone(), label, message).help(help)

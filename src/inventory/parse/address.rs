@@ -85,7 +85,7 @@ pub(super) fn domain(value: &Value<'_>, found: &mut Found) -> Option<At<DomainNa
 /// A DNS name that is a part of a value.
 fn domain_in(text: &str, value: &Value<'_>, found: &mut Found) -> Option<DomainName> {
     if text.parse::<IpAddr>().is_ok() {
-        let message = format!("`{text}` is an address, where a DNS name is due");
+        let message = format!("`{text}`: expected a DNS name, found an address");
         let help = "an address goes to `address`, or to `sans` for certificates";
         return refuse(found, value.problem("an address", message).help(help));
     }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{address, word};
-use crate::component::{COMPONENTS, Component, SHARES, Track};
+use super::{address, scalar};
+use crate::component::{COMPONENTS, Component, Track};
 use crate::inventory::draft::ComponentDraft;
-use crate::inventory::place::{Place, Places, Word};
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::ComponentSettings;
+use crate::inventory::span::{Setting, SettingSpan, Spans};
 use crate::inventory::table::{Found, Table, Value, shown};
 
 /// Reads what is said of each component. The end of a title names the node, if it is of one.
@@ -19,7 +19,8 @@ pub(super) fn all(
     found: &mut Found,
 ) -> BTreeMap<&'static str, ComponentDraft> {
     let mut components = BTreeMap::new();
-    for component in COMPONENTS {
+    // What has no program has nothing that could be said of it.
+    for component in COMPONENTS.iter().filter(|it| !it.programs.is_empty()) {
         let name = component.name;
         if let Some(value) = table.take(name) {
             let title = format!("`[component.{name}]`{of}");
@@ -28,25 +29,18 @@ pub(super) fn all(
             }
         }
     }
-    for name in SHARES.iter().map(|component| component.name) {
-        if let Some(value) = table.take_foreign(name) {
-            let message = format!("this version of kinstall does not install {name}");
-            let help = "it installs etcd and the control plane: leave this out";
-            found.push(Problem::new(value.key_span, "not installed", message).help(help));
-        }
-    }
     table.finish(found);
     components
 }
 
 fn one(component: &Component, mut table: Table<'_>, found: &mut Found) -> ComponentDraft {
     let read_version = match component.track {
-        Track::Etcd => word::etcd,
-        Track::Kubernetes(_) => word::kubernetes,
-        Track::Own(_) => word::release,
+        Track::Etcd => scalar::etcd,
+        Track::Kubernetes(_) => scalar::kubernetes,
+        Track::Own(_) => scalar::release,
     };
     let version = table.read("version", found, read_version);
-    let path = table.read("path", found, word::build_path);
+    let path = table.read("path", found, scalar::build_path);
     let mut settings = ComponentSettings {
         version: version.this().map(|version| version.value),
         path: path.this().map(|path| path.value.clone()),
@@ -54,7 +48,9 @@ fn one(component: &Component, mut table: Table<'_>, found: &mut Found) -> Compon
     };
     if let Some(version) = version.this() {
         let (key, value) = (version.span.clone(), version.span.clone());
-        settings.places.insert(Word::Version, Place { key, value });
+        settings
+            .places
+            .insert(Setting::Version, SettingSpan { key, value });
     }
     let service = ["flags", "flags-removed", "environment", "networks"].map(|key| table.take(key));
     if component.service.is_none() {
@@ -78,6 +74,12 @@ fn one(component: &Component, mut table: Table<'_>, found: &mut Found) -> Compon
             settings.environment = read_environment(&value, &mut settings.places, found);
         }
     }
+    // What has no such file does not know the key.
+    if component.configuration().is_some()
+        && let Some(value) = table.take("config")
+    {
+        settings.config = read_config(&value, &mut settings.places, found);
+    }
     table.finish(found);
     ComponentDraft {
         version,
@@ -95,7 +97,7 @@ fn no_service(name: &str, value: &Value<'_>, found: &mut Found) {
 
 fn read_flags(
     value: &Value<'_>,
-    places: &mut Places,
+    places: &mut Spans,
     found: &mut Found,
 ) -> BTreeMap<String, String> {
     let mut flags = BTreeMap::new();
@@ -103,11 +105,11 @@ fn read_flags(
         return flags;
     };
     for (name, value) in table.take_all() {
-        let flag = word::flag(name, value.key_span.clone(), found);
+        let flag = scalar::flag(name, value.key_span.clone(), found);
         let text = value.flag_text(found);
-        let text = text.filter(|text| word::one_line(text, &value, found));
+        let text = text.filter(|text| scalar::one_line(text, &value, found));
         if let Some(flag) = &flag {
-            places.insert(Word::Flag(flag.clone()), place(&value));
+            places.insert(Setting::Flag(flag.clone()), place(&value));
         }
         flags.extend(flag.zip(text));
     }
@@ -117,12 +119,12 @@ fn read_flags(
 fn read_flags_removed(
     value: &Value<'_>,
     flags: &BTreeMap<String, String>,
-    places: &mut Places,
+    places: &mut Spans,
     found: &mut Found,
 ) -> BTreeSet<String> {
     let mut removed = BTreeSet::new();
     for name in value.texts(found).unwrap_or_default() {
-        let Some(flag) = word::flag(name.value, name.span.clone(), found) else {
+        let Some(flag) = scalar::flag(name.value, name.span.clone(), found) else {
             continue;
         };
         if flags.contains_key(&flag) {
@@ -131,7 +133,7 @@ fn read_flags_removed(
             found.push(Problem::new(name.span.clone(), "set in `flags`", message).help(help));
         }
         let (key, value) = (name.span.clone(), name.span);
-        places.insert(Word::Removed(flag.clone()), Place { key, value });
+        places.insert(Setting::Removed(flag.clone()), SettingSpan { key, value });
         removed.insert(flag);
     }
     removed
@@ -139,7 +141,7 @@ fn read_flags_removed(
 
 fn read_environment(
     value: &Value<'_>,
-    places: &mut Places,
+    places: &mut Spans,
     found: &mut Found,
 ) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
@@ -147,15 +149,34 @@ fn read_environment(
         return environment;
     };
     for (name, value) in table.take_all() {
-        let valid = word::variable(name, &value, found);
+        let valid = scalar::variable(name, &value, found);
         let text = value.text(found);
-        let text = text.filter(|text| word::one_line(text, &value, found));
+        let text = text.filter(|text| scalar::one_line(text, &value, found));
         if let (true, Some(text)) = (valid, text) {
-            places.insert(Word::Variable(name.to_owned()), place(&value));
+            places.insert(Setting::Variable(name.to_owned()), place(&value));
             environment.insert(name.to_owned(), text.to_owned());
         }
     }
     environment
+}
+
+/// Fields of a configuration. What each of them may be is judged where the version is known.
+fn read_config(
+    value: &Value<'_>,
+    places: &mut Spans,
+    found: &mut Found,
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut fields = serde_json::Map::new();
+    let Some(mut table) = value.table("`config`", found) else {
+        return fields;
+    };
+    for (name, value) in table.take_all() {
+        places.insert(Setting::Field(name.to_owned()), place(&value));
+        if let Some(json) = value.json(found) {
+            fields.insert(name.to_owned(), json);
+        }
+    }
+    fields
 }
 
 /// Networks that a service may talk to; an address is a network of one.
@@ -167,8 +188,8 @@ fn read_networks(value: &Value<'_>, found: &mut Found) -> Option<Vec<IpNet>> {
     networks.collect()
 }
 
-fn place(value: &Value<'_>) -> Place {
-    Place {
+fn place(value: &Value<'_>) -> SettingSpan {
+    SettingSpan {
         key: value.key_span.clone(),
         value: value.span.clone(),
     }

@@ -17,7 +17,7 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> (EtcdAccess, Rang
     let user = table.read("user", found, user);
     let prefix = table.read("prefix", found, prefix);
     if let Some(role) = role.this().filter(|_| !auth) {
-        let message = "`role` says nothing where etcd asks nobody who they are";
+        let message = "`role` has no effect without etcd authentication";
         let problem = Problem::new(role.span.clone(), "not used", message);
         found.push(problem.help("add `auth = true`, or leave `role` out"));
     }

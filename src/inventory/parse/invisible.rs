@@ -27,7 +27,7 @@ fn inside(value: &Spanned<DeValue<'_>>, found: &mut Found) {
 fn text(text: &str, span: std::ops::Range<usize>, found: &mut Found) {
     if let Some(character) = text.chars().find(|it| misleads(*it)) {
         let message = format!(
-            "`{}` holds `{}`, which nobody sees",
+            "`{}` holds `{}`, which is invisible",
             shown(text),
             character.escape_default()
         );

@@ -4,7 +4,7 @@
 //! <https://kubernetes.io/docs/tasks/administer-cluster/kms-provider/>: v1 is deprecated since 1.28
 //! and off by default since 1.29, v2 is on by default since 1.27.
 
-use crate::inventory::draft::Said;
+use crate::inventory::draft::Field;
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::{Kms, KmsApi, Provider};
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
@@ -17,7 +17,7 @@ const V1_NO_LONGER_BY_DEFAULT: Minor = Minor::new(1, 29);
 /// Reads it, and whether it fits the provider and the version.
 pub(super) fn read(
     table: &mut Table<'_>,
-    provider: &Said<Provider>,
+    provider: &Field<Provider>,
     kubernetes: Option<Minor>,
     found: &mut Found,
 ) -> Option<Kms> {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{address, component, word};
+use super::{address, component, scalar};
 use crate::arch::Arch;
 use crate::inventory::draft::{NodeDraft, SshDraft};
-use crate::inventory::node::{Profile, Role, San};
+use crate::inventory::node::{Profile, Role, San, Taint};
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::HostKeys;
 use crate::inventory::table::{At, Found, Table, Value, shown};
@@ -57,7 +57,7 @@ fn one(element: &Value<'_>, found: &mut Found) -> Option<NodeDraft> {
     let mut draft = NodeDraft {
         place: element.span.clone(),
         written_name,
-        name: table.read_required("name", "name = \"az1\"", found, word::name),
+        name: table.read_required("name", "name = \"az1\"", found, scalar::name),
         address: table.read_required(
             "address",
             "address = \"10.0.12.1\"",
@@ -70,7 +70,8 @@ fn one(element: &Value<'_>, found: &mut Found) -> Option<NodeDraft> {
         profile: table.read("profile", found, profile),
         domain: table.read("domain", found, address::domain),
         etcd_domain: table.read("etcd-domain", found, address::domain),
-        zone: table.read("zone", found, word::zone),
+        zone: table.read("zone", found, scalar::zone),
+        taints: table.read("taints", found, taints),
         ..NodeDraft::default()
     };
     if let Some(value) = table.take("labels") {
@@ -83,7 +84,7 @@ fn one(element: &Value<'_>, found: &mut Found) -> Option<NodeDraft> {
         && let Some(mut own) = value.table(format!("`ssh`{of}"), found)
     {
         draft.ssh = ssh(&mut own, found);
-        draft.ssh.host = own.read("host", found, word::ssh_host);
+        draft.ssh.host = own.read("host", found, scalar::ssh_host);
         own.finish(found);
     }
     if let Some(value) = table.take("component")
@@ -125,8 +126,17 @@ fn labels(value: &Value<'_>, found: &mut Found) -> BTreeMap<String, String> {
     let Some(mut table) = value.table("`labels`", found) else {
         return BTreeMap::new();
     };
-    let label = |(key, value): (&str, Value<'_>)| word::label(key, &value, found);
+    let label = |(key, value): (&str, Value<'_>)| scalar::label(key, &value, found);
     table.take_all().filter_map(label).collect()
+}
+
+fn taints(value: &Value<'_>, found: &mut Found) -> Option<At<BTreeSet<Taint>>> {
+    let elements = value.elements("an array of strings", found)?;
+    let taints = elements.iter().map(|element| scalar::taint(element, found));
+    // Every one that is wrong is told.
+    let taints: Vec<_> = taints.collect();
+    let taints: Option<BTreeSet<Taint>> = taints.into_iter().collect();
+    taints.map(|taints| value.at(taints))
 }
 
 fn sans(value: &Value<'_>, found: &mut Found) -> BTreeSet<San> {
@@ -156,7 +166,7 @@ fn ssh(table: &mut Table<'_>, found: &mut Found) -> SshDraft {
         ("accept-new", HostKeys::AcceptNew),
     ];
     SshDraft {
-        user: table.read("user", found, word::user),
+        user: table.read("user", found, scalar::user),
         port: table.read("port", found, |value, found| {
             let port = value.integer("ports", 1..=65535, found)?;
             Some(value.at(u16::try_from(port).ok()?))
@@ -164,7 +174,7 @@ fn ssh(table: &mut Table<'_>, found: &mut Found) -> SshDraft {
         sudo: table.read("sudo", found, |value, found| {
             Some(value.at(value.boolean(found)?))
         }),
-        config: table.read("config", found, word::local_path),
+        config: table.read("config", found, scalar::local_path),
         host_keys: table.read("host-keys", found, |value, found| {
             value.word(&host_keys, &[], found)
         }),

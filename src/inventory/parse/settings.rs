@@ -1,14 +1,18 @@
 //! `[source]`, `[pki]` and `[encryption]`.
 
-use super::{address, kms, vault, word};
+use std::collections::BTreeMap;
+
+use super::{address, kms, scalar, vault};
 use crate::component::PUBLISHERS;
-use crate::inventory::draft::{ClusterDraft, Said};
+use crate::image::Reference;
+use crate::inventory::draft::{ClusterDraft, Field};
 use crate::inventory::name::DomainName;
 use crate::inventory::problem::Problem;
 use crate::inventory::settings::{
     Authorities, Encryption, KeyType, Pki, PkiSource, Provider, Requirement, Source,
 };
 use crate::inventory::table::{At, Found, Table, Value, refuse, shown};
+use crate::plain::count;
 use crate::version::Minor;
 
 /// A hundred years, about: the longest validity in the documents of the field.
@@ -25,6 +29,7 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
             bases.insert(publisher.name, said);
         }
     }
+    let registries = registries(&mut table, found);
     let rebuilt = table.take("rebuilt");
     let rebuilt = rebuilt.and_then(|value| value.boolean(found)) == Some(true);
     if let Some(archive) = table.take_foreign("archive") {
@@ -40,7 +45,7 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     let require = table.read("require", found, |value, found| {
         value.word(&words, &[], found)
     });
-    let ca = table.read("ca", found, word::local_path);
+    let ca = table.read("ca", found, scalar::local_path);
     if rebuilt
         && let Some(require) = require.this()
         && require.value == Requirement::BuiltIn
@@ -54,10 +59,42 @@ pub(super) fn source(mut table: Table<'_>, found: &mut Found) -> Source {
     table.finish(found);
     Source {
         bases,
+        registries,
         rebuilt,
         require: require.value(),
         ca: ca.value(),
     }
+}
+
+/// `images`, the sources of the registry of Kubernetes, and `registries`, those of others.
+fn registries(table: &mut Table<'_>, found: &mut Found) -> BTreeMap<String, Vec<String>> {
+    let mut registries = BTreeMap::new();
+    if let Some(said) = table.read("images", found, sources).value() {
+        registries.insert(Source::KUBERNETES_REGISTRY.to_owned(), said);
+    }
+    let Some(value) = table.take("registries") else {
+        return registries;
+    };
+    let Some(mut table) = value.table("`[source.registries]`", found) else {
+        return registries;
+    };
+    for (name, value) in table.take_all() {
+        let problem = |message| Problem::new(value.key_span.clone(), "this key", message);
+        let image: Option<Reference> = format!("{name}/image:1").parse().ok();
+        if image.is_none_or(|image| image.registry != name) {
+            let message = format!("`{}` is no registry", shown(name));
+            let help = "write its host, and its port if it has one of its own, in quotes: \
+                        `\"docker.io\"`, `\"registry.home:5000\"`";
+            found.push(problem(message).help(help));
+        }
+        let said = sources(&value, found);
+        let again = said.and_then(|said| registries.insert(name.to_owned(), said.value));
+        if again.is_some() {
+            let message = format!("the sources of `{name}` are named already, by `images`");
+            found.push(problem(message).help("leave one of them out"));
+        }
+    }
+    registries
 }
 
 fn sources(value: &Value<'_>, found: &mut Found) -> Option<At<Vec<String>>> {
@@ -160,7 +197,7 @@ fn pki_source(table: &mut Table<'_>, found: &mut Found) -> Option<PkiSource> {
         (From::Local, None, None) => Some(PkiSource::Local),
         (From::Local, ..) => None,
         (From::Directory, Some(dir), _) => {
-            let dir = word::local_path(&dir, found)?;
+            let dir = scalar::local_path(&dir, found)?;
             Some(PkiSource::Directory(dir.value))
         }
         (From::Directory, None, _) => refuse(
@@ -190,7 +227,7 @@ fn days(value: &Value<'_>, found: &mut Found) -> Option<At<u32>> {
 }
 
 /// A leaf that outlives its authority is refused by every peer once the authority has expired.
-fn leaf_within_authority(days: &Said<u32>, ca_days: &Said<u32>, found: &mut Found) {
+fn leaf_within_authority(days: &Field<u32>, ca_days: &Field<u32>, found: &mut Found) {
     let default = Pki::default();
     let Some((leaf, _)) = days.or_default(default.days) else {
         return;
@@ -205,8 +242,11 @@ fn leaf_within_authority(days: &Said<u32>, ca_days: &Said<u32>, found: &mut Foun
     if leaf > authority
         && let Some((span, label)) = places.next()
     {
-        let message =
-            format!("a leaf of {leaf} days would outlive its authority of {authority} days");
+        let message = format!(
+            "a leaf of {} would outlive its authority of {}",
+            count(leaf, "day"),
+            count(authority, "day")
+        );
         let problem = Problem::new(span, label, message);
         let problem = places.fold(problem, |problem, (span, label)| {
             problem.and_at(span, label)

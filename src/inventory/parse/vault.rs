@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::word;
+use super::scalar;
 use crate::credential::{AuthorityName, Kind};
 use crate::inventory::pattern::{Fault, Pattern, WORDS};
 use crate::inventory::problem::{Problem, alternatives, nearest};
@@ -16,7 +16,7 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> Vault {
     let before = errors(found);
     let address = table.read("address", found, address);
     let namespace = table.read("namespace", found, namespace);
-    let ca = table.read("ca", found, word::local_path);
+    let ca = table.read("ca", found, scalar::local_path);
     let seconds = table.read("seconds", found, |value, found| {
         let seconds = value.integer("seconds", 1..=600, found)?;
         Some(value.at(u64::from(seconds)))
@@ -273,7 +273,7 @@ pub(super) fn pattern(value: &Value<'_>, found: &mut Found) -> Option<At<Pattern
                 format!("the braces in `{}` do not fit", value.key),
             )
             .help(format!("in braces stand {}", alternatives(&WORDS))),
-        Err(Fault::Word(word)) => {
+        Err(Fault::Setting(word)) => {
             let message = format!("`{}` has `{{{}}}` in it", value.key, shown(&word));
             let help = match nearest(&word, &WORDS) {
                 Some(meant) => format!("perhaps `{{{meant}}}` is meant"),

@@ -263,10 +263,10 @@ fn example(text: &str, name: &str, kubernetes: &str, nodes: &str) -> Inventory {
 #[test]
 fn the_examples_are_inventories() {
     let text = include_str!("../../../inventories/single-node.toml");
-    example(text, "single", "1.32.3", "node1");
+    example(text, "single", "1.36.3", "node1");
 
     let text = include_str!("../../../inventories/home-lab.toml");
-    let home = example(text, "home", "1.32.3", "az1 az2 az3");
+    let home = example(text, "home", "1.36.3", "az1 az2 az3");
     let az2 = node(&home, "az2");
     assert_eq!(az2.arch, Some(Arch::Arm64));
     assert_eq!(az2.etcd_address().to_string(), "10.240.1.3");
@@ -287,7 +287,7 @@ fn the_examples_are_inventories() {
 
     let text = include_str!("../../../inventories/kubenet.toml");
     let names = "control0 control1 control2 worker0 worker1 worker2";
-    let kubenet = example(text, "kubenet", "1.32.3", names);
+    let kubenet = example(text, "kubenet", "1.36.3", names);
     assert_eq!(kubenet.with_role(Role::Etcd).count(), 3);
     assert_eq!(kubenet.with_role(Role::Worker).count(), 6);
     let gateway = San::Ip("192.168.1.21".parse().unwrap());

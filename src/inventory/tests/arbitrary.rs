@@ -70,7 +70,7 @@ proptest! {
     fn a_starter_is_an_inventory_or_none(
         words in prop::collection::vec("([a-z]{1,2}=)?(10\\.0\\.0\\.[0-9]|fd00::[0-9]|[a-z]{1,3})?", 0..7),
     ) {
-        if let Ok(text) = super::Inventory::starter(&words) {
+        if let Ok(text) = super::Inventory::starter(&words, "1.36.3".parse().unwrap()) {
             prop_assert!(parse(&text).is_ok());
         }
     }

@@ -191,11 +191,11 @@ fn what_kubectl_cannot_read_is_refused_with_the_reason() {
     );
     refuse(
         "clusters: a",
-        "kubectl cannot read it: `clusters` is a text, where a list is due",
+        "kubectl cannot read it: `clusters`: expected a list, found a text",
     );
     refuse(
         "contexts: [{name: a, context: {namespace: 0b11}}]",
-        "kubectl cannot read it: `contexts[0].context.namespace` is a number, where a text is due",
+        "kubectl cannot read it: `contexts[0].context.namespace`: expected a text, found a number",
     );
     refuse(
         "clusters:\n- name: \"\\u0061\"\n- name: a\n",

@@ -1,6 +1,6 @@
 //! The command line and the environment of a service as they stand in its unit.
 
-use super::{Composer, Error, words};
+use super::{Composer, Error};
 use crate::component::{Component, Probe, Service};
 use crate::manifest::command::Unwritable;
 use crate::manifest::{Command, Situation};
@@ -21,11 +21,13 @@ impl Composer<'_> {
             service,
             version,
             &situation,
-            &self.context,
+            &self.scene,
             self.renderer,
         )?;
         let settings = self.inventory.component(component.name, self.node);
-        let networks = words::networks(self.inventory, service, settings.networks.as_deref());
+        let networks = self
+            .neighbours
+            .networks(service, settings.networks.as_deref());
         let words = command.words(component.name, networks);
         words.map_err(|unwritable| self.unwritable(component, unwritable))
     }

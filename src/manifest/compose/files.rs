@@ -6,6 +6,7 @@ use crate::certificate::describe::{certificates, public_key};
 use crate::certificate::{AuthorityName, CertificateId, Kind, Leaf, key};
 use crate::component::{Access, File};
 use crate::kubeconfig;
+use crate::node_config;
 use crate::remote_path::RemotePath;
 
 impl<'a> Composer<'a> {
@@ -17,7 +18,7 @@ impl<'a> Composer<'a> {
     ) -> Result<[RemotePath; 2], Error> {
         let pinned = self.lockfile.program(program);
         let pinned = pinned.ok_or_else(|| Error::NotPinned {
-            program: program.clone(),
+            name: program.to_string(),
             node: self.node.name.clone(),
         })?;
         let mut name = format!("{}-v{}", program.name, program.version);
@@ -26,7 +27,7 @@ impl<'a> Composer<'a> {
         }
         let directory = RemotePath::fixed(directory);
         let (path, link) = (directory.join(&name)?, directory.join(&program.name)?);
-        self.tree.binary(&path, &program.name, pinned);
+        self.tree.fetched(&path, &program.name, pinned, 0o755);
         self.tree.link(&link, &name);
         Ok([path, link])
     }
@@ -36,8 +37,34 @@ impl<'a> Composer<'a> {
         match *file {
             File::Template { path, text, access } => {
                 let path = self.path(path, "")?;
-                let text = self.renderer.builtin(text, &self.context)?;
+                let text = self.renderer.builtin(text, &self.scene)?;
                 self.tree.open(&path, text, access);
+                Ok(vec![path])
+            }
+            File::Configuration {
+                path,
+                text,
+                of,
+                access,
+            } => {
+                let path = self.path(path, "")?;
+                let mut text = self.renderer.builtin(text, &self.scene)?;
+                let settings = self.inventory.component(of.program(), self.node);
+                if !settings.config.is_empty() {
+                    let user = serde_json::Value::Object(settings.config);
+                    let merged = node_config::merged(&text, &user);
+                    text = merged.map_err(|source| Error::Configuration {
+                        node: self.node.name.clone(),
+                        path: path.clone(),
+                        source,
+                    })?;
+                }
+                self.tree.open(&path, text, access);
+                Ok(vec![path])
+            }
+            File::Ways { path } => {
+                let path = self.path(path, "")?;
+                self.tree.shared(&path, self.ways, Access::Anyone);
                 Ok(vec![path])
             }
             File::Authority { path, name } => {
@@ -65,15 +92,16 @@ impl<'a> Composer<'a> {
                 let (public, private) = (self.path(stem, ".pem")?, self.path(stem, ".key")?);
                 self.tree
                     .open(&public, pair.public_pem.clone(), Access::Anyone);
-                self.tree.precious(&private, &pair.private_pem, access);
+                self.tree.protected(&private, &pair.private_pem, access);
                 Ok(vec![public, private])
             }
             File::EncryptionConfig { path, access } => {
                 let path = self.path(path, "")?;
                 let text = &self.credentials.encryption_config;
-                self.tree.precious(&path, text, access);
+                self.tree.protected(&path, text, access);
                 Ok(vec![path])
             }
+            File::Images { directory } => self.images(directory),
             File::Signer { stem, access } => {
                 let Some(key) = &self.credentials.signing_key_pem else {
                     return Ok(Vec::new());

@@ -9,9 +9,9 @@ use crate::certificate::{
 use crate::digest::Digest;
 use crate::inventory::{
     Authorities, Cluster, Encryption, Endpoint, EtcdAccess, Inventory, Node, NodeName, Pki, Role,
-    Rollout, San, Source, Ssh, VersionPlaces,
+    Rollout, San, Source, Ssh, VersionSpans,
 };
-use crate::lockfile::{Lockfile, PinnedProgram};
+use crate::lockfile::Lockfile;
 use crate::manifest::{Content, Desired, Kind as EntryKind, Manifest};
 use crate::remote_path::RemotePath;
 use crate::secret::Secret;
@@ -66,17 +66,22 @@ impl Fixture {
                 },
                 service_cidr: "10.32.0.0/24".parse().unwrap(),
                 pod_cidr: "10.200.0.0/16".parse().unwrap(),
+                network: None,
+                proxy: crate::inventory::Proxy::default(),
+                dns: "10.32.0.10".parse().unwrap(),
+                images: BTreeSet::new(),
             },
-            places: VersionPlaces::default(),
+            places: VersionSpans::default(),
             source: Source::default(),
             pki: Pki::default(),
             etcd: EtcdAccess::default(),
             encryption: Encryption::default(),
             rollout: Rollout::default(),
             templates: None,
-            own: crate::template::Own::default(),
+            own: crate::template::Overrides::default(),
             components: BTreeMap::new(),
             nodes: (1..=nodes).map(node).collect(),
+            pods: crate::inventory::Pods::default(),
         };
         let names = inventory.nodes.keys();
         let credentials = credentials(names.clone());
@@ -91,6 +96,9 @@ impl Fixture {
     pub(crate) fn of(text: &str) -> Self {
         let (inventory, _) = Inventory::parse(text, "x", std::path::Path::new("/inventory"))
             .unwrap_or_else(|problems| panic!("{:?}", problems.iter().collect::<Vec<_>>()));
+        let inventory = inventory
+            .with_pods(crate::inventory::Pods::default())
+            .unwrap();
         let nodes = inventory.nodes.values();
         let arch = |node: &Node| (node.name.clone(), node.arch.unwrap_or(Arch::Arm64));
         Self {
@@ -108,14 +116,8 @@ impl Fixture {
     }
 
     pub(crate) fn lockfile(&self) -> Lockfile {
-        let programs = artifact::of_cluster(&self.inventory, &self.archs);
         let mut lockfile = Lockfile::default();
-        for program in programs {
-            let text = program.to_string();
-            let digest = Digest::of(text.as_bytes());
-            let size = text.len() as u64;
-            lockfile.suppose(&program, PinnedProgram { digest, size });
-        }
+        lockfile.suppose(&artifact::of_cluster(&self.inventory, &self.archs));
         lockfile
     }
 
@@ -179,6 +181,7 @@ fn node(number: u8) -> Node {
         etcd_domain: Some(format!("etcd.az{number}.k8s.home").parse().unwrap()),
         zone: None,
         labels: BTreeMap::new(),
+        taints: BTreeSet::new(),
         sans: BTreeSet::new(),
         ssh: Ssh::default(),
         components: BTreeMap::new(),

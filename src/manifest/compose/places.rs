@@ -4,10 +4,10 @@
 use super::{Error, words};
 use crate::certificate::table::is_of_a_node;
 use crate::certificate::{AuthorityName, CertificateId};
-use crate::component::{COMPONENTS, File, SHARES};
+use crate::component::{COMPONENTS, File};
 use crate::inventory::{Inventory, NodeName, PkiSource};
 use crate::remote_path::RemotePath;
-use crate::template::Renderer;
+use crate::template::{Renderer, Scene};
 
 /// A file of a node that holds a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub fn places(inventory: &Inventory, has_signing_key: bool) -> Result<Vec<Place>
     let renderer = Renderer::default();
     let mut places = Vec::new();
     for node in inventory.nodes.values() {
-        let context = words::of_node(inventory, node);
-        let components = COMPONENTS.iter().chain(SHARES);
-        for component in components.filter(|it| node.roles.contains(&it.role)) {
+        let scene = Scene::of(&words::of_node(inventory, node))?;
+        let components = COMPONENTS.iter();
+        for component in components.filter(|it| inventory.gets(it, node)) {
             for file in component.files {
                 let own = |kind: crate::certificate::Kind| CertificateId {
                     kind,
@@ -61,7 +61,7 @@ pub fn places(inventory: &Inventory, has_signing_key: bool) -> Result<Vec<Place>
                     }
                     _ => continue,
                 };
-                let path = renderer.render("a path", path, &context)? + ending;
+                let path = renderer.render("a path", path, &scene)? + ending;
                 let place = Place {
                     node: node.name.clone(),
                     reader: component.name,

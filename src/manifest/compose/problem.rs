@@ -1,21 +1,21 @@
 //! Why no manifest could be written, and what to do about it.
 
-use crate::artifact::Program;
 use crate::certificate::{AuthorityName, CertificateId, Kind};
 use crate::inventory::NodeName;
 use crate::kubeconfig;
-use crate::remote_path::NotARemotePath;
+use crate::node_config;
+use crate::remote_path::{NotARemotePath, RemotePath};
 use crate::template::{self, Unquotable};
 
 /// Why no manifest could be written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
-    /// A program is not pinned.
-    #[error("`{program}` for the node `{node}` is not pinned")]
+    /// A program or an image is not pinned.
+    #[error("`{name}` for the node `{node}` is not pinned")]
     #[diagnostic(help("run `kinstall fetch` to pin what the inventory asks for"))]
     NotPinned {
-        /// The program.
-        program: Program,
+        /// What.
+        name: String,
         /// A node that needs it.
         node: NodeName,
     },
@@ -42,6 +42,17 @@ pub enum Error {
         id: CertificateId,
         /// Seconds since 1970.
         not_before: i64,
+    },
+    /// The user's fields cannot be put into a configuration.
+    #[error("{node}: `config` cannot be put into `{path}`: {source}")]
+    #[diagnostic(help("correct your own template of the file, or leave `config` out"))]
+    Configuration {
+        /// The node.
+        node: NodeName,
+        /// The file.
+        path: RemotePath,
+        /// Why.
+        source: node_config::Unreadable,
     },
     /// A kubeconfig could not be written.
     #[error(transparent)]

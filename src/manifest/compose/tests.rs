@@ -49,12 +49,11 @@ fn one_node_and_several_differ_where_they_should() {
 }
 
 #[test]
-fn roles_and_credentials_decide_what_is_written() {
+fn roles_decide_what_is_written() {
     let mut fixture = three();
     fixture.node("az1").roles = [Role::Etcd].into();
     fixture.node("az2").roles = [Role::ControlPlane, Role::Worker].into();
     fixture.node("az3").roles = [Role::Worker].into();
-    fixture.credentials.signing_key_pem = None;
     let desired = fixture.composed();
     let units = |node| {
         let names = manifest(&desired, node).units.keys();
@@ -64,30 +63,83 @@ fn roles_and_credentials_decide_what_is_written() {
     assert_eq!(
         units("az2"),
         [
+            "containerd.service",
+            "kinstall-images.service",
+            "kinstall-network.service",
+            "kinstall-node.service",
             "kube-apiserver.service",
             "kube-controller-manager.service",
-            "kube-scheduler.service"
+            "kube-proxy.service",
+            "kube-scheduler.service",
+            "kubelet.service"
         ]
     );
     let entries = manifest(&desired, "az3").entries.keys();
-    let share: Vec<_> = entries.map(RemotePath::as_str).collect();
+    let entries = entries.map(RemotePath::as_str);
+    let is_ours = |it: &&str| !["/usr/", "/var/"].iter().any(|start| it.starts_with(start));
+    let share: Vec<_> = entries.filter(is_ours).collect();
     assert_eq!(
         share,
         [
+            "/etc/cni",
+            "/etc/cni/net.d",
+            "/etc/cni/net.d/10-kinstall.conflist",
+            "/etc/containerd",
+            "/etc/containerd/config.toml",
+            "/etc/crictl.yaml",
             "/etc/k8s",
+            "/etc/k8s/kinstall-images",
+            "/etc/k8s/kinstall-images/import.sh",
+            "/etc/k8s/kinstall-network",
+            "/etc/k8s/kinstall-network/network.conf",
+            "/etc/k8s/kinstall-network/network.sh",
+            "/etc/k8s/kinstall-network/ways.conf",
+            "/etc/k8s/kinstall-node",
+            "/etc/k8s/kinstall-node/setup.sh",
             "/etc/k8s/kube-proxy",
             "/etc/k8s/kube-proxy/kube-proxy.kubeconfig",
+            "/etc/k8s/kube-proxy/kube-proxy.yaml",
             "/etc/k8s/kubelet",
             "/etc/k8s/kubelet/kubelet-20250102T0304.key",
             "/etc/k8s/kubelet/kubelet-20250102T0304.pem",
             "/etc/k8s/kubelet/kubelet.key",
             "/etc/k8s/kubelet/kubelet.kubeconfig",
             "/etc/k8s/kubelet/kubelet.pem",
+            "/etc/k8s/kubelet/kubelet.yaml",
             "/etc/k8s/shared",
             "/etc/k8s/shared/kubernetes-ca.pem",
+            "/etc/modules-load.d/kinstall.conf",
+            "/etc/sysctl.d/90-kinstall.conf",
+            "/etc/systemd/system/containerd.service",
+            "/etc/systemd/system/kinstall-images.service",
+            "/etc/systemd/system/kinstall-network.service",
+            "/etc/systemd/system/kinstall-node.service",
+            "/etc/systemd/system/kube-proxy.service",
+            "/etc/systemd/system/kubelet.service",
+            "/etc/sysusers.d/kinstall.conf",
             "/etc/tmpfiles.d/kinstall.conf",
+            "/opt/cni",
+            "/opt/cni/bin",
+            "/opt/cni/bin/bridge",
+            "/opt/cni/bin/bridge-v1.9.1",
+            "/opt/cni/bin/host-local",
+            "/opt/cni/bin/host-local-v1.9.1",
+            "/opt/cni/bin/loopback",
+            "/opt/cni/bin/loopback-v1.9.1",
+            "/opt/cni/bin/portmap",
+            "/opt/cni/bin/portmap-v1.9.1",
         ]
     );
+}
+
+#[test]
+fn roles_and_credentials_decide_what_the_control_plane_is_told() {
+    let mut fixture = three();
+    fixture.node("az2").roles = [Role::ControlPlane, Role::Worker].into();
+    fixture.node("az3").roles = [Role::Worker].into();
+    fixture.node("az1").roles = [Role::Etcd].into();
+    fixture.credentials.signing_key_pem = None;
+    let desired = fixture.composed();
     let apiserver = arguments(&desired, "az2", "kube-apiserver");
     assert!(
         !apiserver
@@ -254,11 +306,11 @@ fn each_path_belongs_to_whom_it_should() {
 }
 
 #[test]
-fn only_what_cannot_be_made_again_is_precious() {
+fn only_what_cannot_be_made_again_is_protected() {
     let desired = three().composed();
     let entries = manifest(&desired, "az1").entries.iter();
-    let precious = entries.filter(|(_, entry)| entry.precious);
-    let paths: Vec<_> = precious.map(|(path, _)| path.as_str()).collect();
+    let protected = entries.filter(|(_, entry)| entry.protected);
+    let paths: Vec<_> = protected.map(|(path, _)| path.as_str()).collect();
     let expected = [
         "/etc/k8s/kube-apiserver/encryption-config.yaml",
         "/etc/k8s/shared/service-account.key",
@@ -268,19 +320,24 @@ fn only_what_cannot_be_made_again_is_precious() {
 
 #[test]
 fn every_directory_is_an_entry_and_every_content_is_there() {
-    let desired = three().composed();
-    for (path, entry) in &manifest(&desired, "az1").entries {
+    let mut fixture = three();
+    fixture.node("az3").roles.insert(Role::Worker);
+    let desired = fixture.composed();
+    let manifests = ["az1", "az3"].map(|node| &manifest(&desired, node).entries);
+    for (entries, (path, entry)) in manifests
+        .iter()
+        .flat_map(|it| it.iter().map(move |row| (it, row)))
+    {
         let parent = path.parent().unwrap();
         let known = BASE_DIRECTORIES.contains(&parent.as_str())
-            || manifest(&desired, "az1")
-                .entries
+            || entries
                 .get(&parent)
                 .is_some_and(|parent| parent.kind == EntryKind::Directory);
         assert!(known, "{path}");
         if let EntryKind::File { digest, size } = entry.kind {
             let found = match &desired.contents[&digest] {
                 Content::Inline(content) => content.expose().len() as u64,
-                Content::Binary { size, .. } => *size,
+                Content::Fetched { size, .. } => *size,
             };
             assert_eq!(found, size, "{path}");
         }
@@ -536,4 +593,32 @@ fn a_service_is_kept_to_its_networks() {
     settings.or_default().networks = Some(Vec::new());
     let alone = networks(&fixture.composed(), "kube-scheduler");
     assert_eq!(alone, "Deny=any Allow=localhost");
+}
+
+#[test]
+fn where_pods_are_is_the_same_on_every_node_and_no_text_grows_with_nodes() {
+    let mut fixture = three();
+    fixture.node("az2").roles.insert(Role::Worker);
+    fixture.node("az3").roles = [Role::Worker].into();
+    let pods = crate::inventory::Pods::default();
+    fixture.inventory = fixture.inventory.with_pods(pods).unwrap();
+    let desired = fixture.composed();
+    let ways = |node| text(&desired, node, "/etc/k8s/kinstall-network/ways.conf");
+    let expected = "\
+10.200.0.0/24 10.0.22.1 10.200.0.0 02:70:0a:00:16:01 az2
+10.200.1.0/24 10.0.32.1 10.200.1.0 02:70:0a:00:20:01 az3
+";
+    assert!(ways("az1").ends_with(expected), "{}", ways("az1"));
+    assert_eq!([ways("az2"), ways("az3")], [ways("az1"), ways("az1")]);
+    let own = |node| text(&desired, node, "/etc/k8s/kinstall-network/network.conf");
+    assert!(own("az1").contains("own 10.0.12.1 - 02:70:0a:00:0c:01\n"));
+    assert!(own("az3").contains("own 10.0.32.1 10.200.1.0/24 02:70:0a:00:20:01\n"));
+    let seen = |name: &str| {
+        let node = &fixture.inventory.nodes[&name.parse().unwrap()];
+        serde_json::to_string(&context(&fixture.inventory, node)).unwrap()
+    };
+    assert!(
+        !seen("az1").contains("az3"),
+        "each text would hold every node"
+    );
 }

@@ -20,7 +20,21 @@ enum Care {
     /// It is not shown.
     Secret,
     /// It is not shown, and not replaced by another.
-    Precious,
+    Protected,
+}
+
+/// A text that many nodes have: it is hashed once.
+pub(super) struct Shared {
+    digest: Digest,
+    content: Secret,
+}
+
+impl Shared {
+    pub(super) fn new(text: String) -> Self {
+        let content = Secret::new(text);
+        let digest = Digest::of(content.expose());
+        Self { digest, content }
+    }
 }
 
 /// Gathers entries, and puts contents where those of all nodes are.
@@ -70,39 +84,56 @@ impl<'a> Tree<'a> {
         self.file(path, &Secret::new(text), access, Care::Plain);
     }
 
+    /// The same of a text that many nodes have.
+    pub(super) fn shared(&mut self, path: &RemotePath, text: &Shared, access: Access) {
+        self.keep(path, text.digest, &text.content, access, Care::Plain);
+    }
+
     /// A file whose content must not be shown.
     pub(super) fn secret(&mut self, path: &RemotePath, content: &Secret, access: Access) {
         self.file(path, content, access, Care::Secret);
     }
 
     /// The same for what was made once for the cluster, and what data is lost without.
-    pub(super) fn precious(&mut self, path: &RemotePath, content: &Secret, access: Access) {
-        self.file(path, content, access, Care::Precious);
+    pub(super) fn protected(&mut self, path: &RemotePath, content: &Secret, access: Access) {
+        self.file(path, content, access, Care::Protected);
     }
 
     fn file(&mut self, path: &RemotePath, content: &Secret, access: Access, care: Care) {
-        let digest = Digest::of(content.expose());
+        self.keep(path, Digest::of(content.expose()), content, access, care);
+    }
+
+    fn keep(
+        &mut self,
+        path: &RemotePath,
+        digest: Digest,
+        content: &Secret,
+        access: Access,
+        care: Care,
+    ) {
         let size = content.expose().len() as u64;
         let (user, group, mode) = access.of_file();
         let entry = entry(Kind::File { digest, size }, user, group, mode, care);
         self.insert(path, entry);
-        self.contents
-            .insert(digest, Content::Inline(content.clone()));
+        // Most nodes have what others have: it is copied once.
+        let copy = || Content::Inline(content.clone());
+        self.contents.entry(digest).or_insert_with(copy);
     }
 
-    pub(super) fn binary(&mut self, path: &RemotePath, program: &str, pinned: PinnedProgram) {
+    /// A file that was fetched: a program, or a part of an image.
+    pub(super) fn fetched(
+        &mut self,
+        path: &RemotePath,
+        of: &str,
+        pinned: PinnedProgram,
+        mode: u16,
+    ) {
         let PinnedProgram { digest, size } = pinned;
-        let entry = entry(
-            Kind::File { digest, size },
-            "root",
-            "root",
-            0o755,
-            Care::Plain,
-        );
+        let kind = Kind::File { digest, size };
+        let entry = entry(kind, "root", "root", mode, Care::Plain);
         self.insert(path, entry);
-        let program = program.to_owned();
-        self.contents
-            .insert(digest, Content::Binary { program, size });
+        let of = of.to_owned();
+        self.contents.insert(digest, Content::Fetched { of, size });
     }
 
     /// A link to a name beside it.
@@ -121,7 +152,7 @@ impl<'a> Tree<'a> {
         self.entries.insert(path.clone(), entry);
     }
 
-    /// Who owns what. A link belongs to whoever made it, and nothing follows from that.
+    /// Who owns what. A link belongs to its maker, and nothing follows from that.
     pub(super) fn owners(&self) -> Owners {
         let entries = self.entries.iter();
         let entries = entries.filter(|(_, entry)| !matches!(entry.kind, Kind::Link { .. }));
@@ -144,7 +175,7 @@ fn entry(kind: Kind, user: &str, group: &str, mode: u16, care: Care) -> Entry {
         user: user.to_owned(),
         group: group.to_owned(),
         secret: care != Care::Plain,
-        precious: care == Care::Precious,
+        protected: care == Care::Protected,
     }
 }
 

@@ -85,7 +85,7 @@ fn tree(desired: &Desired, root: &Path) {
             Kind::File { digest, .. } => {
                 let (content, mode) = match &desired.contents[digest] {
                     Content::Inline(content) => (content.expose(), 0o644),
-                    Content::Binary { .. } => (&b"#!/bin/sh\n"[..], 0o755),
+                    Content::Fetched { .. } => (&b"#!/bin/sh\n"[..], 0o755),
                 };
                 fs_err::write(&path, content).unwrap();
                 let mode = std::fs::Permissions::from_mode(mode);

@@ -1,6 +1,6 @@
 //! On which data of etcd a push may start it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NONE, WISH, settled};
 use crate::digest::Digest;
@@ -8,7 +8,7 @@ use crate::etcd_data::{Data, Identity, Kept};
 use crate::inventory::NodeName;
 use crate::manifest::Manifest;
 use crate::plan::View;
-use crate::plan::data::{Living, problems};
+use crate::plan::data::{LiveMember, problems};
 use crate::plan::model::{file, manifest};
 use crate::remote_path::RemotePath;
 use crate::snapshot::Snapshot;
@@ -45,9 +45,10 @@ fn node(word: &str, member: u64, manifest: &Manifest) -> Snapshot {
         let name = if word.contains('n') { "away" } else { "home" };
         snapshot.kept = Some(Kept {
             cluster: name.to_owned(),
-            directory,
+            directory: Some(directory),
             identity,
             keys: [(RemotePath::fixed(KEY), Digest::of(key.as_bytes()))].into(),
+            services: BTreeSet::new(),
         });
     }
     snapshot
@@ -71,11 +72,11 @@ fn check(words: [&str; 3], living: Option<(u64, &[u64])>, adopt: bool, expected:
             snapshot,
             difference: &difference,
             leads: false,
-            superseded: &NONE,
+            retired: &NONE,
         };
         (name.clone(), view)
     });
-    let living: Option<Living> =
+    let living: Option<LiveMember> =
         living.map(|(cluster, members)| (cluster, members.iter().copied().collect()));
     let found = problems(&views.collect(), living.as_ref(), adopt);
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -91,7 +92,7 @@ fn what_is_the_clusters_own_may_be_started() {
     check(["7r", "7r", "7r"], None, false, &[]);
     check(["7r", "-", "-"], None, false, &[]);
     check(["7k", "7k", "7k"], None, false, &[]);
-    // A member whose machine was installed anew, and its data kept.
+    // A member whose machine was installed again, and its data kept.
     check(["7r", "7r", "7"], None, false, &[]);
     check(["?r", "?r", "7"], Some((7, &[1, 2, 3])), false, &[]);
     check(["7", "7", "7"], None, true, &[]);

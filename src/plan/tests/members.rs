@@ -6,7 +6,7 @@ use super::{Cluster, WISH, check_refused, settled};
 use crate::action::{Action, MemberAction, Start};
 use crate::digest::Digest;
 use crate::inventory::NodeName;
-use crate::manifest::{Beginning, Manifest, Stage};
+use crate::manifest::{FirstStart, Manifest, Stage};
 use crate::membership::{Change, Changes, Join};
 use crate::plan::model::{file, manifest, unit_name};
 use crate::plan::{Direction, Plan};
@@ -76,7 +76,7 @@ fn begin(manifest: &mut Manifest, members: &str) {
     let path = RemotePath::fixed("/etc/systemd/system/etcd.service");
     manifest.entries.insert(path, file(members));
     let unit = manifest.units.get_mut(&unit_name("etcd")).unwrap();
-    unit.beginning = Some(Beginning {
+    unit.first_start = Some(FirstStart {
         lasting: Digest::of(b"the rest"),
         members: members.split(' ').map(ToOwned::to_owned).collect(),
     });

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{End, Graph};
+use crate::plain::count;
 
 /// `dot -Tsvg` and its kin make a picture of it.
 pub fn dot(graph: &Graph) -> String {
@@ -13,8 +14,10 @@ pub fn dot(graph: &Graph) -> String {
         let name = quoted(&format!("CA {}", authority.name));
         let label = match &authority.facts {
             Some(facts) => format!(
-                "CA {}\n{}\n{} days left",
-                authority.name, facts.subject, facts.days_left
+                "CA {}\n{}\n{} left",
+                authority.name,
+                facts.subject,
+                count(facts.days_left, "day")
             ),
             None => format!("CA {}", authority.name),
         };
@@ -49,7 +52,7 @@ pub fn dot(graph: &Graph) -> String {
 fn label(end: &End) -> String {
     let days = end.facts.as_ref().map_or_else(
         || "not made yet".to_owned(),
-        |facts| format!("{} days", facts.days_left),
+        |facts| count(facts.days_left, "day"),
     );
     format!("{} ({days})\nby {}", end.certificate, end.signer)
 }

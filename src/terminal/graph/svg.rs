@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::{Arrow, End, Graph};
 use crate::certificate::link::Party;
+use crate::plain::count;
 
 const WIDTH: i32 = 1480;
 const MARGIN: i32 = 30;
@@ -230,10 +231,10 @@ impl Picture<'_> {
             self.label(MARGIN + 38, y, "left strong", color, &authority.name);
             let rest = match &authority.facts {
                 Some(facts) => format!(
-                    "{}   ·   {}   ·   {} days left, until {}   ·   signs {}",
+                    "{}   ·   {}   ·   {} left, until {}   ·   signs {}",
                     facts.subject,
                     facts.key,
-                    facts.days_left,
+                    count(facts.days_left, "day"),
                     facts.ends,
                     authority.signs.join(", ")
                 ),

@@ -1,4 +1,4 @@
-//! The one resource that is kept: Secrets, encrypted in etcd as the configuration says. Who asks
+//! Secrets, encrypted in etcd as the configuration says. Who asks
 //! must be an administrator.
 
 use std::sync::Arc;
@@ -31,16 +31,11 @@ struct Found {
 }
 
 impl Secrets {
-    /// The answer to a request, if it is about Secrets or about what there is.
+    /// The answer to a request, if it is about Secrets.
     pub(crate) async fn answer(&self, asked: &Asked) -> Option<Response> {
         let path = asked.path.split('?').next().unwrap_or_default();
         let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let answer = match (asked.verb.as_str(), words.as_slice()) {
-            ("GET", ["api", "v1"]) => Ok(Response::json(200, known().to_string())),
-            ("GET", ["apis"]) => {
-                let none = json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []});
-                Ok(Response::json(200, none.to_string()))
-            }
             ("GET", ["api", "v1", "secrets"]) => self.list("").await,
             ("GET", ["api", "v1", "namespaces", space, "secrets"]) => {
                 self.list(&format!("{space}/")).await
@@ -212,15 +207,6 @@ fn strip(object: &mut Value) {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("resourceVersion");
     }
-}
-
-fn known() -> Value {
-    json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": [{
-            "name": "secrets", "singularName": "", "namespaced": true, "kind": "Secret",
-            "verbs": ["create", "delete", "get", "list", "update"],
-        }],
-    })
 }
 
 fn invalid(why: &str) -> Response {

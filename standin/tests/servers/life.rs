@@ -42,7 +42,9 @@ fn a_copy_says_who_it_is_and_is_as_large_as_asked() {
     assert!(first == fs::read(make("kube-scheduler", "1.32.3", size).1).unwrap());
     assert!(first != fs::read(make("kube-scheduler", "1.32.4", size).1).unwrap());
     assert_eq!(make("kube-scheduler", "1.32.3", 10).0, Some(2));
-    assert_eq!(make("kubelet", "1.32.3", size).0, Some(2));
+    assert_eq!(make("kubeadm", "1.32.3", size).0, Some(2));
+    // What a small program stands in for is no copy of this one.
+    assert_eq!(make("containerd", "2.0.11", size).0, Some(2));
 }
 
 #[test]
@@ -73,7 +75,7 @@ fn a_control_plane_lives_and_stops_in_order() {
     bed.expect(port, "/readyz", Some("stranger"), 401);
     bed.expect(port, "/readyz", Some("serving-only"), 401);
     bed.expect(port, "/api/v1/nodes", Some("controller"), 403);
-    bed.expect(port, "/api/v1/nodes", Some("admin"), 404);
+    bed.expect(port, "/api/v1/services", Some("admin"), 404);
     assert!(fs::metadata(bed.path("audit.log")).is_ok());
 
     let [manager_port, scheduler_port] = ports();

@@ -6,6 +6,8 @@ mod bed;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod pki;
 #[cfg(test)]
 mod refusals;

@@ -82,7 +82,7 @@ impl Toolchain {
         profile: Profile,
         folder: &str,
     ) -> Result<Built, Error> {
-        // Another compiler would have everything built anew.
+        // Another compiler would have everything built again.
         let compiler = self.rustc.as_ref().map_or("", |_| "-packaged");
         let directory = setup::workspace()
             .join("target")

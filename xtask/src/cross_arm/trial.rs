@@ -37,7 +37,7 @@ impl Trial {
             purpose: seat.name.clone(),
             from: None,
             kubernetes: None,
-            standin: setup::build("standin", Profile::Debug)?,
+            stand_ins: setup::stand_ins()?,
             padding: BTreeMap::new(),
         })?;
         let room = nodes::cached(&seat.name);
@@ -69,8 +69,8 @@ impl Trial {
     }
 
     /// Has a program do all of it.
-    pub(super) fn run(&self, program: &Path, target: Target) -> Result<(), Error> {
-        let arm = Emulated::new(program, target)?;
+    pub(super) fn run(&self, arm: &Emulated) -> Result<(), Error> {
+        let (program, target) = (arm.program.as_path(), arm.target);
         let version = arm.kinstall(&self.room).arg("--version").text()?;
         let native = Program::new(&self.native).arg("--version").text()?;
         equal(program, "--version", &version, &native)?;
@@ -133,14 +133,16 @@ impl Drop for Trial {
 }
 
 /// A program of another architecture, and what runs it.
-struct Emulated {
+pub(super) struct Emulated {
     qemu: &'static str,
     libc: PathBuf,
-    program: PathBuf,
+    pub(super) program: PathBuf,
+    pub(super) target: Target,
 }
 
 impl Emulated {
-    fn new(program: &Path, target: Target) -> Result<Self, Error> {
+    /// Gets what runs it.
+    pub(super) fn new(program: PathBuf, target: Target) -> Result<Self, Error> {
         nodes::require(&[target.qemu()])?;
         let (package, place) = target.libc();
         let root = cache(package);
@@ -150,7 +152,8 @@ impl Emulated {
         Ok(Self {
             qemu: target.qemu().command,
             libc: root.join(place),
-            program: program.to_owned(),
+            program,
+            target,
         })
     }
 

@@ -21,17 +21,18 @@ const ENCRYPTED: &str = "k8s:enc:aescbc:v1:";
 const LEADERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 
 /// Proves it, a line for each thing that is so.
-pub(super) fn prove(site: &Site, bed: &Bed) -> Result<(), Error> {
+pub(super) fn prove(site: &Site, bed: &Bed) -> Result<Cluster, Error> {
     let cluster = Cluster::reach(site, bed)?;
     cluster.nodes_agree()?;
     cluster.secret_is_shared()?;
     cluster.secret_is_encrypted(bed)?;
     cluster.token_is_shared()?;
-    cluster.leaders()
+    cluster.leaders()?;
+    Ok(cluster)
 }
 
 /// kubectl, and a kubeconfig for the kube-apiserver of each node.
-struct Cluster {
+pub(super) struct Cluster {
     kubectl: PathBuf,
     home: PathBuf,
     servers: Vec<(NodeName, PathBuf)>,
@@ -76,8 +77,20 @@ impl Cluster {
             .env("HOME", &self.home)
     }
 
+    /// What a server answers over HTTP that is no kube-apiserver: kubectl asks anybody.
+    pub(super) fn page(&self, url: &str, path: &str) -> Option<String> {
+        let ask = || {
+            let ask = Program::new(&self.kubectl)
+                .args(["--kubeconfig=/dev/null", "--request-timeout=5s", "--server"])
+                .args([url, "get", "--raw", path])
+                .env("HOME", &self.home);
+            ask.text().ok().filter(|text| !text.is_empty())
+        };
+        poll(CONTROLLERS, ask)
+    }
+
     /// What it answers once it answers; after a first start some things take a while to appear.
-    fn answer(&self, index: usize, args: &[&str], input: &str) -> Result<String, Error> {
+    pub(super) fn answer(&self, index: usize, args: &[&str], input: &str) -> Result<String, Error> {
         let ask = || self.ask(index, args).input(input).text();
         match poll(CONTROLLERS, || ask().ok().filter(|text| !text.is_empty())) {
             Some(text) => Ok(text),
@@ -183,7 +196,7 @@ impl Cluster {
 }
 
 /// Says that it is so, or fails with what was found instead.
-fn expect(truth: bool, what: &str, found: impl FnOnce() -> String) -> Result<(), Error> {
+pub(super) fn expect(truth: bool, what: &str, found: impl FnOnce() -> String) -> Result<(), Error> {
     if truth {
         say::line(format!("ok    {what}"));
         return Ok(());

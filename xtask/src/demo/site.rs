@@ -9,6 +9,12 @@ use crate::mirror::{Mirror, Version, server::Server};
 use crate::nodes::{self, Bed};
 use crate::say;
 
+/// What each node of a cluster with Pods is. A node of the control plane takes Pods of everybody where
+/// it has no taint.
+const OF_ALL_ROLES: &str = "roles = [\"etcd\", \"control-plane\", \"worker\"]\ntaints = []\n";
+/// Nodes that lie on this machine's disk all see it run full at once, and a kubelet would evict its Pods.
+const DISK: &str = "\n[component.kubelet]\nconfig = { evictionHard = { \"nodefs.available\" = \"1%\", \
+    \"imagefs.available\" = \"1%\", \"memory.available\" = \"50Mi\" } }\n";
 /// A push of everything to slow nodes, in seconds.
 const KINSTALL_SECONDS: u64 = 1200;
 
@@ -28,6 +34,15 @@ pub(crate) enum Source {
     },
 }
 
+/// What the nodes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A control plane, and no more.
+    ControlPlane,
+    /// Pods, too.
+    Pods,
+}
+
 /// An inventory of three nodes, with what kinstall keeps beside it.
 pub(crate) struct Site {
     directory: PathBuf,
@@ -41,12 +56,13 @@ impl Site {
         kinstall: &Path,
         name: &str,
         source: &Source,
+        purpose: Purpose,
         bed: &Bed,
     ) -> Result<Self, Error> {
         let ssh = format!("[ssh]\nconfig = \"{}\"\n\n", bed.ssh_config()?.display());
         let nodes = bed.nodes()?.into_iter();
         let nodes = nodes.map(|node| (node.to_string(), bed.address(node).to_string()));
-        Self::write(kinstall, name, source, &ssh, nodes)
+        Self::write(kinstall, name, source, purpose, &ssh, nodes)
     }
 
     /// The same for three nodes that are not there.
@@ -57,13 +73,15 @@ impl Site {
         subnet: &str,
     ) -> Result<Self, Error> {
         let node = |number| (format!("node{number}"), format!("{subnet}.{}", 10 + number));
-        Self::write(kinstall, name, source, "", (1..=3).map(node))
+        let nodes = (1..=3).map(node);
+        Self::write(kinstall, name, source, Purpose::Pods, "", nodes)
     }
 
     fn write(
         kinstall: &Path,
         name: &str,
         source: &Source,
+        purpose: Purpose,
         ssh: &str,
         nodes: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
@@ -77,12 +95,18 @@ impl Site {
             source.cluster_versions(),
             source.tables()
         );
+        if purpose == Purpose::Pods {
+            text += DISK;
+        }
         for (node, address) in nodes {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
                 "\n[[node]]\nname = \"{node}\"\naddress = \"{address}\"\n"
             );
+            if purpose == Purpose::Pods {
+                text += OF_ALL_ROLES;
+            }
             if ssh.is_empty() {
                 let arch = match std::env::consts::ARCH {
                     "x86_64" => "amd64",

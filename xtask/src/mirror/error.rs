@@ -38,7 +38,7 @@ pub(crate) enum Error {
         path: PathBuf,
     },
     /// Not a version.
-    #[error("`{text}` is no version; help: three numbers, like 1.32.3")]
+    #[error("`{text}` is no version; help: three numbers, like 1.36.3")]
     Version {
         /// What was given.
         text: String,

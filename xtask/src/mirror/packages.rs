@@ -255,7 +255,7 @@ fn make_executable(program: &Path) -> Result<(), Error> {
     Ok(fs_err::set_permissions(program, mode)?)
 }
 
-/// Python unpacks zip archives, and whoever has pip has Python.
+/// Python unpacks zip archives, and anyone who has pip has Python.
 fn unzip(archive: &Path, tree: &Path) -> Result<(), Error> {
     let python = if is_installed("python3") {
         "python3"

@@ -12,9 +12,10 @@ use super::{host, mirror, ssh};
 use crate::command::Program;
 use crate::say;
 
-/// What the nodes have beyond a minimal system.
+/// What the nodes have beyond a minimal system; from iptables on, what one is expected to have that runs
+/// containers.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,\
-    procps,python3,rsync,tcsh,zstd,less";
+    procps,python3,rsync,tcsh,zstd,less,iptables,nftables,conntrack,kmod,curl,openssl";
 /// Mirrors can be slow, and the machine busy.
 const BUILD_SECONDS: u64 = 1200;
 /// Nobody reads manuals in a test, and unpacking them takes time.

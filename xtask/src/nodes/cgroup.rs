@@ -114,8 +114,9 @@ pub(super) fn is_mounted(path: &Path) -> bool {
         .succeeds()
 }
 
-/// Lets the groups below use what controllers there are, each on its own. A machine with cgroup
-/// v1 has none to give, and in a container the root may refuse: nodes work without.
+/// Lets the groups below use what controllers there are, each on its own, so that a node has those of a
+/// machine whose controllers are in version 2. One with version 1 has none to give here (see
+/// [`super::legacy`]), and in a container the root may refuse: nodes work without.
 fn offer_controllers(group: &Path) {
     let offered = fs_err::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
     for controller in offered.split_whitespace() {
@@ -126,7 +127,8 @@ fn offer_controllers(group: &Path) {
     }
 }
 
-fn remove_tree(group: &Path) -> Result<(), Error> {
+/// Removes a group and all below it.
+pub(super) fn remove_tree(group: &Path) -> Result<(), Error> {
     if !group.exists() {
         return Ok(());
     }

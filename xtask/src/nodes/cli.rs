@@ -65,7 +65,7 @@ enum Act {
     Kill { node: NodeName },
     /// Switch a node on
     Start { node: NodeName },
-    /// Wipe a node's disk and boot it anew
+    /// Wipe a node's disk and boot it again
     Reset { node: NodeName },
     /// Give a node another ssh host key, which nobody knows
     Rekey { node: NodeName },

@@ -7,7 +7,7 @@ use super::Bed;
 use super::disk::{self, Origin};
 use super::error::Error;
 use super::name::NodeName;
-use super::{cgroup, network, shape};
+use super::{cgroup, legacy, network, shape};
 use crate::command::{Program, last_lines, poll};
 
 /// A node boots in about a second; many at once on a busy machine take longer.
@@ -17,6 +17,8 @@ const CONSOLE_LINES: usize = 12;
 
 /// The keeper of a node: what mounts its disk and runs systemd-nspawn.
 const KEEPER: &str = include_str!("keeper.sh");
+/// The first process of a node.
+const INIT: &str = include_str!("init.sh");
 
 /// Switches a node on and waits until it is booted, sshd answers, and its cable is shaped as it
 /// was. A cable that was cut is whole again.
@@ -28,6 +30,7 @@ pub(super) fn power_on(bed: &Bed, node: NodeName) -> Result<(), Error> {
     disk::mount_small(bed, node, &origin)?;
     network::plug(bed.name(), bed.subnet(), node)?;
     bed.group(node).make()?;
+    legacy::make(bed.place(), bed.name(), node)?;
     start_keeper(bed, node, &origin)?;
     await_boot(bed, node)?;
     if origin.options.no_systemd {
@@ -52,6 +55,7 @@ pub(super) fn power_off(bed: &Bed, node: NodeName) -> Result<(), Error> {
         });
     }
     group.remove()?;
+    legacy::remove(bed.place(), bed.name(), node)?;
     network::unplug(bed.name(), node)
 }
 
@@ -107,7 +111,6 @@ pub(super) fn console(bed: &Bed, node: NodeName) -> Result<String, Error> {
 
 /// Starts the keeper in a session of its own: neither our end nor a Ctrl-C switches a node off.
 fn start_keeper(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Error> {
-    let group = format!("{}/{node}", bed.name());
     let small = if origin.options.small_disk.is_some() {
         "yes"
     } else {
@@ -118,9 +121,11 @@ fn start_keeper(bed: &Bed, node: NodeName, origin: &Origin) -> Result<(), Error>
         .args(["sh", "-c", KEEPER, "keeper"])
         .arg(bed.place().node(node))
         .arg(&origin.base)
-        .args([group, node.to_string()])
+        .args([bed.name().to_string(), node.to_string()])
         .arg(network::namespace_path(bed.name(), node))
-        .args([network::link(bed.name(), node), small.to_owned()]);
+        .args([network::link(bed.name(), node), small.to_owned()])
+        .arg(bed.place().legacy())
+        .arg(INIT);
     Ok(keeper.done()?)
 }
 

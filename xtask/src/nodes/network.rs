@@ -58,7 +58,7 @@ pub(super) fn make_bridge(bed: &BedName, subnet: &Subnet) -> Result<(), Error> {
     Ok(ip_batch(&[], batch)?)
 }
 
-/// Makes a node's namespace and cable anew, plugged in.
+/// Makes a node's namespace and cable again, plugged in.
 pub(super) fn plug(bed: &BedName, subnet: &Subnet, node: NodeName) -> Result<(), Error> {
     unplug(bed, node)?;
     let (namespace, link, bridge) = (namespace(bed, node), link(bed, node), bridge(bed));

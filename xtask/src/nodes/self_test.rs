@@ -35,6 +35,7 @@ pub(super) fn run(name: Option<&str>, subnet: Option<&str>) -> Result<ExitCode, 
     test.check("up 3", |bed| Ok(bed.up(3, &NodeOptions::default())?));
     logins(&mut test);
     services(&mut test);
+    containers(&mut test);
     wires(&mut test);
     power(&mut test);
     peculiar(&mut test);
@@ -165,6 +166,56 @@ fn services(test: &mut Test) {
             --property PrivateUsers=yes --property CapabilityBoundingSet= \
             grep CapBnd /proc/self/status";
             same(&ssh(bed, "node1", script)?, "CapBnd:\t0000000000000000")
+        },
+    );
+}
+
+/// What a container runtime, a kubelet and kube-proxy need of a node.
+fn containers(test: &mut Test) {
+    test.check("MemoryMax= is enforced", |bed| {
+        let eat = |limit: &str| {
+            format!(
+                "systemd-run --quiet --wait --pipe --property MemoryMax={limit} \
+                 python3 -c 'print(len(bytearray(64 << 20)))'"
+            )
+        };
+        same(&ssh(bed, "node1", &eat("infinity"))?, "67108864")?;
+        refused(bed, "node1", &eat("16M"), "")
+    });
+    test.check("an overlay can be mounted where containers lie", |bed| {
+        let script = "cd /var/lib/containerd && mkdir lower upper work merged && \
+            mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && \
+            touch merged/tried && umount merged && ls upper && rm -r lower upper work merged";
+        same(&ssh(bed, "node1", script)?, "tried")
+    });
+    test.check(
+        "settings of the kernel that a node may make its own",
+        |bed| {
+            let script = "sysctl -q vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 \
+            net.ipv4.ip_forward=1 && sysctl -n vm.overcommit_memory net.ipv4.ip_forward";
+            let machine = || fs_err::read_to_string("/proc/sys/vm/overcommit_memory");
+            let before = machine()?;
+            same(&ssh(bed, "node1", script)?, "1\n1")?;
+            same(&machine()?, &before)?;
+            refused(
+                bed,
+                "node1",
+                "sysctl -q vm.swappiness=1",
+                "permission denied",
+            )
+        },
+    );
+    test.check(
+        "a session keyring, the kernel's log, rules for packets",
+        |bed| {
+            // keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL): the system call has one number on x86 and another elsewhere.
+            let keyring = "python3 -c 'import ctypes, os; \
+            call = 250 if os.uname().machine == \"x86_64\" else 219; \
+            print(ctypes.CDLL(None).syscall(call, 1, None) > 0)'";
+            same(&ssh(bed, "node1", keyring)?, "True")?;
+            let script = "test -r /dev/kmsg && iptables -t nat -L -n >/dev/null && \
+            nft list ruleset >/dev/null && conntrack -L 2>/dev/null; command -v curl modprobe";
+            ssh(bed, "node1", script).map(drop)
         },
     );
 }

@@ -33,9 +33,11 @@ pub(super) fn configure(bed: &Bed) -> Result<(), Error> {
         let _ = writeln!(known, "{node},{address} {key}");
         let _ = writeln!(config, "Host {node}\n  HostName {address}");
     }
+    // The default exchange of keys, proof against quantum computers, costs tests more than what follows it.
     let _ = write!(
         config,
         "Host node* {subnet}.*\n  \
+           KexAlgorithms curve25519-sha256\n  \
            User root\n  \
            IdentityFile \"{key}\"\n  \
            IdentitiesOnly yes\n  \

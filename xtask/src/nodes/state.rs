@@ -10,8 +10,9 @@
 //!   bed-<name>/                     one bed, from `up` to `down`
 //!     bed.json ssh_config known_hosts
 //!     cgroup/                       a cgroup2 mount; <bed>/<node> are the nodes' groups
+//!     legacy/<hierarchy>/           the same of each hierarchy of cgroup v1 that the machine has
 //!     hostkeys/<node>               the nodes' own ssh keys
-//!     nodes/<node>/                 node.json console.log upper/ work/ root/ small/
+//!     nodes/<node>/                 node.json console.log upper/ work/ root/ small/ containerd/ kubelet/
 //! ```
 
 use std::fmt::Write;
@@ -190,6 +191,11 @@ impl Place {
     /// Where the bed's cgroup2 is mounted.
     pub(super) fn cgroup(&self) -> PathBuf {
         self.root.join("cgroup")
+    }
+
+    /// Where the bed's hierarchies of cgroup v1 are mounted.
+    pub(super) fn legacy(&self) -> PathBuf {
+        self.root.join("legacy")
     }
 
     /// Where the nodes' directories are.

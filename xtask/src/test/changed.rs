@@ -42,6 +42,7 @@ fn of(path: &str) -> Vec<String> {
         "xtask" => named(&[room.get(1).copied().unwrap_or(stem)]),
         "templates" | "inventories" => named(&["golden", "inventory", "manifest", "init"]),
         "standin" => named(&["refusals"]),
+        "mite" => named(&[stem]),
         _ if kind == "md" => named(&["docs"]),
         _ => {}
     }
@@ -63,6 +64,7 @@ mod tests {
         assert_eq!(told("tests/push.rs"), "push::");
         assert_eq!(told("tests/vault/key.rs"), "vault::");
         assert_eq!(told("xtask/src/nodes/disk.rs"), "nodes::");
+        assert_eq!(told("mite/src/resolve.rs"), "resolve::");
         assert_eq!(told("docs/push.md"), "docs::");
         assert_eq!(told("Cargo.toml"), "");
     }

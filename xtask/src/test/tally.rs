@@ -66,8 +66,8 @@ impl Tally {
         }
     }
 
-    /// The slowest tests, the slowest first, if any took a second once it had its nodes.
-    fn slowest(&self) -> Vec<String> {
+    /// How long each test took once it had its nodes, in milliseconds, the slowest first.
+    fn times(&self) -> Vec<(u64, &String)> {
         let waited = |test: &str| -> u64 {
             let name = test.rsplit("::").next();
             let waits = self.waits.iter();
@@ -78,7 +78,23 @@ impl Tally {
         let times = times.map(|(millis, test)| (millis.saturating_sub(waited(test)), test));
         let mut times: Vec<(u64, &String)> = times.collect();
         times.sort_unstable_by(|one, other| other.cmp(one));
-        let slow = times.into_iter().filter(|(millis, _)| *millis >= 1000);
+        times
+    }
+
+    /// The same as lines of a file.
+    pub(super) fn times_file(&self) -> String {
+        let times = self.times().into_iter();
+        times.fold(String::new(), |text, (millis, test)| {
+            text + &format!("{millis} {test}\n")
+        })
+    }
+
+    /// The slowest tests, if any took a second.
+    fn slowest(&self) -> Vec<String> {
+        let slow = self
+            .times()
+            .into_iter()
+            .filter(|(millis, _)| *millis >= 1000);
         let lines = slow.take(SLOWEST).map(|(millis, test)| {
             let tenths = millis / 100;
             format!("test: {:>5}.{} s {test}", tenths / 10, tenths % 10)

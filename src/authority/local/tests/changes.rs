@@ -10,15 +10,15 @@ struct Change {
     site: Site,
     /// The inventory before and after.
     inventories: [Inventory; 2],
-    /// Which of the authorities are made anew.
-    anew: BTreeSet<AuthorityName>,
+    /// Which of the authorities are made again.
+    replaced: BTreeSet<AuthorityName>,
     given: Credentials,
 }
 
 /// A kind of change: what it does with a new site, before and after its first push.
 type Kind = (fn(&mut Site), fn(&mut Site));
 
-fn change((before, after): Kind, anew: &[AuthorityName]) -> Change {
+fn change((before, after): Kind, replaced: &[AuthorityName]) -> Change {
     let mut site = small();
     before(&mut site);
     let given = site.obtain(NOW).credentials;
@@ -27,7 +27,7 @@ fn change((before, after): Kind, anew: &[AuthorityName]) -> Change {
     Change {
         inventories: [first, site.inventory.clone()],
         site,
-        anew: anew.iter().copied().collect(),
+        replaced: replaced.iter().copied().collect(),
         given,
     }
 }
@@ -91,11 +91,13 @@ impl Change {
 
     /// Whether the inventory says nothing of it.
     fn is_rotation(&self) -> bool {
-        !self.anew.is_empty()
+        !self.replaced.is_empty()
     }
 
     fn begin(&self) -> bool {
-        let begun = self.local().begin(&self.requests(), &self.anew, NOW + 600);
+        let begun = self
+            .local()
+            .begin(&self.requests(), &self.replaced, NOW + 600);
         begun.unwrap()
     }
 
@@ -185,10 +187,10 @@ impl Change {
 }
 
 fn all() -> impl Iterator<Item = Change> {
-    let anew = [AuthorityName::Kubernetes, AuthorityName::FrontProxy];
+    let replaced = [AuthorityName::Kubernetes, AuthorityName::FrontProxy];
     KINDS.into_iter().enumerate().map(move |(at, kind)| {
         let is_rotation = at + 1 == KINDS.len();
-        change(kind, if is_rotation { &anew } else { &[] })
+        change(kind, if is_rotation { &replaced } else { &[] })
     })
 }
 
@@ -245,7 +247,7 @@ fn each_kind_of_change_can_be_turned_round_until_its_last_step_is_done() {
 }
 
 #[test]
-fn only_the_authorities_that_are_named_are_made_anew_and_only_what_they_signed() {
+fn only_the_authorities_that_are_named_are_made_again_and_only_what_they_signed() {
     let mut change = change((SEPARATE, NOTHING), &[AuthorityName::EtcdPeer]);
     let before = change.given.clone();
     assert!(change.begin());
@@ -261,12 +263,12 @@ fn only_the_authorities_that_are_named_are_made_anew_and_only_what_they_signed()
     change.is_at_rest();
     let local = change.local();
     let requests = change.requests();
-    let all = local.to_make_anew(&requests, &[]).unwrap();
+    let all = local.to_replace(&requests, &[]).unwrap();
     assert_eq!(all.len(), AuthorityName::ALL.len());
     change.site.inventory.pki.authorities = Authorities::Kubeadm;
     let local = Local::of(&change.site.inventory).unwrap();
     let refuse = |word: &str| {
-        let refused = local.to_make_anew(&change.requests(), &[word.to_owned()]);
+        let refused = local.to_replace(&change.requests(), &[word.to_owned()]);
         let help = miette::Diagnostic::help(&refused.unwrap_err()).map(|help| help.to_string());
         help.unwrap()
     };
@@ -309,7 +311,7 @@ fn a_switch_that_was_stopped_between_two_renames_is_finished_by_whoever_looks_ne
 }
 
 #[test]
-fn what_is_begun_and_stopped_is_begun_anew_or_gone_on_with() {
+fn what_is_begun_and_stopped_is_begun_again_or_gone_on_with() {
     let mut change = change(KINDS[0], &[]);
     assert!(change.begin());
     let made = fs_err::read(change.site.path("next/ca/etcd.key")).unwrap();

@@ -246,7 +246,7 @@ fn a_client_is_taken_only_where_its_authority_is_trusted() {
                 assert_eq!(taken.is_ok(), is_same, "{what}: {taken:?}");
             }
         }
-        // Whatever the mode: nobody but the front proxy is taken for one.
+        // Whatever the mode: only the front proxy is taken for one.
         let front = cluster.request(Kind::FrontProxyClient).signer;
         let others = cluster.requests.iter().filter(|it| it.signer == front);
         assert_eq!(others.count(), 1, "{mode:?}");

@@ -160,8 +160,17 @@ fn logins_and_directories_of_images_are_regular_files() {
     spoilt(&tag, "is a device, not a regular file");
     fs::write(&tag, text).unwrap();
     let mut refusals = 0;
-    for blob in fs::read_dir(folder.join("blobs")).unwrap() {
-        let blob = blob.unwrap().path();
+    // A fetch that was refused may have brought parts that were all right.
+    let forget = || {
+        for made in [lab.cache(), lab.path("kinstall.lock").as_path()] {
+            let _ = fs::remove_dir_all(made).or_else(|_| fs::remove_file(made));
+        }
+    };
+    // Read as a whole before anything in it is touched: what is written meanwhile may be met again.
+    let blobs = fs::read_dir(folder.join("blobs")).unwrap();
+    let blobs: Vec<_> = blobs.map(|blob| blob.unwrap().path()).collect();
+    for blob in blobs {
+        forget();
         let content = fs::read(&blob).unwrap();
         fs::remove_file(&blob).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &blob, 0o600.into()).unwrap();
@@ -171,9 +180,6 @@ fn logins_and_directories_of_images_are_regular_files() {
         if output.code != Some(0) {
             output.says(&format!("it is 0 bytes long, and not {size}"));
             refusals += 1;
-        }
-        for made in [lab.cache(), lab.path("kinstall.lock").as_path()] {
-            let _ = fs::remove_dir_all(made).or_else(|_| fs::remove_file(made));
         }
         fs::remove_file(&blob).unwrap();
         fs::write(&blob, content).unwrap();

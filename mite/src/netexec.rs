@@ -200,6 +200,12 @@ mod tests {
         assert_eq!(body, r#"{"responses":["hello","hello"]}"#);
         let path = format!("/dial?host=127.0.0.1&port={port}&request=nowhere");
         let body = http::get("127.0.0.1", port, &path).await.unwrap();
+        assert_eq!(body, r#"{"responses":["404 page not found\u000a"]}"#);
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone_port = gone.local_addr().unwrap().port();
+        drop(gone);
+        let path = format!("/dial?host=127.0.0.1&port={gone_port}");
+        let body = http::get("127.0.0.1", port, &path).await.unwrap();
         assert!(
             body.starts_with(r#"{"errors":["Get \"http://127.0.0.1:"#),
             "{body}"

@@ -41,7 +41,7 @@ pub(super) const TOY: Component = Component {
         gaps: &[Gap {
             arch: Arch::Armhf,
             last: None,
-            way_out: "build it",
+            help: "build it",
         }],
     }),
     directories: &[

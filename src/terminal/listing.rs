@@ -1,7 +1,10 @@
 //! What `plan` and `push` show before anything is touched: every change on every node, as text and
 //! as JSON of the same shape.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -340,6 +343,24 @@ impl Listing {
         )
     }
 
+    /// The nodes on which the same is to be done, and what that is, in the order of the first of each.
+    fn alike(&self, color: bool) -> Vec<(Vec<&NodeListing>, String)> {
+        let mut all: Vec<(Vec<&NodeListing>, String)> = Vec::new();
+        let mut places = HashMap::new();
+        for node in &self.nodes {
+            let what = node.changes(color);
+            // A name or an address that is longer makes no other row.
+            let size = super::progress::size(node.staging_bytes);
+            let key = (&node.arch, node.generation, size, what.clone());
+            let place = *places.entry(key).or_insert(all.len());
+            match all.get_mut(place) {
+                Some((nodes, _)) => nodes.push(node),
+                None => all.push((vec![node], what)),
+            }
+        }
+        all
+    }
+
     /// As a person reads it.
     pub fn text(&self, color: bool) -> String {
         let mut text = String::new();
@@ -349,35 +370,23 @@ impl Listing {
         if !self.changes {
             return text + &self.summary() + "\n";
         }
-        for node in &self.nodes {
+        for (nodes, what) in self.alike(color) {
             let NodeListing {
-                node: name,
                 arch,
                 generation,
                 staging_bytes,
                 ..
-            } = node;
+            } = nodes[0];
+            let names: Vec<&str> = nodes.iter().map(|node| node.node.as_str()).collect();
+            let names = names.join(", ");
             let size = super::progress::size(*staging_bytes);
+            let each = if nodes.len() == 1 { "" } else { " on each" };
             // Writing to a String cannot fail.
             _ = writeln!(
                 text,
-                "{name} ({arch}): generation {generation}, {size} to stage"
+                "{names} ({arch}): generation {generation}, {size} to stage{each}"
             );
-            for entry in &node.entries {
-                write_entry(&mut text, entry, color);
-            }
-            for UnitListing {
-                unit,
-                action,
-                reason,
-            } in &node.units
-            {
-                _ = writeln!(
-                    text,
-                    "  {} {unit}: {action}, {reason}",
-                    paint("!", "33", color)
-                );
-            }
+            text.push_str(&what);
         }
         for change in &self.members {
             _ = writeln!(text, "etcd: {change}");
@@ -391,6 +400,27 @@ impl Listing {
             _ = writeln!(text, "  {}: {}", wave.wave, groups.join(", then "));
         }
         _ = writeln!(text, "{}", self.summary());
+        text
+    }
+}
+
+impl NodeListing {
+    /// What is to be done on it, a line each.
+    fn changes(&self, color: bool) -> String {
+        let mut text = String::new();
+        for entry in &self.entries {
+            write_entry(&mut text, entry, color);
+        }
+        for UnitListing {
+            unit,
+            action,
+            reason,
+        } in &self.units
+        {
+            let sign = paint("!", "33", color);
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "  {sign} {unit}: {action}, {reason}");
+        }
         text
     }
 }
@@ -428,22 +458,5 @@ pub fn paint(text: &str, hue: &str, color: bool) -> String {
         format!("\u{1b}[{hue}m{text}\u{1b}[0m")
     } else {
         text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_of_many_names_is_told_in_a_line_of_some() {
-        let foreign = include_str!("../certificate/describe/foreign.pem");
-        let told = in_words(&summary(foreign, 3).unwrap());
-        assert!(
-            told.starts_with("CN=somebody,O=one,O=two for *.Home 10.0.0.1 ::1 until 2"),
-            "{told}"
-        );
-        let told = in_words(&summary(foreign, 1).unwrap());
-        assert!(told.contains(" for *.Home and 2 more until 2"), "{told}");
     }
 }

@@ -8,6 +8,7 @@
 mod fetch;
 mod method;
 mod payload;
+mod scale;
 mod table;
 
 use std::cell::Cell;
@@ -71,6 +72,12 @@ enum What {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
         megabytes: u32,
     },
+    /// What check, render and plan take of a processor for clusters of many nodes
+    Scale {
+        /// How many nodes
+        #[arg(value_name = "NODES", default_values_t = [10, 100, 1000], value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        sizes: Vec<u16>,
+    },
 }
 
 #[derive(Args)]
@@ -131,6 +138,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         What::Push(arguments) => push(arguments),
         What::Fetch { repeats, megabytes } => {
             fetch::run(*repeats, *megabytes)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Scale { sizes } => {
+            scale::run(sizes)?;
             Ok(ExitCode::SUCCESS)
         }
     }

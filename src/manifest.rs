@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::component::Stage;
 pub use crate::unit_name::UnitName;
-pub use command::{By, Command, Given, Situation};
+pub use command::{By, Command, Given, Preview, Situation};
 pub use compose::compose;
 pub use texts::UnitTexts;
 
@@ -128,7 +128,8 @@ pub struct Unit {
     pub lease: Option<String>,
     /// Entries whose change restarts it: its own unit file, its program, its configuration.
     pub watches: BTreeSet<RemotePath>,
-    /// Where its unit file holds words for its first start alone: what is to be known of those.
+    /// Where its unit file holds words for its first start alone, or addresses of other nodes: what is to
+    /// be known of those.
     #[serde(default, rename = "beginning", skip_serializing_if = "Option::is_none")]
     pub first_start: Option<FirstStart>,
     /// The Node object that is made before it starts, where it keeps one.
@@ -155,15 +156,15 @@ pub struct Registration {
     pub servers: Vec<SocketAddr>,
 }
 
-/// What a unit file holds for the first start of a service alone: with which others it makes a
-/// cluster. A process that runs is not restarted for it.
+/// What a unit file holds that a process that runs is not restarted for: with which others it makes a
+/// cluster, which counts for its first start alone, and where other nodes are, which systemd applies at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FirstStart {
     /// The digest of the unit file without those words, and without what systemd applies to a
     /// service while it runs.
     pub lasting: Digest,
-    /// The others, and itself.
+    /// The others, and itself; empty where it makes no cluster.
     pub members: BTreeSet<String>,
 }
 
@@ -189,9 +190,8 @@ impl Unit {
 
     /// With whom it makes a cluster; none for a service that stands alone.
     pub fn members(&self) -> Option<&BTreeSet<String>> {
-        self.first_start
-            .as_ref()
-            .map(|first_start| &first_start.members)
+        let members = self.first_start.as_ref().map(|it| &it.members);
+        members.filter(|members| !members.is_empty())
     }
 }
 

@@ -185,6 +185,10 @@ fn stage_of(manifest: &Manifest, path: &RemotePath, stages: Stages) -> Option<St
 /// The entries of one stage that change, in an order in which they can be put in place:
 /// directories before what lies in them, files before the links that make them seen.
 fn operations(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<FileOperation> {
+    // Nothing is put in place for what a node does not run.
+    if stage.is_some_and(|stage| view.manifest.of_stage(stage).is_none()) {
+        return Vec::new();
+    }
     let changes = view.difference.entries.iter();
     let changes = changes.filter(|(_, change)| change.kind != ChangeKind::Remove);
     let mut entries: Vec<_> = changes
@@ -200,13 +204,11 @@ fn operations(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<File
             at == stage
         })
         .collect();
-    entries.sort_by_key(|(path, entry)| {
-        let rank = match entry.kind {
-            crate::manifest::Kind::Directory => 0,
-            crate::manifest::Kind::File { .. } => 1,
-            crate::manifest::Kind::Link { .. } => 2,
-        };
-        (rank, (*path).clone())
+    // A stable sort: among their like they stay in the order of their paths.
+    entries.sort_by_key(|(_, entry)| match entry.kind {
+        crate::manifest::Kind::Directory => 0,
+        crate::manifest::Kind::File { .. } => 1,
+        crate::manifest::Kind::Link { .. } => 2,
     });
     // A unit that is not to be started runs on as if nothing had changed: see `FirstStart`.
     let turns = view.manifest.units.iter();

@@ -70,7 +70,12 @@ impl Look<'_> {
     /// that is to be started.
     pub fn contested(&self) -> BTreeMap<NodeName, BTreeSet<u64>> {
         let of = |(name, view): (&NodeName, &View<'_>)| {
-            let contests = listen::contests(self.inventory, name, view);
+            // Where nobody listens, there is nothing to contest.
+            if view.snapshot.machine.listeners.is_empty() {
+                return None;
+            }
+            let starts = listen::starts(self.inventory, name, view);
+            let contests = listen::contests(&starts, view);
             let inodes: BTreeSet<u64> = contests.iter().map(|it| it.listener.inode).collect();
             (!inodes.is_empty()).then(|| (name.clone(), inodes))
         };
@@ -80,6 +85,11 @@ impl Look<'_> {
     /// Everything that was found, what is worst first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = identity::findings(self.views);
+        let left_out = self.inventory.nodes.keys();
+        let left_out: Vec<&str> = left_out
+            .filter(|name| !self.views.contains_key(*name))
+            .map(NodeName::as_str)
+            .collect();
         for (name, view) in self.views {
             let node = Node {
                 inventory: self.inventory,
@@ -87,7 +97,7 @@ impl Look<'_> {
                 view,
             };
             findings.extend(node.ways());
-            findings.extend(node.unknown_to(self.views));
+            findings.extend(node.unknown_to(&left_out));
             if view.difference.is_empty() {
                 continue;
             }
@@ -95,8 +105,9 @@ impl Look<'_> {
             findings.extend(place::findings(&node));
             findings.extend(room::findings(&node));
             findings.extend(worker::findings(&node));
-            findings.extend(listen::addresses(&node));
-            findings.extend(listen::ports(&node, self.holders.get(name)));
+            let starts = listen::starts(self.inventory, name, view);
+            findings.extend(listen::addresses(&node, &starts));
+            findings.extend(listen::ports(&node, &starts, self.holders.get(name)));
             findings.extend(clock::certificates(&node, self.desired));
         }
         findings.extend(clock::differences(self.views));
@@ -142,7 +153,10 @@ impl Node<'_> {
     }
 
     /// Nodes that are left out do not learn the way to the Pods of one that comes.
-    fn unknown_to(&self, views: &BTreeMap<NodeName, View<'_>>) -> Option<Finding> {
+    fn unknown_to(&self, others: &[&str]) -> Option<Finding> {
+        if others.is_empty() {
+            return None;
+        }
         let before = self.view.snapshot.recorded.iter();
         let is_known = |path: &RemotePath| {
             before
@@ -156,12 +170,7 @@ impl Node<'_> {
             .pod_range(&self.inventory.nodes[self.name])
             .is_some();
         let comes = has_pods && ways.any(|(_, path)| !is_known(&path));
-        let others = self.inventory.nodes.keys();
-        let others: Vec<&str> = others
-            .filter(|other| !views.contains_key(*other))
-            .map(NodeName::as_str)
-            .collect();
-        (comes && !others.is_empty()).then(|| {
+        comes.then(|| {
             let text = format!(
                 "nodes left out do not learn the way to its Pods: {}",
                 others.join(", ")

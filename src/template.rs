@@ -64,6 +64,13 @@ impl Scene {
             source: Box::new(source),
         })
     }
+
+    /// Puts other words in one place of it: a node has the same ones for all its components but two.
+    pub fn set(&mut self, place: &str, data: &impl Serialize) -> Result<(), Error> {
+        let Self(mut words) = Self::of(data)?;
+        self.0.data_mut()[place] = std::mem::take(words.data_mut());
+        Ok(())
+    }
 }
 
 /// What stands in a unit, quoted as systemd wants it.

@@ -316,9 +316,19 @@ fn nodes_go_back(lab: &Lab) {
 /// Routes that somebody takes away, or that go with the uplink, are back within seconds.
 #[track_caller]
 fn routes_come_back(bed: &Bed) {
+    // What `netplan apply` does: a network manager takes every route away that it does not know.
+    // networkd 252 asks for a broadcast address in a way that newer kernels refuse.
+    let managed = "mkdir -p /run/systemd/network; \
+                   printf '[Match]\\nName=eth0\\n[Route]\\nGateway=%s\\n[Address]\\nAddress=%s\\nBroadcast=no\\n' \
+                   $(ip route show default | cut -d ' ' -f 3) \
+                   $(ip -4 -o addr show dev eth0 | tr -s ' ' | cut -d ' ' -f 4) \
+                   >/run/systemd/network/eth0.network; systemctl start systemd-networkd";
+    bed.on("node2", managed);
     for harm in [
         "ip route flush proto 107",
         "ip link set eth0 down; sleep 1; ip link set eth0 up",
+        "systemctl restart systemd-networkd",
+        "networkctl reconfigure eth0",
     ] {
         bed.on("node2", &format!("systemd-run -q --wait sh -c '{harm}'"));
         let begun = Instant::now();
@@ -328,6 +338,10 @@ fn routes_come_back(bed: &Bed) {
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(6), "{harm}: {took:?}");
     }
+    bed.on(
+        "node2",
+        "systemctl stop systemd-networkd; rm /run/systemd/network/eth0.network",
+    );
 }
 
 /// Nothing is left of it, and the machines would do for another cluster.
@@ -374,8 +388,19 @@ fn genuine_workers_run_pods_that_nothing_disturbs() {
     assert_eq!(nodes(&lab, "{.items[*].status.capacity.pods}"), "60 60");
     let more = fs_err::read_to_string(lab.path("inventory.toml")).unwrap();
     lab.write(&format!("{more}{third}"));
+    let ask = |property: &str| {
+        let show = format!("systemctl show -p {property} --value kubelet");
+        bed.on("node2", &show)
+    };
+    let (since, allowed) = (ask("ExecMainStartTimestamp"), ask("IPAddressAllow"));
     let came = "node3: made its Node, Pods in 10.200.2.0/24";
     lab.run(PUSH).exits(0).says(came);
+    assert_eq!(
+        ask("ExecMainStartTimestamp"),
+        since,
+        "restarted for another"
+    );
+    assert_ne!(ask("IPAddressAllow"), allowed, "kept from another");
     import(&bed, &["node3"]);
     all_talk(&lab, &pods(&lab, 3));
     let (ok, failed) = reads(&bed, "node1");

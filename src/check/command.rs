@@ -7,7 +7,7 @@ use super::{Finding, environment, own, reliance};
 use crate::component::Component;
 use crate::flags::{self, Problem, Severity};
 use crate::inventory::{ComponentSettings, Inventory, Node, Setting};
-use crate::manifest::{By, Command, Situation};
+use crate::manifest::{By, Command, Preview, Situation};
 use crate::node_config;
 use crate::template;
 use crate::version::Version;
@@ -42,9 +42,8 @@ pub(super) fn previewed(
     node: &Node,
     component: &'static Component,
 ) -> Command {
-    let situation = situation(inventory, node);
-    let version = inventory.version(component.name, node);
-    let command = Command::previewed(component, version, &situation);
+    let preview = Preview::of(situation(inventory, node));
+    let command = preview.and_then(|preview| preview.command(component));
     command.expect("a test renders every flag of the table")
 }
 

@@ -103,19 +103,6 @@ impl Command {
         })
     }
 
-    /// The same, for whoever only looks at it.
-    pub fn previewed(
-        component: &Component,
-        version: Version,
-        situation: &Situation<'_>,
-    ) -> Result<Self, template::Error> {
-        let Some(service) = &component.service else {
-            return Ok(Self::default());
-        };
-        let scene = Scene::of(&context(situation.inventory, situation.node))?;
-        Self::of(component, service, version, situation, &scene, &RENDERER)
-    }
-
     /// It as it stands in a unit, quoted; `networks` are those it may talk to.
     pub fn words(self, component: &str, networks: Vec<String>) -> Result<ServiceWords, Unwritable> {
         let mut arguments = Vec::new();
@@ -150,6 +137,39 @@ impl Command {
     /// The value of a flag, if it is written.
     pub fn flag(&self, name: &str) -> Option<&Given> {
         self.flags.iter().find(|given| given.name == name)
+    }
+}
+
+/// The command lines of a node, for whoever only looks at them.
+pub struct Preview<'a> {
+    situation: Situation<'a>,
+    scene: Scene,
+}
+
+impl<'a> Preview<'a> {
+    /// Of a node.
+    pub fn of(situation: Situation<'a>) -> Result<Self, template::Error> {
+        let scene = Scene::of(&context(situation.inventory, situation.node))?;
+        Ok(Self { situation, scene })
+    }
+
+    /// What a component is run with there; nothing for one that is no service.
+    pub fn command(&self, component: &Component) -> Result<Command, template::Error> {
+        let Some(service) = &component.service else {
+            return Ok(Command::default());
+        };
+        let Situation {
+            inventory, node, ..
+        } = self.situation;
+        let version = inventory.version(component.name, node);
+        Command::of(
+            component,
+            service,
+            version,
+            &self.situation,
+            &self.scene,
+            &RENDERER,
+        )
     }
 }
 

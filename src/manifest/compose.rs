@@ -34,7 +34,7 @@ use super::{Desired, FirstStart, Manifest, Probe, Registration, Stage, Unit, Uni
 use crate::arch::Arch;
 use crate::artifact;
 use crate::certificate::Credentials;
-use crate::component::{self, Access, Account, COMPONENTS, Component};
+use crate::component::{self, Access, Account, COMPONENTS, Component, Reach};
 use crate::digest::Digest;
 use crate::inventory::{Inventory, Network, Node, NodeName, Role};
 use crate::lockfile::Lockfile;
@@ -85,6 +85,7 @@ pub fn compose(
         let Some(arch) = archs.get(&node.name).copied() else {
             continue;
         };
+        let context = context(inventory, node);
         let mut composer = Composer {
             inventory,
             lockfile,
@@ -94,8 +95,9 @@ pub fn compose(
             neighbours: &neighbours,
             node,
             arch,
-            scene: Scene::of(&())?,
-            context: context(inventory, node),
+            scene: Scene::of(&context)?,
+            context,
+            service: ServiceWords::default(),
             tree: Tree::new(&mut desired.contents),
             accounts: Accounts::default(),
             units: BTreeMap::new(),
@@ -123,8 +125,9 @@ struct Composer<'a> {
     node: &'a Node,
     arch: Arch,
     context: Context,
-    /// The same, made ready.
+    /// The same with the words of the component whose turn it is.
     scene: Scene,
+    service: ServiceWords,
     tree: Tree<'a>,
     accounts: Accounts,
     units: BTreeMap<UnitName, Unit>,
@@ -155,12 +158,12 @@ impl Composer<'_> {
     fn component(&mut self, component: &'static Component) -> Result<(), Error> {
         let mut watches = BTreeSet::new();
         let version = self.inventory.version(component.name, self.node);
-        self.context.word = component.words_in(version);
-        self.scene = Scene::of(&self.context)?;
-        if let Some(service) = &component.service {
-            self.context.service = self.command(component, service, version)?;
-            self.scene = Scene::of(&self.context)?;
-        }
+        self.scene.set("word", &component.words_in(version))?;
+        self.service = match &component.service {
+            Some(service) => self.command(component, service, version)?,
+            None => ServiceWords::default(),
+        };
+        self.scene.set("service", &self.service)?;
         let programs = artifact::of_component(component, self.inventory, self.node, self.arch);
         if !programs.is_empty() {
             let name = component.name.to_owned();
@@ -261,7 +264,6 @@ impl Composer<'_> {
             registration: service.registers.then(|| self.registration(component)),
         };
         self.units.insert(name, unit);
-        self.context.service = ServiceWords::default();
         Ok(())
     }
 
@@ -314,12 +316,15 @@ impl Composer<'_> {
         }
     }
 
-    /// What its unit file holds for its first start alone.
+    /// What of its unit file no running process is restarted for: words for its first start, and the
+    /// addresses of other nodes, which systemd lets in and out of a service while it runs. A node that
+    /// comes or leaves restarts nothing on the others.
     fn first_start(&mut self, service: &component::Service) -> Result<Option<FirstStart>, Error> {
-        if service.first_start.is_empty() {
+        let makes_a_cluster = !service.first_start.is_empty();
+        if !makes_a_cluster && !matches!(service.reach, Reach::Members | Reach::Nodes) {
             return Ok(None);
         }
-        let words = &mut self.context.service;
+        let words = &mut self.service;
         words.networks.clear();
         words.arguments.retain(|argument| {
             let argument = argument.trim_start_matches(['"', '-']);
@@ -327,9 +332,10 @@ impl Composer<'_> {
             !service.first_start.contains(&name)
         });
         let own = &self.inventory.own;
-        let scene = Scene::of(&self.context)?;
-        let texts = UnitTexts::of(service, own, &scene, self.renderer)?;
+        self.scene.set("service", words)?;
+        let texts = UnitTexts::of(service, own, &self.scene, self.renderer)?;
         let members = self.context.etcd.initial_cluster.split(',');
+        let members = members.filter(|_| makes_a_cluster);
         Ok(Some(FirstStart {
             lasting: Digest::of(texts.unit.as_bytes()),
             members: members.map(ToOwned::to_owned).collect(),

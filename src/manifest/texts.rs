@@ -7,7 +7,7 @@ use super::command::RENDERER;
 use super::compose::{context, networks};
 use super::{Command, Situation};
 use crate::component::{Component, Service};
-use crate::template::{Context, Error, Override, Renderer, Scene};
+use crate::template::{Error, Override, Renderer, Scene};
 use crate::version::Version;
 
 /// The unit of a service, and its drop-ins by their file names, in the order systemd reads them.
@@ -56,9 +56,8 @@ pub fn previewed(
     version: Version,
     situation: &Situation<'_>,
 ) -> Result<Option<Scene>, Error> {
-    let mut context = context(situation.inventory, situation.node);
-    context.word = component.words_in(version);
-    let scene = Scene::of(&context)?;
+    let mut scene = Scene::of(&context(situation.inventory, situation.node))?;
+    scene.set("word", &component.words_in(version))?;
     let Some(service) = &component.service else {
         return Ok(Some(scene));
     };
@@ -67,12 +66,11 @@ pub fn previewed(
         .inventory
         .component(component.name, situation.node);
     let networks = networks(situation.inventory, service, settings.networks.as_deref());
-    let words = command.words(component.name, networks);
-    let words = words.ok().map(|words| Context {
-        service: words,
-        ..context
-    });
-    words.map(|context| Scene::of(&context)).transpose()
+    let Ok(words) = command.words(component.name, networks) else {
+        return Ok(None);
+    };
+    scene.set("service", &words)?;
+    Ok(Some(scene))
 }
 
 /// Every text of the user's own that a component has on a node, rendered; what goes wrong with

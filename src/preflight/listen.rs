@@ -7,7 +7,7 @@ use super::{Finding, Node};
 use crate::component::{COMPONENTS, Component};
 use crate::inventory::{self, Inventory, NodeName};
 use crate::machine::Listener;
-use crate::manifest::{Command, Situation};
+use crate::manifest::{Command, Preview, Situation};
 use crate::plan::View;
 
 /// The process that holds a socket.
@@ -71,33 +71,42 @@ pub(super) struct Contest {
     pub(super) listener: Listener,
 }
 
-/// A component's service that is to be started on a node, and its command line.
-fn starting<'a>(
-    inventory: &'a Inventory,
-    name: &NodeName,
-    view: &View<'a>,
-) -> Vec<(&'static Component, &'a inventory::Node, Command)> {
+/// A service that is to be started on a node, and its command line.
+pub(super) struct Start {
+    component: &'static Component,
+    command: Command,
+}
+
+/// The services that are to be started on a node and may listen: what is not asked over the network does
+/// not.
+pub(super) fn starts(inventory: &Inventory, name: &NodeName, view: &View<'_>) -> Vec<Start> {
     let Some(node) = inventory.nodes.get(name) else {
+        return Vec::new();
+    };
+    let situation = Situation {
+        inventory,
+        node,
+        arch: Some(view.manifest.arch),
+        signing_key: true,
+    };
+    let Ok(preview) = Preview::of(situation) else {
         return Vec::new();
     };
     let starts = COMPONENTS.iter().copied().filter_map(|component| {
         let service = component.service.as_ref()?;
+        service.probe.as_ref()?;
         let unit = component.unit_name()?;
         view.difference.units.get(&unit)?;
         // Whoever writes the command line himself knows where it listens.
         let own = &inventory.own;
         let mut drop_ins = own.drop_ins(unit.as_str());
-        let is_own = own.text(service.template.name).is_some()
-            || drop_ins.any(|(_, own)| own.text.contains("ExecStart"));
-        let situation = Situation {
-            inventory,
-            node,
-            arch: Some(view.manifest.arch),
-            signing_key: true,
-        };
-        let version = inventory.version(component.name, node);
-        let command = Command::previewed(component, version, &situation).ok()?;
-        (!is_own).then_some((component, node, command))
+        if own.text(service.template.name).is_some()
+            || drop_ins.any(|(_, own)| own.text.contains("ExecStart"))
+        {
+            return None;
+        }
+        let command = preview.command(component).ok()?;
+        Some(Start { component, command })
     });
     starts.collect()
 }
@@ -139,14 +148,11 @@ fn collide(wanted: SocketAddr, there: SocketAddr) -> bool {
 }
 
 /// Who listens where a service will that is to be started.
-pub(super) fn contests(inventory: &Inventory, name: &NodeName, view: &View<'_>) -> Vec<Contest> {
+pub(super) fn contests(starts: &[Start], view: &View<'_>) -> Vec<Contest> {
     let listeners = &view.snapshot.machine.listeners;
     let mut contests = Vec::new();
-    if listeners.is_empty() {
-        return contests;
-    }
-    for (component, _, command) in starting(inventory, name, view) {
-        for wanted in listens(component, &command) {
+    for Start { component, command } in starts {
+        for wanted in listens(component, command) {
             let there = listeners.iter().filter(|it| collide(wanted, it.at));
             contests.extend(there.map(|listener| Contest {
                 component: component.name,
@@ -159,7 +165,11 @@ pub(super) fn contests(inventory: &Inventory, name: &NodeName, view: &View<'_>) 
 }
 
 /// Ports that somebody else holds.
-pub(super) fn ports(node: &Node<'_>, holders: Option<&BTreeMap<u64, Holder>>) -> Vec<Finding> {
+pub(super) fn ports(
+    node: &Node<'_>,
+    starts: &[Start],
+    holders: Option<&BTreeMap<u64, Holder>>,
+) -> Vec<Finding> {
     let Some(holders) = holders else {
         return Vec::new();
     };
@@ -169,7 +179,7 @@ pub(super) fn ports(node: &Node<'_>, holders: Option<&BTreeMap<u64, Holder>>) ->
         .collect();
     let mut told = BTreeSet::new();
     let mut findings = Vec::new();
-    for contest in contests(node.inventory, node.name, node.view) {
+    for contest in contests(starts, node.view) {
         // One that is gone by now holds nothing any more.
         let Some(holder) = holders.get(&contest.listener.inode) else {
             continue;
@@ -194,7 +204,7 @@ pub(super) fn ports(node: &Node<'_>, holders: Option<&BTreeMap<u64, Holder>>) ->
 }
 
 /// Addresses that the node does not have.
-pub(super) fn addresses(node: &Node<'_>) -> Vec<Finding> {
+pub(super) fn addresses(node: &Node<'_>, starts: &[Start]) -> Vec<Finding> {
     let machine = &node.view.snapshot.machine;
     let has: Vec<String> = machine
         .addresses
@@ -208,8 +218,9 @@ pub(super) fn addresses(node: &Node<'_>) -> Vec<Finding> {
     let has = has.join(", ");
     let mut findings = Vec::new();
     let mut told = BTreeSet::new();
-    for (component, said, command) in starting(node.inventory, node.name, node.view) {
-        for at in listens(component, &command) {
+    let said = &node.inventory.nodes[node.name];
+    for Start { component, command } in starts {
+        for at in listens(component, command) {
             let address = at.ip();
             // Where something listens there now, it can be listened on.
             let is_there = machine.listeners.iter().any(|it| it.at == at);

@@ -4,6 +4,7 @@ use super::fixture::{Fixture, arguments, manifest, text};
 use super::*;
 use crate::certificate::{AuthorityName, Kind};
 use crate::component::Scheme;
+use crate::diff::fingerprint;
 use crate::digest::Digest;
 use crate::inventory::Role;
 use crate::manifest::{Content, Entry, Kind as EntryKind};
@@ -593,6 +594,65 @@ fn a_service_is_kept_to_its_networks() {
     settings.or_default().networks = Some(Vec::new());
     let alone = networks(&fixture.composed(), "kube-scheduler");
     assert_eq!(alone, "Deny=any Allow=localhost");
+}
+
+#[test]
+fn where_another_node_is_restarts_no_service_that_may_talk_to_it() {
+    let mut fixture = three();
+    fixture.node("az2").roles = [Role::Worker].into();
+    fixture.node("az3").roles = [Role::Etcd].into();
+    let units = ["kubelet", "kube-proxy"];
+    let of_az2 = |fixture: &Fixture| {
+        let desired = fixture.composed();
+        let manifest = manifest(&desired, "az2");
+        units.map(|name| {
+            let unit = &manifest.units[&format!("{name}.service").parse().unwrap()];
+            let path = format!("/etc/systemd/system/{name}.service");
+            (text(&desired, "az2", &path), fingerprint(manifest, unit))
+        })
+    };
+    let before = of_az2(&fixture);
+    fixture.node("az3").address = "10.0.99.1".parse().unwrap();
+    let after = of_az2(&fixture);
+    for ((text, runs_on), (other_text, runs_on_then)) in before.iter().zip(&after) {
+        assert!(
+            other_text.contains("IPAddressAllow=10.0.99.1/32\n"),
+            "{other_text}"
+        );
+        assert_ne!(text, other_text);
+        assert_eq!(runs_on, runs_on_then, "{other_text}");
+    }
+}
+
+#[test]
+fn a_kubelet_is_told_of_nodes_in_as_few_networks_as_can_be() {
+    let mut fixture = three();
+    for (node, address) in [
+        ("az1", "10.0.0.6"),
+        ("az2", "10.0.0.4"),
+        ("az3", "10.0.0.5"),
+    ] {
+        let node = fixture.node(node);
+        node.roles.insert(Role::Worker);
+        node.address = address.parse().unwrap();
+        node.etcd_address = None;
+    }
+    let unit = text(
+        &fixture.composed(),
+        "az1",
+        "/etc/systemd/system/kubelet.service",
+    );
+    let allowed = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("IPAddressAllow="));
+    let expected = [
+        "localhost",
+        "10.0.0.4/31",
+        "10.0.0.6/32",
+        "10.32.0.0/24",
+        "10.200.0.0/16",
+    ];
+    assert_eq!(allowed.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -153,6 +153,9 @@ pub(super) struct Neighbours {
     members: BTreeSet<IpNet>,
     /// All nodes, Pods and Services.
     cluster: BTreeSet<IpNet>,
+    /// The same addresses in as few networks as can be: each kubelet's unit names them, and a cluster of
+    /// many nodes has most of its addresses side by side.
+    nodes: BTreeSet<IpNet>,
 }
 
 impl Neighbours {
@@ -165,7 +168,13 @@ impl Neighbours {
         let mut cluster = members.clone();
         cluster.extend(hosts(Role::Worker));
         cluster.extend([inventory.cluster.service_cidr, inventory.cluster.pod_cidr]);
-        Self { members, cluster }
+        let all: Vec<IpNet> = cluster.iter().copied().collect();
+        let nodes = IpNet::aggregate(&all).into_iter().collect();
+        Self {
+            members,
+            cluster,
+            nodes,
+        }
     }
 
     /// Those that a service is kept to, as [`networks`] has them.
@@ -175,7 +184,8 @@ impl Neighbours {
         }
         let mut networks = match service.reach {
             Reach::Members => self.members.clone(),
-            Reach::Cluster | Reach::Nodes => self.cluster.clone(),
+            Reach::Cluster => self.cluster.clone(),
+            Reach::Nodes => self.nodes.clone(),
             Reach::Machine => BTreeSet::new(),
         };
         networks.extend(said.unwrap_or_default());

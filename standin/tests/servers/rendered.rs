@@ -28,7 +28,8 @@ fn rendered(server: &str, version: Version) -> Vec<(String, String)> {
         signing_key: true,
     };
     let component = component::named(server).unwrap();
-    let command = manifest::Command::previewed(component, version, &situation).unwrap();
+    let preview = manifest::Preview::of(situation).unwrap();
+    let command = preview.command(component).unwrap();
     let flags = command.flags.into_iter();
     flags.map(|given| (given.name, given.value)).collect()
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::bed::is_well;
+use crate::cluster::{genuine, images, pods, serve};
 use crate::lab::Lab;
-use crate::workers::{genuine, images, pods, serve};
 
 /// The image of the Pods.
 const IMAGE: &str = "kinstall.test/serve:1";

@@ -9,9 +9,9 @@ use fs_err as fs;
 
 use super::fault::{Fault, shrink_disks};
 use crate::bed::{Bed, NODES, PUSH, stock_servers, stock_workers};
+use crate::cluster::turn::bring_runtime;
 use crate::lab::{Going, Lab, Output};
 use crate::watch::Watch;
-use crate::workers::turn::bring_runtime;
 
 /// The versions: patches that never were, of one line, so that each may follow the other.
 const VERSIONS: [&str; 2] = ["1.32.98", "1.32.99"];

@@ -162,11 +162,10 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         _ => Volume::Normal,
     };
     let terminal = Terminal::new(common.color, volume);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.expect("a machine that runs kinstall can run two threads");
+    let runtime = runtime.expect("a machine that runs kinstall has files left to open");
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(arguments.command, common, terminal) => result,

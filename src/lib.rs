@@ -57,6 +57,7 @@ pub mod script;
 // Edges.
 pub mod apply;
 pub mod authority;
+mod background;
 pub mod bundle;
 pub mod durable;
 pub mod failure;

@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
+use crate::background;
 use crate::event::Event;
 use crate::plain;
 
@@ -154,7 +155,7 @@ impl Terminal {
     /// Shows events as they come, until [`Event::End`].
     pub fn follow(&self, events: UnboundedReceiver<Event>) -> JoinHandle<()> {
         let progress = progress::Progress::new(self.live, self.volume);
-        tokio::spawn(progress.follow(events))
+        background::spawn(progress.follow(events))
     }
 }
 

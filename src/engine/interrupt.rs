@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::background;
 use crate::event::{Event, Events};
 use crate::failure::{Exit, Failure};
 
@@ -29,7 +30,7 @@ impl Stop {
     pub(crate) fn on_interrupt(events: Events) -> Self {
         STOPS_BY_ITSELF.store(true, Ordering::Relaxed);
         let (sender, receiver) = watch::channel(false);
-        tokio::spawn(async move {
+        background::spawn(async move {
             interrupt().await;
             events.send(Event::Warning(
                 "stopping as soon as nothing is half done; once more to stop at once".to_owned(),
@@ -77,7 +78,7 @@ pub(crate) fn early_stop() -> Failure {
 pub(crate) async fn interrupted() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // Apart from the command, which may be waiting for an answer on the terminal.
-    tokio::spawn(async move {
+    background::spawn(async move {
         interrupt().await;
         while STOPS_BY_ITSELF.load(Ordering::Relaxed) {
             interrupt().await;

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use openssh::{ChildStderr, ChildStdin, ChildStdout, OwningCommand, Session, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Chain};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::answer::{Answer, Call};
 use super::conversation::converse;
 use super::master::{self, Login};
 use super::{Body, Error, Reply, limit, sockets};
+use crate::background;
 use crate::inventory::{Node, NodeName};
 use crate::script::{self, Script};
 use crate::secret::Secret;
@@ -224,16 +226,31 @@ impl Connection {
                 .held_nothing(script, &call, child, complaint, (has_begun, status))
                 .await);
         }
+        // Both go on while the command computes.
+        let rest = output
+            .limit()
+            .saturating_sub(output.get_ref().buffer().len() as u64);
+        let output = output.into_inner().into_inner();
+        let output = output.into_owned_fd().map_err(lost)?;
+        let input = input.into_owned_fd().map_err(lost)?;
         let ended = Arc::<OnceLock<bool>>::default();
         let has_ended = Arc::clone(&ended);
-        let listening = tokio::spawn(async move {
+        let listening = background::spawn(async move {
             // It says nothing more: whatever comes is its end, or that of our trust in it.
-            _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+            let mut is_too_much = false;
+            if let Ok(output) = Receiver::from_owned_fd(output) {
+                let mut output = output.take(rest);
+                _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+                is_too_much = output.limit() == 0;
+            }
             // Closed before, it would be in the way of whatever complains there.
             drop(complaint);
-            _ = has_ended.set(output.limit() == 0);
+            _ = has_ended.set(is_too_much);
         });
-        let beating = tokio::spawn(async move {
+        let beating = background::spawn(async move {
+            let Ok(mut input) = Sender::from_owned_fd(input) else {
+                return;
+            };
             // Without a reader there is nothing left to keep alive.
             while input.write_all(b".").await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(BEAT_SECONDS)).await;

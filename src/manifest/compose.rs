@@ -20,6 +20,7 @@ mod units;
 #[cfg(test)]
 mod versions;
 
+use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -27,7 +28,7 @@ use serde::Serialize;
 
 pub use self::places::{Holds, Place, places};
 pub use self::problem::Error;
-use self::tree::{Shared, Tree};
+use self::tree::{Owners, Shared, Tree};
 use self::words::Neighbours;
 pub(super) use self::words::{networks, of_node as context};
 use super::{Desired, FirstStart, Manifest, Probe, Registration, Stage, Unit, UnitName, UnitTexts};
@@ -81,6 +82,7 @@ pub fn compose(
     };
     let ways = Shared::new(words::ways(inventory));
     let neighbours = Neighbours::of(inventory);
+    let mut owned = HashMap::new();
     for node in inventory.nodes.values() {
         let Some(arch) = archs.get(&node.name).copied() else {
             continue;
@@ -93,6 +95,7 @@ pub fn compose(
             renderer: &renderer,
             ways: &ways,
             neighbours: &neighbours,
+            owned: &mut owned,
             node,
             arch,
             scene: Scene::of(&context)?,
@@ -122,6 +125,8 @@ struct Composer<'a> {
     renderer: &'a Renderer,
     ways: &'a Shared,
     neighbours: &'a Neighbours,
+    /// The tmpfiles files of the nodes before: most nodes have the same entries.
+    owned: &'a mut HashMap<Owners, Shared>,
     node: &'a Node,
     arch: Arch,
     context: Context,
@@ -359,12 +364,16 @@ impl Composer<'_> {
             self.tree.open(&path, text, Access::Anyone);
         }
         if !self.tree.is_empty() {
-            let text = builtin!("etc/tmpfiles.d/kinstall.conf.hbs");
-            let text = self
-                .renderer
-                .builtin(text, &Scene::of(&self.tree.owners())?)?;
+            let text = match self.owned.entry(self.tree.owners()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let text = builtin!("etc/tmpfiles.d/kinstall.conf.hbs");
+                    let text = self.renderer.builtin(text, &Scene::of(new.key())?)?;
+                    new.insert(Shared::new(text))
+                }
+            };
             let path = RemotePath::fixed(TMPFILES);
-            self.tree.open(&path, text, Access::Anyone);
+            self.tree.shared(&path, text, Access::Anyone);
         }
         Ok(Manifest {
             cluster: self.inventory.cluster.name.to_string(),

@@ -114,78 +114,84 @@ ways() {
   timeout -k 1 10 sh "$keeper" differs 2>/dev/null | head -n 50 | tr -c 'A-Za-z0-9/.: \n-' '?' | sed 's/^/way /'
 }
 
-echo 'kinstall-observe 1'
-# Asked first: what is looked at below may be half-way otherwise.
-[ ! -f "$state/turning" ] || flock -n "$state/turning" true || echo turning
-[ -n "$1" ] || echo "dpkg $(dpkg --print-architecture 2>/dev/null)"
-[ -n "$1" ] || echo "kernel $(uname -m)"
-place /bin/sh/.
-[ ! -f "$at" ] || echo "elf $(od -An -v -tx1 -N40 "$at" 2>/dev/null | tr -d ' \n')"
-if [ -z "$1" ] && [ -d /run/systemd/system ]; then
-  echo "systemd $(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
-fi
-command -v zstd >/dev/null 2>&1 && echo 'zstd'
-near=$state
-while [ ! -d "$near" ]; do near=${near%/*}; done
-df -Pk "$near" | awk 'NR == 2 { print "free " $4 }'
+look() {
+  echo 'kinstall-observe 1'
+  # Asked first: what is looked at below may be half-way otherwise.
+  [ ! -f "$state/turning" ] || flock -n "$state/turning" true || echo turning
+  [ -n "$1" ] || echo "dpkg $(dpkg --print-architecture 2>/dev/null)"
+  [ -n "$1" ] || echo "kernel $(uname -m)"
+  place /bin/sh/.
+  [ ! -f "$at" ] || echo "elf $(od -An -v -tx1 -N40 "$at" 2>/dev/null | tr -d ' \n')"
+  if [ -z "$1" ] && [ -d /run/systemd/system ]; then
+    echo "systemd $(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
+  fi
+  command -v zstd >/dev/null 2>&1 && echo 'zstd'
+  near=$state
+  while [ ! -d "$near" ]; do near=${near%/*}; done
+  df -Pk "$near" | awk 'NR == 2 { print "free " $4 }'
 
-paths=$({
-  printf '%s\n' "$asked" | sed -n 's/^path //p'
-  cat "$state/paths" 2>/dev/null
-  [ ! -d "$state/store" ] || find "$state/store" -maxdepth 1 -type f -printf '/var/lib/kinstall/store/%f\n'
-} | sort -u)
-machine_places "$paths"
-[ -n "$1" ] || machine_itself
-[ -n "$1" ] || ! printf '%s\n' "$asked" | grep -qx worker || machine_worker
-find_moved "$paths"
-found=$(printf '%s\n' "$paths" | sed -n 's/^./.&/p' | lying |
-  xargs -r sh -c 'find "$@" -maxdepth 0 -printf "%p %y %m %u %g %s %T@ %C@ %i %l\n"' find 2>/dev/null |
-  awk -v index_file="$index" '
-    BEGIN { while ((getline line < index_file) > 0) {
-      at = length(line) - 64; known[substr(line, 1, at - 1)] = substr(line, at + 1) } }
-    $2 != "f" { print; next }
-    { key = $1; for (i = 2; i <= 9; i++) key = key " " $i
-      print key " " (key in known ? known[key] : "?") }')
-[ -z "$found" ] || printf '%s\n' "$found" | called | sed 's/^/entry /'
-changed=$(printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }')
-if [ -n "$changed" ]; then
-  choose_sha256
-  printf '%s\n' "$changed" | sha256_of | awk '{ print $2 " " $1 }' | called | sed 's/^/hash /'
-fi
+  paths=$({
+    printf '%s\n' "$asked" | sed -n 's/^path //p'
+    cat "$state/paths" 2>/dev/null
+    [ ! -d "$state/store" ] || find "$state/store" -maxdepth 1 -type f -printf '/var/lib/kinstall/store/%f\n'
+  } | sort -u)
+  machine_places "$paths"
+  [ -n "$1" ] || machine_itself
+  [ -n "$1" ] || ! printf '%s\n' "$asked" | grep -qx worker || machine_worker
+  find_moved "$paths"
+  found=$(printf '%s\n' "$paths" | sed -n 's/^./.&/p' | lying |
+    xargs -r sh -c 'find "$@" -maxdepth 0 -printf "%p %y %m %u %g %s %T@ %C@ %i %l\n"' find 2>/dev/null |
+    awk -v index_file="$index" '
+      BEGIN { while ((getline line < index_file) > 0) {
+        at = length(line) - 64; known[substr(line, 1, at - 1)] = substr(line, at + 1) } }
+      $2 != "f" { print; next }
+      { key = $1; for (i = 2; i <= 9; i++) key = key " " $i
+        print key " " (key in known ? known[key] : "?") }')
+  [ -z "$found" ] || printf '%s\n' "$found" | called | sed 's/^/entry /'
+  changed=$(printf '%s\n' "$found" | awk '$2 == "f" && $NF == "?" { print $1 }')
+  if [ -n "$changed" ]; then
+    choose_sha256
+    printf '%s\n' "$changed" | sha256_of | awk '{ print $2 " " $1 }' | called | sed 's/^/hash /'
+  fi
 
-units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
-if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
-  # shellcheck disable=SC2086 # unit names have no spaces
-  shown=$(systemctl show -p Id,LoadState,FragmentPath,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
-    awk -v units="$(printf '%s ' $units)" 'BEGIN { RS = ""; FS = "\n"; split(units, asked, " ") }
-      { for (i = 1; i <= NF; i++) print "show " asked[NR] " " $i }')
-  printf '%s\n' "$shown"
-  printf '%s\n' "$shown" | sed -n 's/^show \([^ ]*\) MainPID=\([1-9][0-9]*\)$/\1 \2/p' |
-    while read -r unit pid; do
-      echo "program $unit $(printf '%s' "$(readlink "/proc/$pid/exe")" | tr -c 'A-Za-z0-9/._+@:() -' '?')"
-      # What the unit file starts, where something else runs; what a script becomes is for it to say.
-      wanted=$(sed -n '\|^ExecStart=[-@:+!]*/| { s|^[^/]*\(/[^[:space:]]*\).*|\1|p; q }' "/etc/systemd/system/$unit" 2>/dev/null)
-      [ -z "$wanted" ] || is_same "/proc/$pid/exe" "$wanted" || [ "$(head -c 2 "$wanted" 2>/dev/null)" = '#!' ] ||
-        echo "instead $unit $(readlink -m "$wanted")"
-      held=$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's|.* -> \(/.*\)/member/snap/db$|\1|p' | head -n 1)
-      [ -z "$held" ] || echo "holds $unit $held"
-    done
-fi
-drop_ins
-place /etc/systemd/system/multi-user.target.wants/.
-wants=$at
-for unit in $units; do
-  # Below a directory the link points out of it, at nothing: that it is there is what counts.
-  [ ! -L "$wants/$unit" ] || echo "wanted $unit"
-  [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
-done
-etcd_data
-etcd_users
-ways
-[ ! -f "$state/kept.json" ] || echo "kept $(cat "$state/kept.json")"
-[ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
-[ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"
-[ ! -f "$state/journal" ] || echo "ran $(tail -n 1 "$state/journal")"
-[ ! -f "$state/outcome" ] || echo "outcome $(cat "$state/outcome")"
-echo "version $(cat "$state/recorded.json" "$state/begun.json" "$state/outcome" 2>/dev/null | cksum | tr ' ' -)"
-echo end
+  units=$(printf '%s\n' "$asked" | sed -n 's/^unit //p')
+  if [ -n "$units" ] && [ -z "$1" ] && [ -d /run/systemd/system ]; then
+    # shellcheck disable=SC2086 # unit names have no spaces
+    shown=$(systemctl show -p Id,LoadState,FragmentPath,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result,NeedDaemonReload,ExecMainStartTimestamp $units |
+      awk -v units="$(printf '%s ' $units)" 'BEGIN { RS = ""; FS = "\n"; split(units, asked, " ") }
+        { for (i = 1; i <= NF; i++) print "show " asked[NR] " " $i }')
+    printf '%s\n' "$shown"
+    printf '%s\n' "$shown" | sed -n 's/^show \([^ ]*\) MainPID=\([1-9][0-9]*\)$/\1 \2/p' |
+      while read -r unit pid; do
+        echo "program $unit $(printf '%s' "$(readlink "/proc/$pid/exe")" | tr -c 'A-Za-z0-9/._+@:() -' '?')"
+        # What the unit file starts, where something else runs; what a script becomes is for it to say.
+        wanted=$(sed -n '\|^ExecStart=[-@:+!]*/| { s|^[^/]*\(/[^[:space:]]*\).*|\1|p; q }' "/etc/systemd/system/$unit" 2>/dev/null)
+        [ -z "$wanted" ] || is_same "/proc/$pid/exe" "$wanted" || [ "$(head -c 2 "$wanted" 2>/dev/null)" = '#!' ] ||
+          echo "instead $unit $(readlink -m "$wanted")"
+        held=$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's|.* -> \(/.*\)/member/snap/db$|\1|p' | head -n 1)
+        [ -z "$held" ] || echo "holds $unit $held"
+      done
+  fi
+  drop_ins
+  place /etc/systemd/system/multi-user.target.wants/.
+  wants=$at
+  for unit in $units; do
+    # Below a directory the link points out of it, at nothing: that it is there is what counts.
+    [ ! -L "$wants/$unit" ] || echo "wanted $unit"
+    [ ! -f "$state/units/$unit" ] || echo "applied $unit $(cat "$state/units/$unit")"
+  done
+  etcd_data
+  etcd_users
+  ways
+  [ ! -f "$state/kept.json" ] || echo "kept $(cat "$state/kept.json")"
+  [ ! -f "$state/recorded.json" ] || echo "recorded $(cat "$state/recorded.json")"
+  [ ! -f "$state/begun.json" ] || echo "begun $(cat "$state/begun.json")"
+  [ ! -f "$state/journal" ] || echo "ran $(tail -n 1 "$state/journal")"
+  [ ! -f "$state/outcome" ] || echo "outcome $(cat "$state/outcome")"
+  echo "version $(cat "$state/recorded.json" "$state/begun.json" "$state/outcome" 2>/dev/null | cksum | tr ' ' -)"
+  echo end
+}
+
+# Told at once: the other end would wake up for every line of many nodes.
+told=$(look "$@") || exit
+printf '%s\n' "$told"

@@ -44,12 +44,12 @@ pub(super) struct Tree<'a> {
 }
 
 /// The lines of a tmpfiles file.
-#[derive(Serialize)]
+#[derive(PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Owners {
     entries: Vec<Owner>,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Eq, Hash, Serialize)]
 struct Owner {
     path: String,
     mode: String,

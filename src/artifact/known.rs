@@ -7,10 +7,42 @@
 
 use super::{Artifact, Origin};
 use crate::digest::Digest;
+use crate::image::Reference;
 use crate::version::{Minor, Version};
 
 /// Programs and archives, by publisher. Of an archive it is the digest of the file as it is fetched.
 const TABLE: &str = include_str!("SHA256SUMS");
+
+/// Images that kinstall chooses itself, with the digests of their indexes for all architectures. Nothing
+/// sure was found of the tags 3.2, 3.4.1, 3.7 and 3.8.
+///
+/// Source: what projects that pin them by tag and digest agree on, four or more of each.
+const IMAGES: [(&str, &str); 6] = [
+    (
+        "registry.k8s.io/pause:3.5",
+        "1ff6c18fbef2045af6b9c16bf034cc421a29027b800e4f9b68ae9b1cb3e9ae07",
+    ),
+    (
+        "registry.k8s.io/pause:3.6",
+        "3d380ca8864549e74af4b29c10f9cb0956236dfb01c40ca076fb6c37253234db",
+    ),
+    (
+        "registry.k8s.io/pause:3.9",
+        "7031c1b283388d2c2e09b57badb803c05ebed362dc88d84b480cc47f72a21097",
+    ),
+    (
+        "registry.k8s.io/pause:3.10",
+        "ee6521f290b2168b6e0935a181d4cff9be1ac3f505666ef0e3c98fae8199917a",
+    ),
+    (
+        "registry.k8s.io/pause:3.10.1",
+        "278fb9dbcca9518083ad1e11276933a2e96f23de604a3a08cc3c80002767d24c",
+    ),
+    (
+        "registry.k8s.io/pause:3.10.2",
+        "f548e0e8e3dc1896ca956272154dde3314e8cc4fde0a57577ee9fa1c63f5baf4",
+    ),
+];
 
 impl Artifact {
     /// The digest that ships inside kinstall, if this release is known.
@@ -23,6 +55,15 @@ impl Artifact {
             (path == self.path).then_some(digest)
         })?;
         Some(line.parse().expect("a test reads every line of the table"))
+    }
+}
+
+impl Reference {
+    /// The digest that ships inside kinstall of what this name leads to, if it is known.
+    pub fn known_digest(&self) -> Option<Digest> {
+        let name = self.to_string();
+        let (_, digest) = IMAGES.iter().find(|(known, _)| *known == name)?;
+        Some(digest.parse().expect("a test reads every digest"))
     }
 }
 
@@ -137,6 +178,30 @@ mod tests {
             !TABLE.contains(kubelet),
             "it is that of another architecture"
         );
+    }
+
+    #[test]
+    fn the_pause_image_of_the_newest_lines_is_known() {
+        for minor in 26..=37 {
+            let tag = crate::component::pause_tag(Minor::new(1, minor));
+            let name = format!("{}:{tag}", crate::component::PAUSE);
+            let image: Reference = name.parse().unwrap();
+            assert!(image.known_digest().is_some(), "{name}");
+        }
+        let digests: BTreeSet<_> = IMAGES.iter().map(|(_, digest)| digest).collect();
+        assert_eq!(digests.len(), IMAGES.len());
+        for (name, digest) in IMAGES {
+            let image: Reference = name.parse().unwrap();
+            let known = image.known_digest().unwrap();
+            assert_eq!(
+                (image.to_string(), known.to_string()),
+                (name.into(), digest.into())
+            );
+        }
+        for name in ["registry.k8s.io/pause:3.2", "docker.io/library/pause:3.10"] {
+            let image: Reference = name.parse().unwrap();
+            assert_eq!(image.known_digest(), None, "{name}");
+        }
     }
 
     #[test]

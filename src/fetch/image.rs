@@ -193,15 +193,28 @@ impl Origins<'_> {
 
     /// Pins what a source has, and brings it.
     async fn pin_image(&self, base: &Base, image: &Image) -> Result<ImagePin, Fault> {
-        let trust = if base.is_protected() {
+        let reference = &image.reference;
+        let first = self.document(base, image, &reference.asked()).await?;
+        let named = Digest::of(&first);
+        let known = reference.known_digest();
+        // A registry of the user's may hold a copy for one architecture, or one of their own; that is no
+        // more than a mirror's word.
+        let is_copy = self
+            .policy
+            .source()
+            .registries
+            .contains_key(&reference.registry);
+        if let Some(known) = known.filter(|_| !is_copy) {
+            check(&first, known, ExpectedBy::FirstPin(Trust::BuiltIn))?;
+        }
+        let trust = if known == Some(named) {
+            Trust::BuiltIn
+        } else if base.is_protected() {
             Trust::Published
         } else {
             Trust::Mirror
         };
         let by = ExpectedBy::Name(trust);
-        let reference = &image.reference;
-        let first = self.document(base, image, &reference.asked()).await?;
-        let named = Digest::of(&first);
         if let Some(expected) = reference.digest {
             check(&first, expected, by)?;
         }

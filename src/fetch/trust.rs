@@ -93,9 +93,10 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// The same of a pin of an image. No digest of one is built in.
+    /// The same of a pin of an image.
     pub(super) fn image_trust(&self, image: &Image, pin: &ImagePin) -> Trust {
         match pin.trust {
+            _ if image.reference.known_digest() == Some(pin.named) => Trust::BuiltIn,
             Trust::Mirror | Trust::Bundle => pin.trust,
             _ if self.published().contains(&pin.named) => Trust::Published,
             Trust::Published if !self.strict && self.has_registry(image) => Trust::Published,
@@ -155,8 +156,7 @@ impl<'a> Policy<'a> {
                         || self.image_trust(image, pin) <= Trust::Published);
                 !published && !self.is_enough(self.image_trust(image, pin))
             }
-            // No digest of one is built in.
-            _ => self.required == Some(Trust::BuiltIn),
+            _ => self.required == Some(Trust::BuiltIn) && image.reference.known_digest().is_none(),
         };
         let weak = artifacts.filter(is_weak);
         let images = images.filter(is_weak_image);
@@ -300,5 +300,46 @@ mod tests {
             ..program("1.32.3")
         };
         assert_eq!(of(own), Trust::Yours);
+    }
+
+    #[test]
+    fn an_image_that_kinstall_chooses_is_built_in_where_it_is_the_one_that_it_knows() {
+        use crate::lockfile::{ImageFormat, PinnedProgram};
+        let image = |name: &str| Image {
+            reference: name.parse().unwrap(),
+            arch: Arch::Arm64,
+        };
+        let (pause, own) = (image("registry.k8s.io/pause:3.10"), image("nginx:1.27"));
+        let pin = |named: Digest| ImagePin {
+            named,
+            trust: Trust::Mirror,
+            format: ImageFormat::Oci,
+            manifest: PinnedProgram {
+                digest: named,
+                size: 1,
+            },
+            blobs: Vec::new(),
+        };
+        let source = Source {
+            require: Some(Requirement::BuiltIn),
+            ..Source::default()
+        };
+        let policy = Policy::new(&source);
+        let none = Lockfile::default();
+        let before = |images: &[&Image], lockfile: &Lockfile| {
+            let images = images.iter().copied();
+            policy.check_before(std::iter::empty(), images, lockfile, &Update::Nothing)
+        };
+        before(&[&pause], &none).unwrap();
+        let why = before(&[&pause, &own], &none).unwrap_err().to_string();
+        assert!(why.contains("nginx") && !why.contains("pause"), "{why}");
+
+        let known = pin(pause.reference.known_digest().unwrap());
+        assert_eq!(policy.image_trust(&pause, &known), Trust::BuiltIn);
+        let another = pin(Digest::of(b"another"));
+        assert_eq!(policy.image_trust(&pause, &another), Trust::Mirror);
+        let after = |pin: &ImagePin| policy.check(std::iter::empty(), [(&pause, pin)].into_iter());
+        after(&known).unwrap();
+        after(&another).unwrap_err();
     }
 }

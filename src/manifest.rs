@@ -5,6 +5,7 @@ pub mod command;
 pub mod compose;
 pub mod texts;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -52,9 +53,9 @@ pub struct Entry {
     /// The permission bits; nothing for a link.
     pub mode: Mode,
     /// The user it belongs to, by name.
-    pub user: String,
+    pub user: Cow<'static, str>,
     /// The group it belongs to, by name.
-    pub group: String,
+    pub group: Cow<'static, str>,
     /// Whether its content must never be shown.
     pub secret: bool,
     /// Whether it was made once for the cluster and must never be replaced by a rerun.

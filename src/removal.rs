@@ -253,12 +253,11 @@ mod tests {
     use crate::snapshot::{Format, Recorded, UnitState};
 
     fn entry(kind: Kind) -> Entry {
-        let root = "root".to_owned();
         Entry {
             kind,
             mode: Mode(0o644),
-            user: root.clone(),
-            group: root,
+            user: "root".into(),
+            group: "root".into(),
             secret: false,
             protected: false,
         }

@@ -134,8 +134,8 @@ mod tests {
                     },
                 },
                 mode: entry.mode.0,
-                user: entry.user.clone(),
-                group: entry.group.clone(),
+                user: entry.user.to_string(),
+                group: entry.group.to_string(),
                 modified: 0,
             };
             (path.clone(), found)

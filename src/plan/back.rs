@@ -102,8 +102,8 @@ fn preview(snapshot: &Snapshot, steps: &Steps) -> Snapshot {
                 let found = Found {
                     kind: FoundKind::of(&entry.kind),
                     mode: entry.mode.0,
-                    user: entry.user.clone(),
-                    group: entry.group.clone(),
+                    user: entry.user.to_string(),
+                    group: entry.group.to_string(),
                     modified: 0,
                 };
                 previewed.entries.insert(path.clone(), found);

@@ -52,12 +52,11 @@ fn entry(kind: Kind) -> Entry {
     } else {
         Mode(0o644)
     };
-    let root = || "root".to_owned();
     Entry {
         kind,
         mode,
-        user: root(),
-        group: root(),
+        user: "root".into(),
+        group: "root".into(),
         secret: false,
         protected: false,
     }
@@ -159,7 +158,7 @@ struct Node {
 }
 
 pub(super) fn found(entry: &Entry) -> Found {
-    let (user, group) = (entry.user.clone(), entry.group.clone());
+    let [user, group] = [&entry.user, &entry.group].map(ToString::to_string);
     Found {
         kind: FoundKind::of(&entry.kind),
         mode: entry.mode.0,

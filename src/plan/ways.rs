@@ -112,8 +112,8 @@ mod tests {
         let found = Found {
             kind: FoundKind::of(&more.entries[&path].kind),
             mode: 0o644,
-            user: "root".to_owned(),
-            group: "root".to_owned(),
+            user: "root".into(),
+            group: "root".into(),
             modified: 0,
         };
         cut_off.entries.insert(path.clone(), found);

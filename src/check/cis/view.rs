@@ -63,8 +63,8 @@ impl<'a> View<'a> {
         let files = entries.map(|(path, entry)| {
             let attributes = Attributes {
                 mode: entry.mode.0,
-                user: entry.user.clone(),
-                group: entry.group.clone(),
+                user: entry.user.to_string(),
+                group: entry.group.to_string(),
                 is_directory: entry.kind == Kind::Directory,
             };
             (path.clone(), attributes)

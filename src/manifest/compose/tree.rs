@@ -1,5 +1,6 @@
 //! The entries of one node as they are gathered, and the contents they need.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -53,8 +54,8 @@ pub(super) struct Owners {
 struct Owner {
     path: String,
     mode: String,
-    user: String,
-    group: String,
+    user: Cow<'static, str>,
+    group: Cow<'static, str>,
 }
 
 impl<'a> Tree<'a> {
@@ -168,12 +169,12 @@ impl<'a> Tree<'a> {
     }
 }
 
-fn entry(kind: Kind, user: &str, group: &str, mode: u16, care: Care) -> Entry {
+fn entry(kind: Kind, user: &'static str, group: &'static str, mode: u16, care: Care) -> Entry {
     Entry {
         kind,
         mode: Mode(mode),
-        user: user.to_owned(),
-        group: group.to_owned(),
+        user: user.into(),
+        group: group.into(),
         secret: care != Care::Plain,
         protected: care == Care::Protected,
     }

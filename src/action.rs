@@ -60,7 +60,16 @@ pub enum Action {
         /// The machine that it is, by its `/etc/machine-id`, where that is known.
         machine: Option<String>,
     },
-    /// Ask the cluster's API until this node is Ready.
+    /// Have the Pods of this node moved to others, before anything that runs them is restarted.
+    Drain {
+        /// A node of the control plane, whose kubectl does it.
+        through: NodeName,
+        /// The port of the kube-apiserver there.
+        port: u16,
+        /// The Node object.
+        registration: Registration,
+    },
+    /// Ask the cluster's API until this node is Ready, and let Pods come back that were moved away.
     Ready {
         /// The unit that keeps the Node object.
         unit: UnitName,
@@ -116,6 +125,7 @@ impl Action {
             Self::Await { .. } => "await",
             Self::Lead { .. } => "lead",
             Self::Register { .. } => "register",
+            Self::Drain { .. } => "drain",
             Self::Ready { .. } => "ready",
             Self::Record(_) => "record",
         }

@@ -2,6 +2,7 @@
 
 mod agree;
 mod answer;
+mod drain;
 mod failpoint;
 mod leader_election;
 mod member;
@@ -27,7 +28,7 @@ pub use step::StepError;
 use crate::action::{Group, WaveName};
 use crate::certificate::Credentials;
 use crate::event::{Event, Events};
-use crate::inventory::{NodeName, OnFailure, Rollout};
+use crate::inventory::{Cluster, NodeName, OnFailure, Rollout};
 use crate::journal::{DONE, Entry};
 use crate::manifest::{Desired, Stage};
 use crate::plan::Plan;
@@ -59,6 +60,8 @@ pub struct Run<'a> {
     pub store: &'a Store,
     /// What health is asked with.
     pub credentials: &'a Credentials,
+    /// The cluster.
+    pub cluster: &'a Cluster,
     /// Time limits.
     pub rollout: &'a Rollout,
     /// How many nodes are staged at a time.

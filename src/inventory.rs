@@ -39,7 +39,7 @@ pub use pattern::Pattern;
 pub use pods::Pods;
 pub use problem::{Problem, Problems};
 pub use settings::{
-    Authorities, ComponentSettings, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi,
+    Authorities, ComponentSettings, Drain, Encryption, EtcdAccess, HostKeys, KeyType, Kms, KmsApi,
     OnFailure, Pki, PkiSource, Provider, Requirement, Rollout, Source, Widths,
 };
 pub use span::{Setting, SettingSpan, Spans, VersionSpans};

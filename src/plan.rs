@@ -114,7 +114,8 @@ impl Plan {
         changes: Option<&Changes>,
         rollout: &Rollout,
     ) -> Result<Self, Vec<Refusal>> {
-        let refusals = guard::refusals(views, direction, changes);
+        let mut refusals = guard::refusals(views, direction, changes);
+        refusals.extend(guard::undrained(views, rollout.drain));
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -133,7 +134,7 @@ impl Plan {
         };
         let turns = stages
             .into_iter()
-            .map(|stage| wave::of_stage(stage, stages, views, changes, rollout.width));
+            .map(|stage| wave::of_stage(stage, stages, views, changes, rollout));
         let mut waves: Vec<Wave> = std::iter::once(base(views, stages))
             .chain(turns)
             .chain([record(views)])

@@ -148,6 +148,10 @@ script! {
     KUBECTL, "kubectl", Limits::new(120, 64)
 }
 script! {
+    /// Has the node's kubectl move the Pods of a node to others; it is silent while it waits for them.
+    DRAIN, "kubectl", Limits::new(3700, 64).silent(3700)
+}
+script! {
     /// Writes down a run.
     JOURNAL, "journal" + "root", Limits::new(300, 64)
 }

@@ -1,5 +1,6 @@
 //! Reaching the nodes, all at once, and taking a snapshot of what each holds.
 
+pub mod kubectl;
 pub mod members;
 pub mod node;
 

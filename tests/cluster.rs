@@ -1,6 +1,7 @@
 //! Promises about workers, on real nodes with genuine Kubernetes 1.20.2, containerd and runc: after a
 //! push every node is Ready and Pods talk; what is changed later disturbs none of them.
 
+mod drain;
 mod everywhere;
 mod harm;
 pub(crate) mod turn;
@@ -420,6 +421,7 @@ fn genuine_workers_run_pods_that_nothing_disturbs() {
     all_talk(&lab, &pods(&lab, 3));
     harm::certificates_are_renewed(&bed, &lab);
     harm::all_is_replaced_under_pods(&bed, &lab, &mirror);
+    drain::pods_are_moved_away(&bed, &lab);
     harm::machines_lose_their_power(&bed, &lab);
     nothing_is_left(&bed, &lab);
     println!(

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Run};
+use super::{Error, Run, drain};
 use crate::action::{Action, Group, WaveName};
 use crate::diff;
 use crate::event::Event;
-use crate::inventory::NodeName;
+use crate::inventory::{Drain, NodeName, Rollout};
 use crate::manifest::{Kind, Manifest};
 use crate::plan::{self, Direction, Plan, View};
+use crate::probe::Prober;
 use crate::survey;
 
 /// Takes one node back. The generation it is at then, or why it is not.
@@ -54,8 +55,13 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         retired: &put_there,
     };
     let views = BTreeMap::from([(node.clone(), view)]);
+    // Its Pods were moved away before, or were to stay.
+    let rollout = Rollout {
+        drain: Drain::Never,
+        ..run.rollout.clone()
+    };
     let plan =
-        Plan::new(&views, Direction::Back, run.rollout).map_err(|refusals| joined(&refusals))?;
+        Plan::new(&views, Direction::Back, &rollout).map_err(|refusals| joined(&refusals))?;
     let asked = Group {
         steps: [(node.clone(), questions(manifest))].into(),
     };
@@ -78,6 +84,13 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
     run.group(WaveName::Record, &asked, &mut Vec::new())
         .await
         .map_err(|errors| joined(&errors))?;
+    let mut units = manifest.units.values();
+    let registration = units.find_map(|unit| unit.registration.as_ref());
+    if let Some(registration) = registration.filter(|_| transport.ssh().is_some()) {
+        let prober = Prober::new(run.credentials);
+        let opened = drain::uncordon(run, &prober, transport, &registration.servers).await;
+        opened.map_err(in_words)?;
+    }
     Ok(recorded.generation)
 }
 

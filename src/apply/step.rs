@@ -181,8 +181,19 @@ pub(super) async fn take(
             let machine = machine.as_deref();
             super::node::register(run, prober, transport, registration, machine).await?;
         }
+        Action::Drain {
+            through,
+            port,
+            registration,
+        } => {
+            let kubectl = (through, *port);
+            super::drain::drain(run, prober, transport, registration, kubectl).await?;
+        }
         Action::Ready { unit, registration } => {
             super::node::wait(run, prober, transport, unit, registration).await?;
+            if transport.ssh().is_some() {
+                super::drain::uncordon(run, prober, transport, &registration.servers).await?;
+            }
         }
         Action::Record(recorded) => {
             let generation = recorded.generation.to_string();

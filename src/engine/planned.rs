@@ -96,6 +96,7 @@ impl Planned {
             desired: &self.comparison.desired,
             store,
             credentials: &self.credentials,
+            cluster: &inventory.cluster,
             rollout: &inventory.rollout,
             jobs: session.settings.jobs,
             holder: operator::holder(),

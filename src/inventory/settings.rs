@@ -259,6 +259,10 @@ pub struct Rollout {
     pub width: Widths,
     /// What becomes of a node on which a service does not become healthy.
     pub on_failure: OnFailure,
+    /// When the Pods of a worker are moved away before its turn.
+    pub drain: Drain,
+    /// How long that may take, in seconds.
+    pub drain_seconds: u64,
 }
 
 /// How many nodes have their turn at once in a wave. Members of etcd always go one by one: with two
@@ -293,6 +297,19 @@ pub enum OnFailure {
     Stay,
 }
 
+/// When the Pods of a worker are moved away before its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drain {
+    /// When its kubelet goes to another minor version: Pods need not live through that (source: the
+    /// version skew policy of Kubernetes, "Upgrading kubelet").
+    #[default]
+    Minor,
+    /// Whenever anything that runs Pods is restarted there.
+    Always,
+    /// Never.
+    Never,
+}
+
 impl Default for Rollout {
     fn default() -> Self {
         Self {
@@ -300,6 +317,8 @@ impl Default for Rollout {
             stable_seconds: 2,
             width: Widths::default(),
             on_failure: OnFailure::default(),
+            drain: Drain::default(),
+            drain_seconds: 300,
         }
     }
 }

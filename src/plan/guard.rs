@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Direction, View, hop, is_upgrade, skew};
+use super::{Direction, View, hop, is_upgrade, skew, wave};
 use crate::diff::ChangeKind;
-use crate::inventory::NodeName;
+use crate::inventory::{Drain, NodeName};
 use crate::manifest::{Kind, Manifest, Stage};
 use crate::membership::{Change, Changes};
 use crate::remote_path::RemotePath;
@@ -104,6 +104,17 @@ pub enum Refusal {
         /// What is wrong with the step.
         problem: skew::Problem,
     },
+    /// The Pods of a node would have to be moved away, and there is nobody to do it.
+    #[error(
+        "{node}: its Pods are moved to other nodes first, through a node of the control plane, and this run has none"
+    )]
+    #[diagnostic(help(
+        "name a node of the control plane with `--limit`, too; or drain the node yourself, and write `drain = \"never\"` under `[rollout]`"
+    ))]
+    Undrained {
+        /// The node.
+        node: NodeName,
+    },
 }
 
 fn words(problem: &skew::Problem) -> String {
@@ -195,6 +206,19 @@ pub(super) fn refusals(
         refusals.extend(views.iter().filter_map(other_members));
     }
     refusals
+}
+
+/// The nodes whose Pods nobody can move away.
+pub(super) fn undrained(views: &BTreeMap<NodeName, View<'_>>, when: Drain) -> Vec<Refusal> {
+    if wave::servers(views).next().is_some() {
+        return Vec::new();
+    }
+    let nodes = views
+        .iter()
+        .filter(|(_, view)| wave::drained(view, when).is_some());
+    nodes
+        .map(|(node, _)| Refusal::Undrained { node: node.clone() })
+        .collect()
 }
 
 /// What a generation's etcd may talk to are the members of its day: going back to it would cut off

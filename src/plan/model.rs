@@ -130,7 +130,7 @@ pub(super) fn manifest(node: &NodeName, wish: Versions) -> Manifest {
 
 fn registration(node: &NodeName, wish: Versions) -> Registration {
     Registration {
-        version: wish.kubernetes.to_string(),
+        version: format!("1.{}.0", wish.kubernetes),
         labels: [("flag".to_owned(), format!("{node}-{}", wish.flag))].into(),
         taints: BTreeSet::new(),
         pod_range: None,
@@ -487,6 +487,14 @@ impl Model {
             }
             Action::Register { registration, .. } if go_on() => {
                 node.registered = Some(registration.clone());
+            }
+            Action::Drain { through, .. } => {
+                assert!(
+                    self.nodes[through]
+                        .running
+                        .contains_key(&unit_name("kube-apiserver")),
+                    "{name} is drained through {through}, which has no kube-apiserver"
+                );
             }
             Action::Ready { unit, registration } => {
                 assert!(node.running.contains_key(unit), "{name} cannot get Ready");

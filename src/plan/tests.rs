@@ -1,6 +1,7 @@
 //! What a plan is for clusters that can be told in a line.
 
 mod data;
+mod drain;
 mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,21 +28,12 @@ const WISH: Versions = Versions {
 
 /// A node that holds, runs and has on record what a manifest says.
 fn settled(manifest: &Manifest) -> Snapshot {
-    let unit = |name: &str| UnitState {
+    let unit = |unit| UnitState {
         active: "active".into(),
         enabled: true,
-        applied: Some(diff::fingerprint(
-            manifest,
-            &manifest.units[&unit_name(name)],
-        )),
+        applied: Some(diff::fingerprint(manifest, unit)),
         ..UnitState::default()
     };
-    let names = [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ];
     let recorded = Recorded {
         format: Format::default(),
         generation: 1,
@@ -56,9 +48,10 @@ fn settled(manifest: &Manifest) -> Snapshot {
             .iter()
             .map(|(path, it)| (path.clone(), found(it)))
             .collect(),
-        units: names
-            .into_iter()
-            .map(|name| (unit_name(name), unit(name)))
+        units: manifest
+            .units
+            .iter()
+            .map(|(name, it)| (name.clone(), unit(it)))
             .collect(),
         recorded: Some(recorded),
         ..Snapshot::default()
@@ -73,13 +66,18 @@ struct Cluster {
 impl Cluster {
     /// Three nodes that are as they should be, and what they should be from now on.
     fn settled(before: Versions, after: Versions) -> Self {
-        let names = ["a", "b", "c"].map(|name| name.parse::<NodeName>().unwrap());
+        Self::of(&["a", "b", "c"], before, after)
+    }
+
+    /// The same of nodes of these names.
+    fn of(names: &[&str], before: Versions, after: Versions) -> Self {
+        let names = names.iter().map(|name| name.parse::<NodeName>().unwrap());
         let node = |name: NodeName| {
             let snapshot = settled(&manifest(&name, before));
             (name.clone(), (manifest(&name, after), snapshot))
         };
         Self {
-            nodes: names.into_iter().map(node).collect(),
+            nodes: names.map(node).collect(),
             rollout: Rollout::default(),
         }
     }

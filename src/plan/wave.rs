@@ -11,10 +11,11 @@ use super::{Stages, View, back, base_steps, is_worker, member, operations};
 use crate::action::{Action, FileOperation, Group, Start, Steps, Transaction, Wave, WaveName};
 use crate::component;
 use crate::diff;
-use crate::inventory::{NodeName, Widths};
-use crate::manifest::{Stage, Unit, UnitName};
+use crate::inventory::{Drain, NodeName, Rollout, Widths};
+use crate::manifest::{Registration, Stage, Unit, UnitName};
 use crate::membership::Changes;
 use crate::snapshot::UnitState;
+use crate::version::Version;
 
 /// The wave of one stage. Where the members of etcd change, those who join have their turn last.
 pub(super) fn of_stage(
@@ -22,7 +23,7 @@ pub(super) fn of_stage(
     stages: Stages,
     views: &BTreeMap<NodeName, View<'_>>,
     changes: Option<&Changes>,
-    width: Widths,
+    rollout: &Rollout,
 ) -> Wave {
     let name = WaveName::Stage(stage);
     let changes = changes.filter(|changes| stage == Stage::Etcd && !changes.steps.is_empty());
@@ -32,6 +33,9 @@ pub(super) fn of_stage(
     let mut turns: Vec<(&NodeName, Vec<Action>)> = Vec::new();
     for (node, view) in views {
         let mut steps = steps(stage, stages, view, rolling);
+        if is_of_workers {
+            drain(&mut steps, view, views, rollout.drain);
+        }
         if is_of_workers && is_worker(view) && !view.difference.is_empty() {
             steps.splice(0..0, base_steps(view, stages));
         }
@@ -49,7 +53,7 @@ pub(super) fn of_stage(
     let lead = rolling.then(|| lead(stage, &turns, views)).flatten();
     let groups = if rolling {
         let first = changes.map_or_else(Vec::new, member::before_others);
-        let mut groups = in_turns(stage, turns, first, views, width_of(stage, width));
+        let mut groups = in_turns(stage, turns, first, views, width_of(stage, rollout.width));
         if let Some(changes) = changes {
             groups.extend(member::joins(stages, views, changes));
         }
@@ -89,6 +93,62 @@ fn lead(
     let port = server.port()?;
     (!leases.is_empty()).then(|| Group {
         steps: [((*node).clone(), vec![Action::Lead { port, leases }])].into(),
+    })
+}
+
+/// Has the Pods of a worker moved away before the first of its steps that restarts anything.
+fn drain(
+    steps: &mut Vec<Action>,
+    view: &View<'_>,
+    views: &BTreeMap<NodeName, View<'_>>,
+    when: Drain,
+) {
+    let first = steps.iter().position(|step| !step.starts().is_empty());
+    if let (Some(first), Some(registration)) = (first, drained(view, when))
+        && let Some((through, port)) = servers(views).next()
+    {
+        let drain = Action::Drain {
+            through: through.clone(),
+            port,
+            registration: registration.clone(),
+        };
+        steps.insert(first, drain);
+    }
+}
+
+/// The Node object of a node whose Pods are moved away before its turn.
+pub(super) fn drained<'a>(view: &View<'a>, when: Drain) -> Option<&'a Registration> {
+    let changes = |(name, _, _): &Member<'_>| view.difference.units.contains_key(*name);
+    if !units(Stage::Workers, view).any(|unit| changes(&unit)) {
+        return None;
+    }
+    // Where no kubelet runs, nobody would end its Pods.
+    let mut running = units(Stage::Workers, view).filter(|unit| is_active(*unit));
+    let kubelet = running.find(|(_, unit, _)| unit.registration.is_some());
+    let (name, kubelet, _) = kubelet?;
+    let is_due = match when {
+        Drain::Never => false,
+        Drain::Always => true,
+        Drain::Minor => {
+            let recorded = view.snapshot.recorded.as_ref()?;
+            let minor = |unit: &Unit| {
+                let version = &unit.registration.as_ref()?.version;
+                Some(version.parse::<Version>().ok()?.minor())
+            };
+            minor(recorded.manifest.units.get(name)?) != minor(kubelet)
+        }
+    };
+    kubelet.registration.as_ref().filter(|_| is_due)
+}
+
+/// The nodes with a kube-apiserver, and its port.
+pub(super) fn servers<'a>(
+    views: &'a BTreeMap<NodeName, View<'_>>,
+) -> impl Iterator<Item = (&'a NodeName, u16)> {
+    views.iter().filter_map(|(node, view)| {
+        let mut units = view.manifest.units.values();
+        let server = units.find(|unit| unit.stage == Stage::Apiserver)?;
+        Some((node, server.port()?))
     })
 }
 

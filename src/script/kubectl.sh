@@ -1,7 +1,9 @@
-# Has this node's kubectl do to a Pod what takes more than a request.
+# Has this node's kubectl do what takes more than a request.
 # Arguments: ROOT KUBECTL NAMESPACE WORD POD, where WORD is one of:
 #   exec           runs the image's program for its help; prints `ok`
 #   forward        with a PORT behind POD: asks that port for /hostname, and prints `answer WORDS`
+#   drain          with a node in POD's place and SECONDS behind it: has its Pods moved to others, but for those of
+#                  DaemonSets and of the node itself; prints `ok COUNT`
 # What goes wrong is told on the output as `failed WORDS`. Input: a kubeconfig and a line `end`. It holds a
 # secret key: it lies in a directory of root's alone, for as long as that takes.
 set -u
@@ -48,6 +50,18 @@ case $word in
     answer=$(timeout "$seconds" "$kubectl" --kubeconfig /dev/null --server "http://127.0.0.1:$port" get --raw /hostname \
       2>>"$room/why") || failed
     echo "answer $(printf %s "$answer" | brief)"
+    ;;
+  drain)
+    seconds=$(($6 + 10))
+    # A volume that lives as long as its Pod is no reason to keep the Pod.
+    ask drain "$pod" --ignore-daemonsets --delete-emptydir-data "--timeout=${6}s" \
+      >"$room/said" 2>"$room/all" </dev/null || {
+      # The reason is told before what follows from it.
+      { grep 'disruption budget' "$room/all" | tail -n 1; grep '^error' "$room/all" | tail -n 1; } >"$room/why"
+      [ ! -s "$room/why" ] || : >"$room/said"
+      failed
+    }
+    echo "ok $(grep -c ' evicted$' "$room/said")"
     ;;
   *) exit 2 ;;
 esac

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -79,6 +79,9 @@ pub struct NodeListing {
     pub generation: u64,
     /// Bytes that its store lacks, unpacked.
     pub staging_bytes: u64,
+    /// Whether its Pods are moved to other nodes first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drains: bool,
     /// Entries.
     pub entries: Vec<EntryListing>,
     /// Units.
@@ -131,8 +134,12 @@ pub fn of(
     present: &BTreeMap<(NodeName, RemotePath), String>,
 ) -> Listing {
     let changing = views.iter().filter(|(_, view)| !view.difference.is_empty());
+    let drained = drained(plan);
     let nodes = changing
-        .map(|(name, view)| node(name, view, desired, present))
+        .map(|(name, view)| NodeListing {
+            drains: drained.contains(name),
+            ..node(name, view, desired, present)
+        })
         .collect();
     let order = plan.waves.iter().map(|wave| WaveListing {
         wave: wave.name.name(),
@@ -151,6 +158,15 @@ pub fn of(
         warnings: Vec::new(),
         order: order.collect(),
     }
+}
+
+/// The nodes whose Pods are moved away.
+fn drained(plan: &Plan) -> BTreeSet<&NodeName> {
+    let groups = plan.waves.iter().flat_map(|wave| &wave.groups);
+    let turns = groups.flat_map(|group| &group.steps);
+    let drains = |step: &Action| matches!(step, Action::Drain { .. });
+    let drained = turns.filter(|(_, steps)| steps.iter().any(drains));
+    drained.map(|(node, _)| node).collect()
 }
 
 /// The nodes of a group on which more is done than asking and telling.
@@ -218,6 +234,7 @@ fn node(
         arch: view.manifest.arch.to_string(),
         generation: generation(view),
         staging_bytes: view.difference.missing.iter().map(size).sum(),
+        drains: false,
         entries: entries.collect(),
         units: units.collect(),
     }
@@ -410,6 +427,11 @@ impl NodeListing {
         let mut text = String::new();
         for entry in &self.entries {
             write_entry(&mut text, entry, color);
+        }
+        if self.drains {
+            let sign = paint("!", "33", color);
+            // Writing to a String cannot fail.
+            _ = writeln!(text, "  {sign} its Pods are moved to other nodes first");
         }
         for UnitListing {
             unit,

@@ -1,19 +1,17 @@
 //! What only a kubelet can do: a Pod's logs, a program in it, a port of it; and whom it lets in.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::{StreamExt, stream};
 
 use super::judge::{self, Pod};
 use super::{Check, NAMESPACE, Trial, Why, object};
-use crate::component::{self, Scheme};
-use crate::inventory::{Endpoint, Node, NodeName, Role, San};
-use crate::kubeconfig::{self, Client};
+use crate::component::Scheme;
+use crate::inventory::{Node, NodeName, Role};
 use crate::manifest::Probe;
 use crate::script;
-use crate::secret::Secret;
-use crate::transport::{Body, Piece, Transport};
+use crate::survey::kubectl::Kubectl;
+use crate::transport::Transport;
 
 /// Where a kubelet listens that says nothing else.
 const PORT: u16 = 10250;
@@ -89,34 +87,15 @@ impl Trial<'_> {
                 "{word}: kubectl is on nodes of the control plane, and none of those is looked at"
             )));
         };
-        let port = self.task.inventory.api_port(node);
-        let mut cluster = self.task.inventory.cluster.clone();
-        cluster.endpoint = Endpoint {
-            host: San::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            port,
+        let kubectl = Kubectl {
+            cluster: &self.task.inventory.cluster,
+            credentials: self.task.credentials,
+            port: self.task.inventory.api_port(node),
         };
-        let kubeconfig =
-            kubeconfig::render(Client::Admin, None, &cluster, port, self.task.credentials);
-        let kubeconfig = kubeconfig.map_err(|error| error.to_string())?;
-        let mut input = kubeconfig.expose().to_vec();
-        input.extend_from_slice(b"\nend\n");
-        let body = Body {
-            pieces: vec![Piece::Bytes(Secret::new(input))],
-            ..Body::default()
-        };
-        let kubectl = component::path_of("kubectl");
-        let words: Vec<&str> = [kubectl.as_str(), NAMESPACE]
-            .iter()
-            .chain(words)
-            .copied()
-            .collect();
-        let said = transport.run(script::KUBECTL, &words, body).await;
-        let said = said.map_err(|error| error.to_string())?;
-        let said = said.trim();
-        match said.strip_prefix("failed ") {
-            Some(why) => Err(Why::Failed(why.to_owned())),
-            None => Ok(said.to_owned()),
-        }
+        let words: Vec<&str> = [NAMESPACE].iter().chain(words).copied().collect();
+        let said = kubectl.run(transport, script::KUBECTL, &words).await;
+        said.map_err(|error| error.to_string())?
+            .map_err(Why::Failed)
     }
 
     /// One whose kube-apiserver answers.

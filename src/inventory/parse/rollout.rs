@@ -1,7 +1,7 @@
 //! `[rollout]`.
 
 use crate::inventory::draft::RolloutDraft;
-use crate::inventory::settings::{OnFailure, Rollout, Widths};
+use crate::inventory::settings::{Drain, OnFailure, Rollout, Widths};
 use crate::inventory::table::{Found, Table, Value};
 
 /// The most nodes that can have their turn at once.
@@ -19,6 +19,15 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> RolloutDraft {
     };
     let ready_seconds = seconds("ready-seconds", 1..=3600, default.ready_seconds);
     let stable_seconds = seconds("stable-seconds", 0..=600, default.stable_seconds);
+    let drain_seconds = seconds("drain-seconds", 10..=3600, default.drain_seconds);
+    let drain = table.read("drain", found, |value, found| {
+        let words = [
+            ("minor", Drain::Minor),
+            ("always", Drain::Always),
+            ("never", Drain::Never),
+        ];
+        value.word(&words, &[], found)
+    });
     let on_failure = table.read("on-failure", found, |value, found| {
         let words = [("revert", OnFailure::Revert), ("stay", OnFailure::Stay)];
         let aliases = [("rollback", "revert"), ("keep", "stay"), ("stop", "stay")];
@@ -32,6 +41,8 @@ pub(super) fn read(mut table: Table<'_>, found: &mut Found) -> RolloutDraft {
             stable_seconds,
             width: default.width,
             on_failure: on_failure.value().unwrap_or_default(),
+            drain: drain.value().unwrap_or_default(),
+            drain_seconds,
         },
         apiserver_width: None,
     };

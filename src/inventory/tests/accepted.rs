@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::{accepted, expanded, parse};
 use crate::arch::Arch;
 use crate::inventory::{
-    Authorities, Encryption, HostKeys, Inventory, KeyType, NodeName, OnFailure, Pki, PkiSource,
-    Profile, Provider, Requirement, Role, Rollout, San, Source, Ssh, Widths,
+    Authorities, Drain, Encryption, HostKeys, Inventory, KeyType, NodeName, OnFailure, Pki,
+    PkiSource, Profile, Provider, Requirement, Role, Rollout, San, Source, Ssh, Widths,
 };
 use crate::version::Version;
 
@@ -162,6 +162,8 @@ resources = ["secrets", "configmaps"]
 ready-seconds = 30
 stable-seconds = 0
 on-failure = "stay"
+drain = "always"
+drain-seconds = 60
 width = { controllers = 3, workers = 20 }
 @az1
 arch = "arm64"
@@ -207,6 +209,8 @@ sans = ["gateway.home", "10.9.9.9"]"#,
             workers: 20,
         },
         on_failure: OnFailure::Stay,
+        drain: Drain::Always,
+        drain_seconds: 60,
     };
     assert_eq!(inventory.rollout, rollout);
     let az1 = node(&inventory, "az1");

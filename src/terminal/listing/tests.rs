@@ -17,6 +17,7 @@ fn nodes_on_which_the_same_is_to_be_done_are_told_at_once() {
         arch: "arm64".to_owned(),
         generation,
         staging_bytes: 5,
+        drains: false,
         entries: vec![entry(path)],
         units: vec![],
     };

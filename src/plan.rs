@@ -14,7 +14,7 @@ mod tests;
 mod wave;
 mod ways;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use data::{
     LiveMember, Problem as DataProblem, problems as data_problems, unknown as unknown_data,
@@ -174,13 +174,16 @@ impl Plan {
     }
 }
 
-/// The stage at which an entry is put in place: that of the first unit that reads it.
-fn stage_of(manifest: &Manifest, path: &RemotePath, stages: Stages) -> Option<Stage> {
-    let reads = |stage: &Stage| {
-        let mut units = manifest.units.values().filter(|unit| unit.stage == *stage);
-        units.any(|unit| unit.watches.contains(path))
-    };
-    stages.into_iter().find(reads)
+/// The stage at which each entry is put in place that a unit reads: that of the first that does.
+fn stages_of(manifest: &Manifest, stages: Stages) -> HashMap<&RemotePath, Stage> {
+    let mut first = HashMap::new();
+    for stage in stages {
+        let units = manifest.units.values().filter(|unit| unit.stage == stage);
+        for path in units.flat_map(|unit| &unit.watches) {
+            first.entry(path).or_insert(stage);
+        }
+    }
+    first
 }
 
 /// The entries of one stage that change, in an order in which they can be put in place:
@@ -190,6 +193,7 @@ fn operations(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<File
     if stage.is_some_and(|stage| view.manifest.of_stage(stage).is_none()) {
         return Vec::new();
     }
+    let first = stages_of(view.manifest, stages);
     let changes = view.difference.entries.iter();
     let changes = changes.filter(|(_, change)| change.kind != ChangeKind::Remove);
     let mut entries: Vec<_> = changes
@@ -200,7 +204,7 @@ fn operations(view: &View<'_>, stage: Option<Stage>, stages: Stages) -> Vec<File
             let at = if is_directory {
                 None
             } else {
-                stage_of(view.manifest, path, stages)
+                first.get(path).copied()
             };
             at == stage
         })

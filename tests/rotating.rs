@@ -25,6 +25,8 @@ const SIGNS: &str = "2/3 the new authorities";
 const ONE_CA: &str = "/etc/etcd/certs/rootCA.pem";
 /// What kube-apiserver believes etcd by.
 const ETCD_CA: &str = "/etc/k8s/kube-apiserver/certs/etcd/rootCA.pem";
+/// How often a reader asks at least, each time a kube-apiserver and a member of etcd.
+const TURNS_MIN: usize = 6;
 /// Between two requests of a reader: each takes several processes, on a machine that is busy.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -73,7 +75,8 @@ impl<'a> Reader<'a> {
     fn read(&self, done: &AtomicBool) -> (usize, Vec<String>) {
         let (mut well, mut failed) = (0, Vec::new());
         let mut turn = 0;
-        while !done.load(Ordering::Relaxed) {
+        // A step that is soon done is read past its end, too: what it breaks may break a moment later.
+        while !done.load(Ordering::Relaxed) || turn < TURNS_MIN {
             turn += 1;
             let api = Self::any(turn, |server| self.ask(server), &mut failed);
             let etcd = Self::any(turn, |server| self.ask_etcd(server), &mut failed);

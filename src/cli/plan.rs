@@ -65,7 +65,5 @@ async fn plan(
 ) -> Result<(Listing, Vec<String>), Failure> {
     let (_, planned) = engine::plan(session, options).await?;
     let users = etcd::users::missing(session.inventory, &planned).unwrap_or_default();
-    let listing = planned.listing.clone();
-    planned.close().await;
-    Ok((listing, users))
+    Ok((planned.end().await, users))
 }

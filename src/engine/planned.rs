@@ -125,9 +125,20 @@ impl Planned {
     /// Ends the connections.
     pub(crate) async fn close(self) {
         session::close(self.comparison.fleet.transports).await;
-        // The program ends: for many nodes it takes longer to give all of it back piece by piece. There is no
-        // secret in it.
-        std::mem::forget((self.plan, self.listing));
+    }
+
+    /// The same for a command that has no more to do than to show the plan. For many nodes it would take longer
+    /// to give all the rest back piece by piece; what has secrets in it, the contents, is wiped.
+    pub(crate) async fn end(self) -> Listing {
+        let Comparison {
+            fleet,
+            desired,
+            differences,
+            ..
+        } = self.comparison;
+        session::close(fleet.transports).await;
+        std::mem::forget((self.plan, differences, desired.manifests, fleet.snapshots));
+        self.listing
     }
 }
 

@@ -14,8 +14,10 @@ use crate::secret::Secret;
 const COMPLAINT_BYTES_KEPT: usize = 64 << 10;
 /// The most that it may complain of, in kilobytes.
 const COMPLAINT_KILOBYTES_MAX: usize = 1024;
-/// How much of a body is sent, or of an answer read, at a time, in bytes.
+/// How much of a body is sent at a time, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
+/// How much of an answer is read at a time at least, in bytes.
+const READ_BYTES: usize = 16 << 10;
 
 /// Why a process and we did not come to the end of a conversation.
 #[derive(Debug)]
@@ -143,10 +145,10 @@ impl Drain {
         received: &AtomicU64,
     ) -> Result<String, Broken> {
         let mut bytes = Vec::new();
-        let mut buffer = vec![0; 16 << 10];
         let mut total = 0;
         loop {
-            let count = stream.read(&mut buffer).await?;
+            bytes.reserve(READ_BYTES);
+            let count = stream.read_buf(&mut bytes).await?;
             if count == 0 {
                 break;
             }
@@ -158,8 +160,7 @@ impl Drain {
                     where_to: self.where_to,
                 });
             }
-            let room = self.kept - bytes.len();
-            bytes.extend_from_slice(&buffer[..count.min(room)]);
+            bytes.truncate(self.kept);
         }
         Ok(String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))

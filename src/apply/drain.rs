@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::Run;
 use super::step::StepError;
@@ -27,6 +28,9 @@ use crate::transport::{self, Transport};
 const TRIES: u32 = 5;
 /// How long between two tries, in milliseconds.
 const RETRY_MILLISECONDS: u64 = 500;
+/// How many nodes are drained at a time, whatever the width of the wave: all may go through one node, and
+/// its sshd lets ten sessions onto a connection (`MaxSessions`), one of which holds the node.
+static DRAINS: Semaphore = Semaphore::const_new(4);
 
 /// Has the Pods of a node moved to others; where that fails, the node is as open to Pods as before.
 pub(super) async fn drain(
@@ -39,6 +43,7 @@ pub(super) async fn drain(
     if transport.ssh().is_none() {
         return Ok(());
     }
+    let _turn = DRAINS.acquire().await.expect("nobody closes it");
     let (node, begun) = (transport.node(), Instant::now());
     let servers = &registration.servers;
     let fail = |why: String, help| StepError::Node {

@@ -37,8 +37,11 @@ fn parts(bed: &mut Bed) -> (Lab, String, String) {
         "stable-seconds = 0\nwidth = { workers = 1 }",
     );
     lab.edit("ready-seconds = 30", "ready-seconds = 12");
-    let kubelet = "[component.kubelet]\nconfig = { maxPods = 60 }\n\n[ssh]";
-    lab.edit("[ssh]", kubelet);
+    // A genuine one: it drains nodes.
+    fs_err::copy(super::program("kubectl"), lab.path("kubectl")).unwrap();
+    let components = "[component.kubectl]\npath = \"kubectl\"\n\n\
+                      [component.kubelet]\nconfig = { maxPods = 60 }\n\n[ssh]";
+    lab.edit("[ssh]", components);
     let all = fs_err::read_to_string(lab.path("inventory.toml")).unwrap();
     let (two, third) = all.split_at(all.rfind("\n[[node]]").unwrap());
     let (two, third) = (two.to_owned(), third.to_owned());
@@ -89,13 +92,19 @@ fn a_worker_that_never_gets_ready_is_told_and_its_peers_forget_nobody() {
 #[track_caller]
 fn one_that_is_ill_is_taken_back(bed: &Bed, lab: &Lab) {
     let before = NODES.map(|node| bed.started(node, "kubelet"));
+    let ready = "ready-seconds = 12";
+    let drain = format!("{ready}\ndrain = \"always\"");
+    lab.edit(ready, &drain);
     lab.edit("maxPods = 60", "maxPods = 61");
     let role = "name = \"node2\"\n";
     lab.edit(role, &format!("{role}{ILL}\n"));
     lab.run(PUSH)
         .exits(6)
         .says("node2: `kubelet.service` runs, and its Node is not Ready after 12 s: NetworkPluginNotReady")
+        .says("node2: moving its Pods to other nodes")
+        .says("node2: open to Pods again")
         .says("node2 was taken back to generation 2 and is healthy");
+    lab.edit(&drain, ready);
     let limit = "maxPods: 60";
     let grep = format!("grep -c '{limit}' /etc/k8s/kubelet/kubelet.yaml");
     assert_eq!(bed.on("node2", &grep), "1");

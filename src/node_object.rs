@@ -148,31 +148,10 @@ impl Node {
         Some(self.spec.pod_cidr.as_str()).filter(|range| !range.is_empty())
     }
 
-    /// The merge patch that closes it to new Pods; none where somebody has closed it already, who opens it
-    /// again when they want to.
-    pub fn cordon(&self) -> Option<Value> {
-        (!self.spec.unschedulable).then(|| {
-            json!({
-                "metadata": {
-                    "resourceVersion": self.metadata.resource_version,
-                    "annotations": { CORDONED: "" },
-                },
-                "spec": { "unschedulable": true },
-            })
-        })
-    }
-
-    /// The merge patch that opens it again; none where it was not kinstall that closed it.
-    pub fn uncordon(&self) -> Option<Value> {
-        self.metadata.annotations.contains_key(CORDONED).then(|| {
-            json!({
-                "metadata": {
-                    "resourceVersion": self.metadata.resource_version,
-                    "annotations": { CORDONED: null },
-                },
-                "spec": { "unschedulable": null },
-            })
-        })
+    /// A merge patch that holds for the Node as it was found: not once somebody else has changed it.
+    fn patched(&self, mut patch: Value) -> Change {
+        patch["metadata"]["resourceVersion"] = json!(self.metadata.resource_version);
+        Change::Patch(patch)
     }
 
     /// Whether nothing is missing but the user's own network.
@@ -224,12 +203,35 @@ pub fn change(
     if let Some(refused) = refusal(name, found, wanted, machine) {
         return refused;
     }
-    let mut patch = patch(found, wanted);
+    let patch = patch(found, wanted);
     if patch == json!({}) {
         return Change::Nothing;
     }
-    patch["metadata"]["resourceVersion"] = json!(found.metadata.resource_version);
-    Change::Patch(patch)
+    found.patched(patch)
+}
+
+/// From a Node to one that is closed to new Pods. Whoever has closed it already opens it again when they
+/// want to.
+pub fn cordon(found: Option<&Node>) -> Change {
+    let Some(found) = found.filter(|found| !found.spec.unschedulable) else {
+        return Change::Nothing;
+    };
+    found.patched(json!({
+        "metadata": { "annotations": { CORDONED: "" } },
+        "spec": { "unschedulable": true },
+    }))
+}
+
+/// From a Node that kinstall closed to one that is open again.
+pub fn uncordon(found: Option<&Node>) -> Change {
+    let is_ours = |found: &&Node| found.metadata.annotations.contains_key(CORDONED);
+    let Some(found) = found.filter(is_ours) else {
+        return Change::Nothing;
+    };
+    found.patched(json!({
+        "metadata": { "annotations": { CORDONED: null } },
+        "spec": { "unschedulable": null },
+    }))
 }
 
 impl Applied {

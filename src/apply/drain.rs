@@ -4,30 +4,23 @@
 //! killed, or fails, leaves it to the next run to open it again: every turn of a worker ends with that.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use reqwest::Method;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::Run;
+use super::node::{HELP_UNREACHABLE, bring};
 use super::step::StepError;
 use crate::event::Event;
 use crate::inventory::NodeName;
-use crate::kube_api::Reply;
 use crate::manifest::Registration;
-use crate::node_object::Node;
+use crate::node_object::{cordon, uncordon as uncordoned};
 use crate::plain::count;
 use crate::probe::Prober;
 use crate::script;
 use crate::survey::kubectl::Kubectl;
-use crate::survey::node::{NODES, ask, send};
 use crate::transport::{self, Transport};
 
-/// How often a change is tried that somebody else's change came before.
-const TRIES: u32 = 5;
-/// How long between two tries, in milliseconds.
-const RETRY_MILLISECONDS: u64 = 500;
 /// How many nodes are drained at a time, whatever the width of the wave: all may go through one node, and
 /// its sshd lets ten sessions onto a connection (`MaxSessions`), one of which holds the node.
 static DRAINS: Semaphore = Semaphore::const_new(4);
@@ -51,13 +44,10 @@ pub(super) async fn drain(
         why,
         help,
     };
-    let cordoned = change(prober, transport, servers, Node::cordon).await?;
-    cordoned.map_err(|why| {
-        let why = format!("its Node cannot be closed to new Pods: {why}");
-        fail(
-            why,
-            "a worker reaches every kube-apiserver at its port: look at firewalls and routes between them",
-        )
+    let closed = bring(prober, transport, servers, cordon).await?;
+    closed.map_err(|failed| {
+        let why = format!("its Node cannot be closed to new Pods: {}", failed.why());
+        fail(why, HELP_UNREACHABLE)
     })?;
     run.events.send(Event::Note(format!(
         "  {node}: moving its Pods to other nodes"
@@ -100,62 +90,22 @@ pub(super) async fn uncordon(
     transport: &Transport,
     servers: &[SocketAddr],
 ) -> Result<(), transport::Error> {
+    if transport.ssh().is_none() {
+        return Ok(());
+    }
     let node = transport.node();
-    match change(prober, transport, servers, Node::uncordon).await? {
-        Ok(false) => {}
-        Ok(true) => {
+    match bring(prober, transport, servers, uncordoned).await? {
+        Ok(None) => {}
+        Ok(Some(_)) => {
             run.events
                 .send(Event::Note(format!("  {node}: open to Pods again")));
         }
-        Err(why) => {
+        Err(failed) => {
+            let why = failed.why();
             run.events.send(Event::Warning(format!(
                 "{node}: its Node cannot be opened to Pods again ({why}): `kubectl uncordon {node}` does it"
             )));
         }
     }
     Ok(())
-}
-
-/// Changes the Node by a merge patch, if there is anything to change; whether there was.
-async fn change(
-    prober: &Prober<'_>,
-    transport: &Transport,
-    servers: &[SocketAddr],
-    patch: impl Fn(&Node) -> Option<Value>,
-) -> Result<Result<bool, String>, transport::Error> {
-    let path = format!("{NODES}/{}", transport.node());
-    let mut why = String::new();
-    for _ in 0..TRIES {
-        let found = match ask(prober, transport, servers).await? {
-            Ok(None) => return Ok(Ok(false)),
-            Ok(Some(found)) => found,
-            Err(unreachable) => {
-                why = unreachable;
-                tokio::time::sleep(Duration::from_millis(RETRY_MILLISECONDS)).await;
-                continue;
-            }
-        };
-        let Some(patch) = patch(&found) else {
-            return Ok(Ok(false));
-        };
-        match send(
-            prober,
-            transport,
-            servers,
-            Method::PATCH,
-            &path,
-            Some(patch),
-        )
-        .await?
-        {
-            Ok(reply) if reply.is_success() => return Ok(Ok(true)),
-            // Somebody was faster: what there is now is looked at again.
-            Ok(Reply { status: 409, .. }) => {
-                "somebody else changes the Node at the same time".clone_into(&mut why);
-            }
-            Ok(reply) => return Ok(Err(reply.message())),
-            Err(unreachable) => why = unreachable,
-        }
-    }
-    Ok(Err(why))
 }

@@ -1,14 +1,17 @@
 //! The Node object of a worker: made before its kubelet starts, changed with the inventory, waited for
 //! until it is Ready.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use reqwest::Method;
 
 use super::Run;
 use super::step::{StepError, unhealthy};
 use crate::event::Event;
 use crate::kube_api::Reply;
 use crate::manifest::{Registration, UnitName};
-use crate::node_object::{Change, change};
+use crate::node_object::{Change, Node, change};
 use crate::probe::Prober;
 use crate::script;
 use crate::survey::node::{NODES, ask, send};
@@ -18,6 +21,9 @@ use crate::transport::{self, Body, Transport};
 const TRIES: u32 = 5;
 /// How long between two looks, in milliseconds.
 const LOOK_MILLISECONDS: u64 = 500;
+/// What to look at where no kube-apiserver answers a worker.
+pub(super) const HELP_UNREACHABLE: &str =
+    "a worker reaches every kube-apiserver at its port: look at firewalls and routes between them";
 
 /// Has the cluster hold the Node object.
 pub(super) async fn register(
@@ -31,14 +37,66 @@ pub(super) async fn register(
         return Ok(());
     }
     let node = transport.node();
-    let fail = |why: String, help| StepError::Node {
-        node: node.clone(),
-        why,
-        help,
-    };
+    let wanted = |found: Option<&Node>| change(node.as_str(), found, registration, machine);
+    match bring(prober, transport, &registration.servers, wanted).await? {
+        Ok(None) => Ok(()),
+        Ok(Some(verb)) => {
+            let range = registration
+                .pod_range
+                .map(|range| format!(", Pods in {range}"));
+            let range = range.unwrap_or_default();
+            run.events
+                .send(Event::Note(format!("  {node}: {verb} its Node{range}")));
+            Ok(())
+        }
+        Err(failed) => {
+            let (why, help) = match failed {
+                Failed::Refused(why, help) => (why, help),
+                Failed::Rejected(why) => (
+                    format!("its Node is refused ({why})"),
+                    "what kube-apiserver says tells what to change in the inventory",
+                ),
+                Failed::Unreachable(why) => {
+                    (format!("its Node cannot be made: {why}"), HELP_UNREACHABLE)
+                }
+            };
+            Err(StepError::Node {
+                node: node.clone(),
+                why,
+                help,
+            })
+        }
+    }
+}
+
+/// Why a Node is not what it should be.
+pub(super) enum Failed {
+    /// It must not be touched; what the user can do.
+    Refused(String, &'static str),
+    /// kube-apiserver does not take the change.
+    Rejected(String),
+    /// Nobody answers, or somebody else was faster each time.
+    Unreachable(String),
+}
+
+impl Failed {
+    /// In a line.
+    pub(super) fn why(self) -> String {
+        let (Self::Refused(why, _) | Self::Rejected(why) | Self::Unreachable(why)) = self;
+        why
+    }
+}
+
+/// Makes a Node what it should be, by how it is; in a word what was done, none where it was so already.
+pub(super) async fn bring(
+    prober: &Prober<'_>,
+    transport: &Transport,
+    servers: &[SocketAddr],
+    wanted: impl Fn(Option<&Node>) -> Change,
+) -> Result<Result<Option<&'static str>, Failed>, transport::Error> {
     let mut why = String::new();
     for _ in 0..TRIES {
-        let found = match ask(prober, transport, &registration.servers).await? {
+        let found = match ask(prober, transport, servers).await? {
             Ok(found) => found,
             Err(unreachable) => {
                 why = unreachable;
@@ -46,57 +104,28 @@ pub(super) async fn register(
                 continue;
             }
         };
-        let (method, path, body, verb) =
-            match change(node.as_str(), found.as_ref(), registration, machine) {
-                Change::Nothing => return Ok(()),
-                Change::Refused { why, help } => return Err(fail(why, help)),
-                Change::Make(body) => (reqwest::Method::POST, NODES.to_owned(), body, "made"),
-                Change::Patch(body) => (
-                    reqwest::Method::PATCH,
-                    format!("{NODES}/{node}"),
-                    body,
-                    "changed",
-                ),
-            };
-        match send(
-            prober,
-            transport,
-            &registration.servers,
-            method,
-            &path,
-            Some(body),
-        )
-        .await?
-        {
+        let (method, path, body, verb) = match wanted(found.as_ref()) {
+            Change::Nothing => return Ok(Ok(None)),
+            Change::Refused { why, help } => return Ok(Err(Failed::Refused(why, help))),
+            Change::Make(body) => (Method::POST, NODES.to_owned(), body, "made"),
+            Change::Patch(body) => {
+                let path = format!("{NODES}/{}", transport.node());
+                (Method::PATCH, path, body, "changed")
+            }
+        };
+        match send(prober, transport, servers, method, &path, Some(body)).await? {
             Ok(Reply {
                 status: 200 | 201, ..
-            }) => {
-                let range = registration
-                    .pod_range
-                    .map(|range| format!(", Pods in {range}"));
-                let range = range.unwrap_or_default();
-                run.events
-                    .send(Event::Note(format!("  {node}: {verb} its Node{range}")));
-                return Ok(());
-            }
+            }) => return Ok(Ok(Some(verb))),
             // Somebody was faster: what there is now is looked at again.
             Ok(Reply { status: 409, .. }) => {
                 "somebody else changes the Node at the same time".clone_into(&mut why);
             }
-            Ok(reply) => {
-                let why = format!("its Node is refused ({})", reply.message());
-                return Err(fail(
-                    why,
-                    "what kube-apiserver says tells what to change in the inventory",
-                ));
-            }
+            Ok(reply) => return Ok(Err(Failed::Rejected(reply.message()))),
             Err(unreachable) => why = unreachable,
         }
     }
-    Err(fail(
-        format!("its Node cannot be made: {why}"),
-        "a worker reaches every kube-apiserver at its port: look at firewalls and routes between them",
-    ))
+    Ok(Err(Failed::Unreachable(why)))
 }
 
 /// Waits until the node is Ready, with the version it was given; or, where the network of Pods is the

@@ -86,7 +86,7 @@ pub(super) async fn revert(run: &Run<'_>, node: &NodeName) -> Result<u64, String
         .map_err(|errors| joined(&errors))?;
     let mut units = manifest.units.values();
     let registration = units.find_map(|unit| unit.registration.as_ref());
-    if let Some(registration) = registration.filter(|_| transport.ssh().is_some()) {
+    if let Some(registration) = registration {
         let prober = Prober::new(run.credentials);
         let opened = drain::uncordon(run, &prober, transport, &registration.servers).await;
         opened.map_err(in_words)?;

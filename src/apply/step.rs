@@ -191,9 +191,7 @@ pub(super) async fn take(
         }
         Action::Ready { unit, registration } => {
             super::node::wait(run, prober, transport, unit, registration).await?;
-            if transport.ssh().is_some() {
-                super::drain::uncordon(run, prober, transport, &registration.servers).await?;
-            }
+            super::drain::uncordon(run, prober, transport, &registration.servers).await?;
         }
         Action::Record(recorded) => {
             let generation = recorded.generation.to_string();

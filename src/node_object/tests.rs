@@ -168,20 +168,27 @@ fn what_a_kubelet_said_before_it_was_started_again_is_not_believed() {
 
 #[test]
 fn a_node_is_opened_to_pods_again_by_whoever_closed_it() {
+    let patch = |change| match change {
+        Change::Patch(patch) => patch,
+        other => panic!("{other:?}"),
+    };
     let open = node(json!({ "metadata": { "resourceVersion": "7" } }));
-    assert_eq!(open.uncordon(), None);
-    let patch = open.cordon().unwrap();
-    assert_eq!(patch["spec"]["unschedulable"], true);
-    assert_eq!(patch["metadata"]["resourceVersion"], "7");
+    assert_eq!(uncordon(Some(&open)), Change::Nothing);
+    let closing = patch(cordon(Some(&open)));
+    assert_eq!(closing["spec"]["unschedulable"], true);
+    assert_eq!(closing["metadata"]["resourceVersion"], "7");
 
     // As the API holds it then: nothing is done twice, and it is opened again.
-    let ours = node(patch);
-    assert_eq!(ours.cordon(), None);
-    let patch = ours.uncordon().unwrap();
-    assert_eq!(patch["spec"]["unschedulable"], Value::Null);
-    let annotations = &patch["metadata"]["annotations"];
+    let ours = node(closing);
+    assert_eq!(cordon(Some(&ours)), Change::Nothing);
+    let opening = patch(uncordon(Some(&ours)));
+    assert_eq!(opening["spec"]["unschedulable"], Value::Null);
+    let annotations = &opening["metadata"]["annotations"];
     assert_eq!(annotations, &json!({ "kinstall/cordoned": null }));
 
     let theirs = node(json!({ "spec": { "unschedulable": true } }));
-    assert_eq!((theirs.cordon(), theirs.uncordon()), (None, None));
+    assert_eq!(
+        (cordon(Some(&theirs)), uncordon(Some(&theirs))),
+        (Change::Nothing, Change::Nothing)
+    );
 }
